@@ -1,0 +1,43 @@
+# make demo   the whole path on simulated data, offline, on two CPU cores
+# make test   the test suite
+# make bench  the benchmarks
+# make lint   ruff, snakefmt, snakemake --lint
+# Each sets up what it needs in .venv; PYTHON names the interpreter to build it from (3.11 or later).
+
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# nothing may reach for a model hub
+export HF_HUB_OFFLINE := 1
+
+.PHONY: demo test bench lint format document clean
+
+demo: .venv/installed
+	@snakemake --configfile config/demo.yaml
+
+test: .venv/installed
+	@pytest
+
+bench: .venv/installed
+	@python benchmarks/run.py
+
+lint: .venv/installed
+	@ruff check . && ruff format --check .
+	@snakefmt --check workflow
+	@snakemake --lint
+
+format: .venv/installed
+	@ruff check --fix . && ruff format .
+	@snakefmt workflow
+
+# config/README.md and the JSON schema are written from the models in catid2/config
+document: .venv/installed
+	@python -m catid2.config.document
+
+clean:
+	rm -rf .venv .snakemake logs results/* resources/*
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test]"
+	@touch $@

@@ -1,0 +1,1 @@
+"""CAT-ID²: category-tree integrated document identifiers for generative retrieval (arXiv 2511.01461)."""

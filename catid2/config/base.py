@@ -1,0 +1,82 @@
+"""What all stage models share: strictness, and errors in one line that name the key and the remedy."""
+
+import difflib
+import json
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from catid2.artifacts import InputError
+
+
+class StageConfig(BaseModel):
+    """Base of every stage model: unknown keys are errors, values are immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validate(model: type[Model], values: Any, where: str) -> Model:
+    """Return `values` as a `model`.
+
+    Raises:
+        InputError: naming `where` (a file, or a file and the key below which `values` stand), the first
+            wrong key, and what is allowed there.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InputError(where, *_explain(model, error)) from None
+
+
+def parse(model: type[Model], text: str) -> Model:
+    """Return the JSON `text` of a script's `--config` as a `model`; errors as `validate`."""
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            "--config", f"not JSON: {error}", "pass the stage's settings as one JSON object"
+        ) from None
+    return validate(model, values, "--config")
+
+
+def _explain(model: type[BaseModel], error: ValidationError) -> tuple[str, str]:
+    first = error.errors(include_url=False)[0]
+    keys, allowed = _place(model, first["loc"])
+    key = ".".join(keys)
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] in ("extra_forbidden", "missing"):
+        close = difflib.get_close_matches(keys[-1], allowed, n=1)
+        hint = f"did you mean {close[0]!r}? " if close and first["type"] == "extra_forbidden" else ""
+        what = "unknown key" if first["type"] == "extra_forbidden" else "missing key"
+        return f"{what} {key!r}{more}", f"{hint}allowed keys: {', '.join(sorted(allowed))}"
+    message = first["msg"].removeprefix("Value error, ")
+    got = "" if isinstance(first.get("input"), dict) else f", got {first.get('input')!r}"
+    place = f"key {key!r}: " if key else ""
+    return f"{place}{message}{got[:200]}{more}", "config/README.md has every key and its values"
+
+
+def _place(model: type[BaseModel], loc: tuple) -> tuple[list[str], set[str]]:
+    """Return the keys of `loc` without the tags of unions, and the names allowed beside the last of them."""
+    schema = model.model_json_schema()
+    node: dict = schema
+    keys: list[str] = []
+    names: set[str] = set()
+    for part in map(str, loc):
+        while "$ref" in node or "anyOf" in node:
+            if "$ref" in node:
+                node = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
+            else:
+                node = next((option for option in node["anyOf"] if "$ref" in option or "items" in option), {})
+        tags = node.get("discriminator", {}).get("mapping", {})
+        if part in tags:
+            node = {"$ref": tags[part]}
+            continue
+        keys.append(part)
+        names = set(node.get("properties", {}))
+        node = node.get("properties", {}).get(part) or node.get("additionalProperties") or node.get("items") or {}
+        if not isinstance(node, dict):
+            node = {}
+    return keys, names

@@ -1,0 +1,41 @@
+"""Settings of `search_bm25`, the lexical baseline. The paper gives none; the defaults are Lucene's."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from catid2.config.base import StageConfig
+from catid2.text import WITH_CATEGORY, Tokenizer, parse_template
+
+
+class Bm25Config(StageConfig):
+    """What is indexed, how it is cut into words, and how it is scored."""
+
+    template: str = Field(
+        WITH_CATEGORY, description="Text that is indexed; fields and rules as in a view's template."
+    )
+    max_characters: int = Field(4000, ge=1, description="The text is cut to this many characters.")
+    tokenizer: Tokenizer = Field(
+        "words_cjk_bigrams",
+        description="Of documents and queries. `words`: lower-cased Unicode words; `words_cjk_bigrams`: also pairs "
+        "of characters in runs of Han, kana and Hangul. No stop words, no stemming.",
+    )
+    method: Literal["lucene", "robertson", "atire"] = Field(
+        "lucene", description="Variant of the formula (Kamphuis et al., ECIR 2020)."
+    )
+    k1: float = Field(1.2, ge=0, description="Saturation of the term frequency.")
+    b: float = Field(0.75, ge=0, le=1, description="Share of the normalisation by document length.")
+    top_k: int = Field(100, ge=1, description="Documents listed per query.")
+
+    @field_validator("template")
+    @classmethod
+    def _known_fields(cls, template: str) -> str:
+        parse_template(template)
+        return template
+
+    def note(self) -> str:
+        """Return what a figure of BM25 needs beside it: variant, tokenizer, k1, b and the text indexed."""
+        return (
+            f"BM25 ({self.method}), tokenizer {self.tokenizer}, k1 {self.k1:g}, b {self.b:g}, "
+            f"text {self.template!r}"
+        )

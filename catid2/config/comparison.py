@@ -1,0 +1,62 @@
+"""What the report compares, told from the configuration: datasets, methods, seeds, shared folders, settings."""
+
+from typing import Any
+
+from catid2.config.pipeline import CHAIN, METHOD_STAGES, Pipeline
+from catid2.config.report import Comparison, ReportDataset, ReportMethod
+
+
+def comparison(pipeline: Pipeline, study: str) -> Comparison:
+    """Return the datasets and methods of `study`, with the settings in which methods differ from the defaults."""
+    runs = pipeline.runs(study)
+    methods = dict.fromkeys(method for method, _ in runs)
+    seeds = {method: tuple(seed for name, seed in runs if name == method) for method in methods}
+    defaults = _flat({stage: getattr(pipeline.config, stage).model_dump(mode="json") for stage in METHOD_STAGES})
+    datasets = tuple(
+        ReportDataset(
+            name=dataset,
+            locale=pipeline.config.datasets[dataset].locale,
+            simulated=pipeline.source(dataset).kind == "simulated",
+            methods=tuple(_method(pipeline, dataset, method, seeds[method], defaults) for method in methods),
+            inputs=_inputs(pipeline, dataset),
+        )
+        for dataset in pipeline.study_datasets(study)
+    )
+    changed = {key for dataset in datasets for method in dataset.methods for key in method.changes}
+    shown = {key: value for key, value in defaults.items() if key in changed}
+    return Comparison(study=study, datasets=datasets, defaults=shown)
+
+
+def _method(
+    pipeline: Pipeline, dataset: str, method: str, seeds: tuple[int, ...], defaults: dict[str, Any]
+) -> ReportMethod:
+    stages = pipeline.stages(method)
+    settings = _flat({stage: pipeline.stage(stage, dataset, method).model_dump(mode="json") for stage in stages})
+    owners = {stage: pipeline.owner(stage, dataset, method) for stage in CHAIN if stage in stages}
+    return ReportMethod(
+        name=method,
+        seeds=seeds,
+        view=pipeline.method_view(method) if owners else None,
+        changes={key: value for key, value in settings.items() if defaults.get(key) != value},
+        **owners,
+    )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values under dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _inputs(pipeline: Pipeline, dataset: str) -> dict[str, str]:
+    """Return where the raw files come from: their checksums as published, or how they were simulated."""
+    source = pipeline.source(dataset)
+    if source.kind == "simulated":
+        return {"simulated files": f"catid2.simulate, seed {source.seed}"}
+    fetch = pipeline.config.fetch_esci
+    return {source.examples: fetch.examples.sha256, source.products: fetch.products.sha256}

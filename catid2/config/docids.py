@@ -1,0 +1,38 @@
+"""Settings of `assign_docids`: how documents that share codes get DocIDs of their own."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from catid2.config.base import StageConfig
+
+
+class DocidsConfig(StageConfig):
+    """How DocIDs become unique."""
+
+    repair: Literal["transport", "digit", "sinkhorn_loop", "none"] = Field(
+        "transport",
+        description="transport: balanced transport with capacity one, always unique, same length (ours; CAT-ID² "
+        "section 3 asks for Sinkhorn post-processing). digit: one more position that numbers the documents of an "
+        "ID (TIGER). sinkhorn_loop: the rounds of LC-Rec and LETTER, may leave collisions. none: the codes as "
+        "they are.",
+    )
+    allow_collisions: bool = Field(
+        False,
+        description="Write DocIDs that several documents share. Otherwise assign_docids stops with an error when "
+        "sinkhorn_loop or none leaves collisions.",
+    )
+    sinkhorn_epsilon: float = Field(
+        0.003,
+        gt=0,
+        description="sinkhorn_loop: entropic regularisation, in units of half the range of a set's squared "
+        "distances (LC-Rec: 0.003).",
+    )
+    sinkhorn_iterations: int = Field(
+        50,
+        ge=1,
+        description="sinkhorn_loop: Sinkhorn iterations for each set of colliding documents (LC-Rec: 50).",
+    )
+    sinkhorn_rounds: int = Field(
+        20, ge=1, description="sinkhorn_loop: passes over all documents that still collide (LC-Rec: 20)."
+    )

@@ -1,0 +1,89 @@
+"""Write config/README.md and the JSON schema from the models: `python -m catid2.config.document`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from catid2.config.pipeline import PipelineConfig
+
+SCHEMA = Path("workflow/schemas/config.schema.json")
+README = Path("config/README.md")
+INTRODUCTION = """# Configuration
+
+`config.yaml` is the paper's run on ESCI, `demo.yaml` the offline demo on simulated files. A `--configfile`
+replaces `config.yaml` whole. Threads, memory and GPUs are not here but in `workflow/profiles`.
+
+What a stage runs with is its default below, overlaid with the keys of the dataset, overlaid with the keys of
+the method (`datasets.NAME.rqvae`, `methods.NAME.rqvae`, …). Changing a key reruns the stages that read it and
+what is built on them. A method that agrees with an earlier one up to some stage uses the earlier one's files.
+
+This page is written by `make document` from the models in `catid2/config`, as is
+`workflow/schemas/config.schema.json`.
+"""
+
+
+def schema() -> str:
+    """Return the JSON schema of a configuration file."""
+    return json.dumps(PipelineConfig.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def readme() -> str:
+    """Return config/README.md: every key with its type, default and meaning."""
+    root = PipelineConfig.model_json_schema()
+    definitions = root["$defs"]
+    parts = [INTRODUCTION, *_section("The file", root)]
+    for name, definition in definitions.items():
+        if "properties" in definition:
+            parts += _section(name, definition)
+    return "\n".join(parts) + "\n"
+
+
+def _section(title: str, definition: dict[str, Any]) -> list[str]:
+    lines = [f"## {title}", "", " ".join(definition.get("description", "").split()), ""]
+    lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
+    for key, field in definition["properties"].items():
+        default = "required" if "default" not in field else f"`{_short(field['default'])}`"
+        meaning = " ".join(field.get("description", "").split())
+        cells = [f"`{key}`", _kind(field), default, meaning]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return [*lines, ""]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{}" if not value else "see below"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _kind(field: dict[str, Any]) -> str:
+    """Return the type of a field in words, with its limits."""
+    for word in ("anyOf", "oneOf"):
+        if word in field:
+            return " or ".join(_kind(option) for option in field[word])
+    if "$ref" in field:
+        name = field["$ref"].rsplit("/", 1)[-1]
+        return f"[{name}](#{name.lower()})"
+    if "enum" in field:
+        return " or ".join(json.dumps(value) for value in field["enum"])
+    if "const" in field:
+        return json.dumps(field["const"])
+    kind = field.get("type", "any")
+    if kind == "array":
+        inner = field.get("items") or (field.get("prefixItems") or [{}])[0]
+        return f"list of {_kind(inner)}"
+    if kind == "object" and isinstance(field.get("additionalProperties"), dict):
+        return f"names to {_kind(field['additionalProperties'])}"
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    limits = [f"{sign} {field[key]}" for key, sign in signs.items() if key in field]
+    return " ".join([kind, *limits])
+
+
+def main() -> None:
+    """Write both files below the current folder."""
+    SCHEMA.parent.mkdir(parents=True, exist_ok=True)
+    SCHEMA.write_text(schema(), encoding="utf-8")
+    README.write_text(readme(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

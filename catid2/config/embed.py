@@ -1,0 +1,62 @@
+"""Settings of `embed`: a view of the catalogue, that is a text template and an encoder."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from catid2.config.base import StageConfig
+from catid2.text import WITH_CATEGORY, Tokenizer, parse_template
+
+
+class HfEncoder(StageConfig):
+    """A transformer encoder in the Hugging Face format: T5, mT5, BERT, E5, …"""
+
+    kind: Literal["hf"] = "hf"
+    model: str = Field(
+        "google-t5/t5-base",
+        min_length=1,
+        description="Name on the Hugging Face hub, or a folder. Of an encoder-decoder its encoder is used. "
+        "The paper does not name its encoder; its retriever is T5-base, and mT5 serves es and jp.",
+    )
+    revision: str = Field("main", min_length=1, description="Branch, tag or commit of a model on the hub.")
+    pooling: Literal["mean", "cls"] = Field(
+        "mean",
+        description="Vector of a text: the mean of its tokens' states (padding left out), or the first's.",
+    )
+    max_tokens: int = Field(512, ge=2, description="Longer texts are cut to this many tokens.")
+    prefix: str = Field("", description='Put before every text, such as "passage: " for E5 models.')
+    normalize: bool = Field(False, description="Scale every vector to length 1.")
+
+
+class TfidfSvdEncoder(StageConfig):
+    """TF-IDF and a truncated SVD (LSA, Deerwester et al. 1990): no download, no GPU."""
+
+    kind: Literal["tfidf_svd"]
+    dims: int = Field(256, ge=1, description="Dimensions kept by the SVD.")
+    tokenizer: Tokenizer = Field(
+        "words_cjk_bigrams",
+        description="`words`: lower-cased Unicode words; `words_cjk_bigrams`: also pairs of characters in runs of "
+        "Han, kana and Hangul.",
+    )
+    max_features: int = Field(2**18, ge=1, description="The most frequent words that are counted.")
+    normalize: bool = Field(True, description="Scale every vector to length 1.")
+
+
+class ViewConfig(StageConfig):
+    """One view: how a product becomes a text, and a text a vector."""
+
+    template: str = Field(
+        WITH_CATEGORY,
+        description="Fields in braces: title, brand, color, bullets, description, category_path, category_1, …; "
+        "a missing field drops out with the text that follows it up to the next field.",
+    )
+    max_characters: int = Field(4000, ge=1, description="The text is cut to this many characters.")
+    encoder: Annotated[HfEncoder | TfidfSvdEncoder, Field(discriminator="kind")] = Field(
+        default_factory=HfEncoder, description="`kind: hf` or `kind: tfidf_svd`, and its settings."
+    )
+
+    @field_validator("template")
+    @classmethod
+    def _known_fields(cls, template: str) -> str:
+        parse_template(template)
+        return template

@@ -1,0 +1,59 @@
+"""Settings of `evaluate`: what counts as relevant, the cutoffs and the statistics."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from catid2.config.base import StageConfig
+
+Cutoff = Annotated[int, Field(ge=1)]
+Labels = Annotated[str, Field(pattern="^[ESCI]+$")]
+
+
+class EvaluateConfig(StageConfig):
+    """One row of recall.tsv per method, seed, protocol and set of labels."""
+
+    cutoffs: tuple[Cutoff, ...] = Field(
+        (5, 10, 20, 50, 100),
+        min_length=1,
+        description="k of recall@k, rising (the paper's table of results).",
+    )
+    labels: tuple[Labels, ...] = Field(
+        ("ES",), min_length=1, description="Sets of labels that count as relevant, such as ES, E or ESC."
+    )
+    protocols: tuple[Literal["seen", "all"], ...] = Field(
+        ("seen", "all"),
+        min_length=1,
+        description="`seen`: only test pairs whose document occurs in a training pair (the protocol of the "
+        "paper's group); `all`: every test pair.",
+    )
+    confidence: float = Field(0.95, gt=0, lt=1, description="Of the bootstrap intervals.")
+    n_resamples: int = Field(
+        10_000, ge=100, description="Resamples of the bootstrap, and sign flips of the randomization test."
+    )
+    significance: Literal["randomization", "t_test"] = Field(
+        "randomization",
+        description="Paired two-sided test against the first method (Smucker et al., CIKM 2007).",
+    )
+
+    @field_validator("cutoffs", "labels", "protocols")
+    @classmethod
+    def _no_repeats(cls, values: tuple) -> tuple:
+        if len(set(values)) != len(values):
+            raise ValueError("a value is repeated")
+        return values
+
+    @field_validator("cutoffs")
+    @classmethod
+    def _rising(cls, cutoffs: tuple[int, ...]) -> tuple[int, ...]:
+        if list(cutoffs) != sorted(cutoffs):
+            raise ValueError("cutoffs must rise")
+        return cutoffs
+
+    @field_validator("labels")
+    @classmethod
+    def _sets(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        for text in labels:
+            if list(text) != [letter for letter in "ESCI" if letter in text]:
+                raise ValueError(f"write the label set {text!r} with each letter once, in the order ESCI")
+        return labels

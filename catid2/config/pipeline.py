@@ -1,0 +1,311 @@
+"""The whole configuration file: sources, datasets, one default per stage, methods and studies.
+
+A method is an entry that says what differs from the defaults; a dataset may differ too. What a stage of
+(dataset, method) runs with is the default, overlaid with the dataset's keys, overlaid with the method's.
+"""
+
+import json
+from functools import cache
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, model_validator
+
+from catid2.artifacts import InputError
+from catid2.config.base import StageConfig, validate
+from catid2.config.bm25 import Bm25Config
+from catid2.config.corpus import CorpusConfig
+from catid2.config.docids import DocidsConfig
+from catid2.config.embed import ViewConfig
+from catid2.config.evaluate import EvaluateConfig
+from catid2.config.fetch import FetchEsciConfig, FetchEsciSConfig
+from catid2.config.report import ReportConfig
+from catid2.config.retrieve import RetrieveConfig
+from catid2.config.retriever import RetrieverConfig
+from catid2.config.rqvae import RqvaeConfig
+from catid2.config.simulate import SimulateConfig
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+Overrides = dict[str, Any]
+
+
+class EsciSource(StageConfig):
+    """Amazon's files. Those at their default path are downloaded when missing; another path must exist."""
+
+    kind: Literal["esci"]
+    examples: str = Field(
+        "resources/esci/shopping_queries_dataset_examples.parquet", description="ESCI judgements, parquet"
+    )
+    products: str = Field(
+        "resources/esci/shopping_queries_dataset_products.parquet", description="ESCI products, parquet"
+    )
+    esci_s: str = Field("resources/esci_s/esci.json.zst", description="ESCI-S records, zstd JSON lines")
+
+
+class SimulatedSource(StageConfig):
+    """ESCI-shaped files made by catid2.simulate: they prove the machinery, not the paper's figures."""
+
+    kind: Literal["simulated"]
+    seed: int = Field(0, ge=0, description="seed of the simulation")
+    simulate: SimulateConfig = Field(SimulateConfig(), description="sizes and shares")
+
+
+Source = Annotated[EsciSource | SimulatedSource, Field(discriminator="kind")]
+
+
+class Dataset(StageConfig):
+    """One locale of a source; further keys replace stage defaults for this dataset alone."""
+
+    source: Name = Field(description="a key of `sources`")
+    locale: Literal["us", "es", "jp"] = Field(description="product_locale of its queries and products")
+    corpus: Overrides = Field({}, description="keys of `corpus` that differ here")
+    views: dict[Name, Overrides] = Field({}, description="keys of `views` that differ here, by view")
+    rqvae: Overrides = Field({}, description="keys of `rqvae` that differ here")
+    docids: Overrides = Field({}, description="keys of `docids` that differ here")
+    retriever: Overrides = Field({}, description="keys of `retriever` that differ here")
+    retrieve: Overrides = Field({}, description="keys of `retrieve` that differ here")
+    bm25: Overrides = Field({}, description="keys of `bm25` that differ here")
+
+
+class GenerativeMethod(StageConfig):
+    """DocIDs from a residual quantiser, a generative retriever, constrained beam search."""
+
+    search: Literal["generative"] = "generative"
+    view: Name | None = Field(
+        None, description="embedding view that the quantiser reads; null: the default `view`"
+    )
+    rqvae: Overrides = Field({}, description="keys of `rqvae` that differ in this method")
+    docids: Overrides = Field({}, description="keys of `docids` that differ in this method")
+    retriever: Overrides = Field({}, description="keys of `retriever` that differ in this method")
+    retrieve: Overrides = Field({}, description="keys of `retrieve` that differ in this method")
+
+
+class Bm25Method(StageConfig):
+    """Lexical search; needs no DocIDs and has no seed."""
+
+    search: Literal["bm25"]
+    bm25: Overrides = Field({}, description="keys of `bm25` that differ in this method")
+
+
+Method = Annotated[GenerativeMethod | Bm25Method, Field(discriminator="search")]
+
+
+class Study(StageConfig):
+    """Methods compared in one table, results/{dataset}/{study}.tsv; significance is against the first."""
+
+    methods: list[Name] = Field(min_length=1, description="keys of `methods`, the reference first")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        [0], min_length=1, description="one training run per seed"
+    )
+    datasets: list[Name] | None = Field(None, description="keys of `datasets`; null: all")
+
+
+class PipelineConfig(BaseModel):
+    """A configuration file."""
+
+    model_config = StageConfig.model_config
+
+    fetch_esci: FetchEsciConfig = Field(FetchEsciConfig(), description="rule fetch_esci")
+    fetch_esci_s: FetchEsciSConfig = Field(FetchEsciSConfig(), description="rule fetch_esci_s")
+    sources: dict[Name, Source] = Field(description="where raw files come from")
+    datasets: dict[Name, Dataset] = Field(min_length=1, description="what results/{dataset} is made from")
+    corpus: CorpusConfig = Field(CorpusConfig(), description="rule build_corpus")
+    views: dict[Name, ViewConfig] = Field(
+        min_length=1, description="rule embed: a text template and an encoder each"
+    )
+    view: Name = Field(description="the view that methods use unless they name another")
+    rqvae: RqvaeConfig = Field(RqvaeConfig(), description="rule train_rqvae")
+    docids: DocidsConfig = Field(DocidsConfig(), description="rule assign_docids")
+    retriever: RetrieverConfig = Field(RetrieverConfig(), description="rule train_retriever")
+    retrieve: RetrieveConfig = Field(RetrieveConfig(), description="rule retrieve")
+    bm25: Bm25Config = Field(Bm25Config(), description="rule search_bm25")
+    evaluate: EvaluateConfig = Field(EvaluateConfig(), description="rule evaluate")
+    report: ReportConfig = Field(ReportConfig(), description="rule report_locales")
+    methods: dict[Name, Method] = Field(min_length=1, description="what is compared")
+    studies: dict[Name, Study] = Field(min_length=1, description="tables; `recall` is the main one")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _methods_are_generative_unless_they_say_otherwise(cls, values: Any) -> Any:
+        methods = values.get("methods") if isinstance(values, dict) else None
+        if not isinstance(methods, dict):
+            return values
+        tagged = {
+            name: {"search": "generative"} | method if isinstance(method, dict) else method
+            for name, method in methods.items()
+        }
+        return values | {"methods": tagged}
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "PipelineConfig":
+        def known(name: str, names: dict, place: str) -> None:
+            if name not in names:
+                raise ValueError(f"{place} names {name!r}, known are {', '.join(names)}")
+
+        known(self.view, self.views, "view")
+        known("recall", self.studies, "the report")
+        for key, dataset in self.datasets.items():
+            known(dataset.source, self.sources, f"datasets.{key}.source")
+            for view in dataset.views:
+                known(view, self.views, f"datasets.{key}.views")
+        for key, method in self.methods.items():
+            if isinstance(method, GenerativeMethod) and method.view:
+                known(method.view, self.views, f"methods.{key}.view")
+        for key, study in self.studies.items():
+            for method in study.methods:
+                known(method, self.methods, f"studies.{key}.methods")
+            for dataset in study.datasets or []:
+                known(dataset, self.datasets, f"studies.{key}.datasets")
+        return self
+
+
+METHOD_STAGES: dict[str, type[StageConfig]] = {
+    "rqvae": RqvaeConfig,
+    "docids": DocidsConfig,
+    "retriever": RetrieverConfig,
+    "retrieve": RetrieveConfig,
+    "bm25": Bm25Config,
+}
+CHAIN = (
+    "rqvae",
+    "docids",
+    "retriever",
+)  # stages whose results methods can share, each built on the one before
+
+
+class Pipeline:
+    """A valid configuration, and what each stage of each dataset and method runs with."""
+
+    def __init__(self, values: dict[str, Any], where: str):
+        """Validate `values`, the content of the file(s) `where`, for every dataset and method.
+
+        Raises:
+            InputError: a misspelt key, an impossible value or an unknown name.
+        """
+        self.where = where
+        self.config = validate(PipelineConfig, values, where)
+        for dataset in self.config.datasets:
+            self.corpus(dataset)
+            for view in self.config.views:
+                self.view(dataset, view)
+            for method in self.config.methods:
+                for stage in self.stages(method):
+                    self.stage(stage, dataset, method)
+
+    def source(self, dataset: str) -> EsciSource | SimulatedSource:
+        """Return the source that `dataset` is made from."""
+        return self.config.sources[self.config.datasets[dataset].source]
+
+    @cache  # noqa: B019 - one Pipeline lives as long as the process
+    def corpus(self, dataset: str) -> CorpusConfig:
+        """Return what build_corpus runs with for `dataset`."""
+        return self._overlay("corpus", CorpusConfig, self.config.corpus, {f"datasets.{dataset}": "corpus"})
+
+    @cache  # noqa: B019
+    def view(self, dataset: str, view: str) -> ViewConfig:
+        """Return what embed runs with for `dataset` and `view`."""
+        values = _merge(_as_dict(self.config.views[view]), self.config.datasets[dataset].views.get(view, {}))
+        return validate(ViewConfig, values, f"{self.where}: datasets.{dataset}.views.{view}")
+
+    def method_view(self, method: str) -> str:
+        """Return the name of the view that the quantiser of `method` reads."""
+        return self.config.methods[method].view or self.config.view
+
+    @cache  # noqa: B019
+    def stage(self, stage: str, dataset: str, method: str) -> StageConfig:
+        """Return what `stage` (a key of METHOD_STAGES) runs with for `dataset` and `method`."""
+        places = {f"datasets.{dataset}": stage, f"methods.{method}": stage}
+        return self._overlay(stage, METHOD_STAGES[stage], getattr(self.config, stage), places)
+
+    @cache  # noqa: B019
+    def owner(self, stage: str, dataset: str, method: str) -> str:
+        """Return the first method of the file whose chain up to `stage` runs with the same settings.
+
+        Its results are those of `method` too, so that methods which differ only later share the work.
+        """
+        own = self._chain(stage, dataset, method)
+        for other in self.methods("generative"):
+            if self._chain(stage, dataset, other) == own:
+                return other
+        raise AssertionError(f"{method} is not a generative method")
+
+    def sources(self, kind: str) -> list[str]:
+        """Return the names of the sources of a kind."""
+        return [name for name, source in self.config.sources.items() if source.kind == kind]
+
+    def methods(self, search: str) -> list[str]:
+        """Return the names of the methods that search in the way `search`."""
+        return [name for name, method in self.config.methods.items() if method.search == search]
+
+    def stages(self, method: str) -> list[str]:
+        """Return the stages (keys of METHOD_STAGES) that `method` runs through."""
+        fields = type(self.config.methods[method]).model_fields
+        return [stage for stage in METHOD_STAGES if stage in fields]
+
+    def runs(self, study: str) -> list[tuple[str, int]]:
+        """Return the (method, seed) pairs of a study; a method without training has one seed."""
+        entry = self.config.studies[study]
+        return [
+            (method, seed)
+            for method in entry.methods
+            for seed in (
+                entry.seeds if self.config.methods[method].search == "generative" else entry.seeds[:1]
+            )
+        ]
+
+    def study_datasets(self, study: str) -> list[str]:
+        """Return the datasets that a study covers."""
+        return self.config.studies[study].datasets or list(self.config.datasets)
+
+    def _chain(self, stage: str, dataset: str, method: str) -> str:
+        stages = CHAIN[: CHAIN.index(stage) + 1]
+        settings = [self.stage(name, dataset, method).model_dump(mode="json") for name in stages]
+        return json.dumps([self.method_view(method), settings], sort_keys=True)
+
+    def _overlay(
+        self, stage: str, model: type[StageConfig], default: StageConfig, places: dict[str, str]
+    ) -> StageConfig:
+        values = _as_dict(default)
+        for place, key in places.items():
+            group, name = place.split(".", 1)
+            values = _merge(values, getattr(getattr(self.config, group)[name], key, {}))
+        return validate(model, values, f"{self.where}: {stage} of {' with '.join(places)}")
+
+
+def _as_dict(model: StageConfig) -> dict[str, Any]:
+    return model.model_dump(mode="json")
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Overlay `changes` on `base`, key by key; a mapping of another `kind` replaces the old one whole."""
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        if (
+            isinstance(old, dict)
+            and isinstance(value, dict)
+            and value.get("kind", old.get("kind")) == old.get("kind")
+        ):
+            merged[key] = _merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def read_pipeline(path: str) -> Pipeline:
+    """Return the pipeline configured by the YAML file `path`, for use outside Snakemake.
+
+    Raises:
+        InputError: the file is missing or no YAML mapping, or as `Pipeline`.
+    """
+    import yaml
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = yaml.safe_load(file)
+    except FileNotFoundError:
+        raise InputError(path, "no such file", "name an existing configuration file") from None
+    except yaml.YAMLError as error:
+        raise InputError(path, f"not YAML ({error})", "correct the file") from None
+    if not isinstance(values, dict):
+        raise InputError(path, "not a mapping of keys", "see config/README.md")
+    return Pipeline(values, path)

@@ -1,0 +1,76 @@
+"""The report: how much of each table is drawn, and the description of what is compared.
+
+`ReportConfig` is the stage's part of the config file. `Comparison` is what the workflow hands over beside it:
+which datasets, methods and seeds there are, and in whose folder their shared results lie.
+"""
+
+from typing import Any
+
+from pydantic import Field
+
+from catid2.config.base import StageConfig
+
+
+class ReportConfig(StageConfig):
+    """What the page shows; none of it changes a number in locales.tsv."""
+
+    cutoff: int = Field(10, ge=1, description="the k of the recall@k that the page's summary names")
+    category_level: int = Field(
+        1,
+        ge=1,
+        description="level of the category tree in the figure of categories by code; 1 is the coarsest",
+    )
+    categories: int = Field(
+        9,
+        ge=2,
+        le=20,
+        description="categories in that figure, the largest first; the others are drawn as one",
+    )
+    prefix_length: int = Field(2, ge=1, description="positions that the DocIDs of one example share")
+    examples: int = Field(3, ge=0, description="shared prefixes shown per dataset")
+    example_products: int = Field(5, ge=2, description="products shown per shared prefix")
+    curve_points: int = Field(
+        100, ge=2, description="points drawn per training curve; longer histories are thinned evenly"
+    )
+
+
+class ReportMethod(StageConfig):
+    """One method of one dataset. `docids` and its like name the method whose folder holds the shared result."""
+
+    name: str = Field(description="the method, as in recall.tsv")
+    seeds: tuple[int, ...] = Field((0,), min_length=1, description="seeds of its runs")
+    view: str | None = Field(None, description="embedding view its quantiser reads; null: none")
+    rqvae: str | None = Field(None, description="method whose folder holds its RQ-VAE; null: it has none")
+    docids: str | None = Field(None, description="method whose folder holds its DocIDs; null: it has none")
+    retriever: str | None = Field(
+        None, description="method whose folder holds its retriever; null: it has none"
+    )
+    changes: dict[str, Any] = Field(
+        {}, description="settings that differ from `defaults`, as stage.key: value"
+    )
+
+
+class ReportDataset(StageConfig):
+    """One locale of one source, and what was run on it."""
+
+    name: str = Field(description="the folder results/{name}")
+    locale: str = Field(description="ESCI locale: us, es or jp")
+    simulated: bool = Field(
+        description="true: the data are simulated, so its figures prove only the machinery"
+    )
+    methods: tuple[ReportMethod, ...] = Field(
+        min_length=1, description="in the order of the study, reference first"
+    )
+    inputs: dict[str, str] = Field(
+        {}, description="raw input files and their sha256, or how they were simulated"
+    )
+
+
+class Comparison(StageConfig):
+    """What one report compares."""
+
+    study: str = Field("recall", description="the tables are results/{dataset}/{study}.tsv")
+    datasets: tuple[ReportDataset, ...] = Field(min_length=1, description="in the order of the page")
+    defaults: dict[str, Any] = Field(
+        {}, description="default of each setting that some method changes, stage.key"
+    )

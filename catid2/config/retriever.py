@@ -1,0 +1,114 @@
+"""Settings of train_retriever: the model, what it is taught, and how."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from catid2.config.base import StageConfig
+from catid2.text import parse_template
+
+Label = Literal["E", "S", "C", "I"]
+
+
+class SmallT5(StageConfig):
+    """A T5 with random weights and a tokenizer made from the corpus, for use without pretrained weights."""
+
+    d_model: int = Field(128, ge=8, description="width of the hidden states")
+    num_heads: int = Field(4, ge=1, description="attention heads")
+    d_kv: int = Field(32, ge=4, description="width of one head's keys and values")
+    d_ff: int = Field(512, ge=8, description="width of the feed-forward layers")
+    num_layers: int = Field(2, ge=1, description="encoder layers")
+    num_decoder_layers: int = Field(2, ge=1, description="decoder layers")
+    dropout_rate: float = Field(0.1, ge=0, lt=1, description="dropout probability")
+    vocabulary: int = Field(
+        8000, ge=300, description="text tokens: byte-level BPE trained on products and train queries"
+    )
+
+
+class QueryTask(StageConfig):
+    """Train query → DocID of each document judged relevant to it."""
+
+    source: Literal["query"]
+    prefix: str = Field("query: ", description="text before every query, in training and in search")
+    labels: tuple[Label, ...] = Field(("E", "S"), min_length=1, description="labels that count as relevant")
+    weight: float = Field(
+        1.0, gt=0, description="times each example is seen per epoch; a fraction is drawn anew"
+    )
+
+
+class DocumentTask(StageConfig):
+    """Text of a document → its DocID: teaches DocIDs of documents that no train query has."""
+
+    source: Literal["document"]
+    prefix: str = Field("document: ", description="text before every document")
+    template: str = Field(
+        "{title} {brand} {bullets} {description}", description="text of a document, as in embed"
+    )
+    weight: float = Field(
+        1.0, gt=0, description="times each example is seen per epoch; a fraction is drawn anew"
+    )
+
+    @field_validator("template")
+    @classmethod
+    def _known_fields(cls, template: str) -> str:
+        parse_template(template)
+        return template
+
+
+Task = Annotated[QueryTask | DocumentTask, Field(discriminator="source")]
+
+
+class RetrieverConfig(StageConfig):
+    """How the retriever is made; defaults are the paper's T5-base with its group's published schedule (MERGE)."""
+
+    pretrained: str | None = Field(
+        "google-t5/t5-base",
+        description="hub name or folder of a T5 or mT5 (google/mt5-base for es and jp); null: `small`",
+    )
+    revision: str | None = Field(
+        None, description="commit, tag or branch of the hub's repository; null: its main"
+    )
+    small: SmallT5 = Field(SmallT5(), description="the model if `pretrained` is null")
+    tasks: tuple[Task, ...] = Field(
+        (QueryTask(source="query"), DocumentTask(source="document")),
+        description="what is taught, one query task",
+    )
+    max_query_tokens: int = Field(
+        32, ge=2, description="queries are cut to this many tokens, end token included"
+    )
+    max_document_tokens: int = Field(128, ge=2, description="documents are cut to this many tokens")
+    epochs: int = Field(100, ge=1, description="passes over the examples")
+    batch_size: int = Field(1024, ge=1, description="examples per step, over all ranks")
+    learning_rate: float = Field(5e-4, gt=0, description="highest learning rate of AdamW")
+    schedule: Literal["cosine", "linear", "constant_with_warmup"] = Field(
+        "cosine", description="learning rate after the warm-up"
+    )
+    warmup: float = Field(0.01, ge=0, lt=1, description="share of the steps in which the learning rate rises")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of AdamW")
+    clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
+    bf16: bool = Field(True, description="bfloat16 autocast on a GPU (a CPU always trains in float32)")
+    valid_share: float = Field(
+        0.05, ge=0, lt=1, description="share of the train queries held out for validation"
+    )
+    valid_beams: int = Field(100, ge=1, description="beams of the validation search")
+    valid_every: int = Field(
+        5, ge=1, description="epochs between validations (and checkpoints); the last is always one"
+    )
+    select_by: Literal["recall@10", "recall@50", "recall@100", "last"] = Field(
+        "recall@50",
+        description="validation measure that picks the checkpoint, or the last one; relevant: the labels of the query task",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "RetrieverConfig":
+        sources = [task.source for task in self.tasks]
+        if sources.count("query") != 1 or len(sources) > 2:
+            raise ValueError("tasks needs one query task and at most one document task")
+        if self.valid_share == 0 and self.select_by != "last":
+            raise ValueError('without validation queries (valid_share 0) select_by must be "last"')
+        return self
+
+    @property
+    def query_task(self) -> QueryTask:
+        """The task query → DocID."""
+        return next(task for task in self.tasks if isinstance(task, QueryTask))

@@ -1,0 +1,125 @@
+"""Settings of the RQ-VAE: model, losses, training."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from catid2.config.base import StageConfig
+
+Width = Annotated[int, Field(ge=1)]
+
+
+class RqvaeConfig(StageConfig):
+    """Model, losses and training of the RQ-VAE. α = β = γ = 0 is the plain RQ-VAE of TIGER."""
+
+    # Model
+    layers: int = Field(4, ge=1, description="L, codebooks and so positions of a DocID (paper: 4)")
+    codebook_size: int = Field(
+        256, ge=2, description="K, codes per layer (paper: 256 or 512, by catalogue size)"
+    )
+    latent_dim: int = Field(32, ge=1, description="dimensions of the latent z and of a code")
+    hidden: tuple[Width, ...] = Field(
+        (512, 256, 128), description="widths of the encoder's hidden layers; the decoder mirrors them"
+    )
+    layer_norm: bool = Field(False, description="normalise each hidden layer before its ReLU")
+    standardize: Literal["none", "unit", "center"] = Field(
+        "center",
+        description="embeddings as they are, scaled to length 1, or less the corpus mean and then scaled to length 1",
+    )
+
+    # Losses
+    alpha: float = Field(0.1, ge=0, description="α, weight of DisL; 0 skips it (paper: 0.1)")
+    beta: float = Field(0.0001, ge=0, description="β, weight of HCCL; 0 skips it (paper: 0.0001)")
+    gamma: float = Field(1.0, ge=0, description="γ, weight of CSCL; 0 skips it (paper: 1.0)")
+    mu: float = Field(1.0, ge=0, description="μ, weight of the commitment term of L_rq")
+    error_reduction: Literal["sum", "mean"] = Field(
+        "sum",
+        description="squared errors of L_rq over dimensions: summed, as the equation has them, or averaged",
+    )
+    levels: int = Field(
+        3, ge=1, description="H, category levels that HCCL reads (paper: 3, which must be below L)"
+    )
+    allow_levels_ge_layers: bool = Field(
+        False,
+        description="run although H ≥ L, for a study; levels deeper than L have no layer and are not contrasted",
+    )
+    hccl_positives: Literal["all", "one"] = Field(
+        "all", description="positives of an anchor: every document of its category in the batch, or one drawn"
+    )
+    hccl_similarity: Literal["cosine", "l2"] = Field(
+        "cosine", description="cosine, or negative squared distance"
+    )
+    hccl_temperature: float = Field(0.1, gt=0, description="τ of HCCL (unpublished; MERGE: 0.1)")
+    hccl_reduction: Literal["mean", "sum"] = Field(
+        "mean", description="over the anchors of a level; levels are summed"
+    )
+    disl_negatives: int | None = Field(
+        255, ge=1, description="at least this many other documents per anchor of DisL; null: the whole batch"
+    )
+    disl_similarity: Literal["cosine", "l2"] = Field(
+        "cosine", description="cosine, or negative squared distance"
+    )
+    disl_temperature: float = Field(0.1, gt=0, description="τ of DisL (unpublished; MERGE: 0.1)")
+    disl_reduction: Literal["mean", "sum"] = Field("mean", description="over the documents of the batch")
+    cscl_scaling: Literal["batch_mean", "literal"] = Field(
+        "batch_mean",
+        description="distances inside the soft assignment p: divided by their batch mean, or as they are (the paper's "
+        "equation, in which p is nearly uniform)",
+    )
+    cscl_temperature: float = Field(1.0, gt=0, description="τ of the soft assignment p")
+
+    # Codebooks
+    codebook_update: Literal["ema", "gradient"] = Field(
+        "ema", description="codes move by an exponential moving average, or by the codebook term of L_rq"
+    )
+    ema_decay: float = Field(0.99, gt=0, lt=1, description="share of the old average that a step keeps")
+    warmup_epochs: int = Field(
+        5, ge=0, description="epochs of auto-encoding before k-means sets the codebooks"
+    )
+    kmeans_documents: int = Field(
+        65_536,
+        ge=1,
+        description="documents that k-means and the revival of codes see, or all if there are fewer",
+    )
+    revive_dead_codes: bool = Field(
+        True, description="after each epoch, move unused codes to badly coded residuals"
+    )
+
+    # Training
+    epochs: int = Field(300, ge=1, description="passes over the corpus, warm-up included (paper: 300)")
+    batch_size: int = Field(
+        4096, ge=2, description="documents of a step, over all ranks together (paper: 4096)"
+    )
+    learning_rate: float = Field(0.001, gt=0, description="peak learning rate of AdamW (MERGE: 0.001)")
+    schedule: Literal["constant", "cosine"] = Field(
+        "cosine", description="learning rate over the steps after the rise"
+    )
+    rise_steps: int = Field(0, ge=0, description="steps over which the learning rate rises linearly")
+    weight_decay: float = Field(0.0001, ge=0, description="of AdamW, on weight matrices (MERGE: 0.0001)")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of encoder and decoder (autocast); quantisation and losses are always float32"
+    )
+
+    # Stopping
+    collapse_perplexity: float = Field(
+        0.05, ge=0, lt=1, description="a layer whose perplexity falls below this share of K has collapsed"
+    )
+    collapse_grace_epochs: int = Field(5, ge=0, description="epochs after the warm-up before that counts")
+    on_collapse: Literal["stop", "report"] = Field(
+        "stop", description="stop with an error, or go on and say so in the log; NaN always stops"
+    )
+
+    @model_validator(mode="after")
+    def _levels_below_layers(self) -> "RqvaeConfig":
+        if self.levels >= self.layers and not self.allow_levels_ge_layers:
+            raise ValueError(
+                f"levels ({self.levels}) must be below layers ({self.layers}), or the IDs collapse; "
+                "allow_levels_ge_layers: true runs it all the same"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _some_epochs_quantise(self) -> "RqvaeConfig":
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs ({self.warmup_epochs}) must be below epochs ({self.epochs})")
+        return self

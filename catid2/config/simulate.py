@@ -1,0 +1,123 @@
+"""Settings of `simulate_esci`: raw files with the shape, the shares and the dirt of ESCI and ESCI-S."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from catid2.config.base import StageConfig
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class LocaleSize(StageConfig):
+    """How much of one locale to make. The defaults are the demo's."""
+
+    products: int = Field(3000, ge=100, description="rows of the products file")
+    queries: int = Field(900, ge=10, description="distinct queries")
+    judgements_per_query: float = Field(
+        16, ge=4, description="mean judged products of a query (ESCI: us 18.7, es 23.5, jp 24.6)"
+    )
+    small_share: Share = Field(0.9, description="share of the queries with small_version 1 (ESCI: us .307)")
+
+
+class LabelShares(StageConfig):
+    """Shares of the four labels among the judgements; they sum to 1. The defaults are those of ESCI's small version.
+
+    A small catalogue has too few exact products for some queries; those get fewer judgements, most of them not E.
+    """
+
+    E: Share = Field(0.44, description="exact: the type asked for, and every attribute asked for")
+    S: Share = Field(0.34, description="substitute: the type or a sibling, an attribute may differ")
+    C: Share = Field(0.05, description="complement: of the section that goes with the one asked for")
+    I: Share = Field(0.17, description="irrelevant: anything else")  # noqa: E741
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> Self:
+        if abs(self.E + self.S + self.C + self.I - 1) > 1e-6:
+            raise ValueError("the four shares must sum to 1")
+        return self
+
+
+class NullShares(StageConfig):
+    """Shares of the products without a field. The defaults are those of 485 real us rows."""
+
+    description: Share = Field(0.47, description="no product_description")
+    color: Share = Field(0.28, description="no product_color")
+    bullets: Share = Field(0.15, description="no product_bullet_point")
+    brand: Share = Field(0.08, description="no product_brand")
+
+
+class DepthShares(StageConfig):
+    """Shares of the ESCI-S records whose category path is cut; the others have 3 to 7 levels."""
+
+    none: Share = Field(0.04, description="an empty list")
+    one: Share = Field(0.025, description="the department alone")
+    two: Share = Field(0.05, description="department and section")
+
+    @model_validator(mode="after")
+    def _leave_some(self) -> Self:
+        if self.none + self.one + self.two >= 1:
+            raise ValueError("the three shares must leave some whole paths")
+        return self
+
+
+class SimulateConfig(StageConfig):
+    """What `simulate_esci` makes; the defaults are the demo's (three locales, about 9,000 products)."""
+
+    locales: dict[Literal["us", "es", "jp"], LocaleSize] = Field(
+        default_factory=lambda: {"us": LocaleSize(), "es": LocaleSize(), "jp": LocaleSize()},
+        min_length=1,
+        description="size of each locale",
+    )
+    labels: LabelShares = Field(LabelShares(), description="shares of the labels")
+    nulls: NullShares = Field(NullShares(), description="shares of the missing fields")
+    cut_paths: DepthShares = Field(DepthShares(), description="shares of the short category paths")
+    test_share: Share = Field(0.3, description="share of the queries in the test split (ESCI small: .30)")
+    seen_share: Share = Field(
+        0.27, description="share of the test judgements whose product is also judged in train (ESCI es: .27)"
+    )
+    record_share: Share = Field(
+        0.915, description="share of the ids that have an ESCI-S record (README of esci-s)"
+    )
+    book_share: Share = Field(0.07, description="share of the products that are books (README of esci-s)")
+    shared_share: Share = Field(
+        0.03, description="share of the es and jp products whose id is a us product's too"
+    )
+    duplicate_share: Share = Field(0.02, description="share of the products with exactly the text of another")
+    zipf_exponent: float = Field(
+        1.1,
+        ge=0,
+        description="skew of departments, of sections in one, of types in one: weight rank^-exponent",
+    )
+    head_share: Share = Field(0.2, description="share of the queries that name a section, not a type")
+    title_share: Share = Field(0.45, description="chance of an attribute to stand in the title")
+    synonym_share: Share = Field(0.4, description="chance of a word of a query to be the thing's other name")
+    html_share: Share = Field(
+        0.2, description="share of the descriptions with HTML (150 of 485 real us rows hold '<')"
+    )
+    filler_sentences: float = Field(
+        3, ge=0, le=20, description="mean sentences of a description that say nothing; half as many bullets"
+    )
+    reviews: float = Field(1, ge=0, le=20, description="mean reviews of an ESCI-S record")
+    big_record_share: Share = Field(0.002, description="share of the ESCI-S records with very many reviews")
+    big_record_bytes: int = Field(100_000, ge=0, description="size of the reviews of such a record, bytes")
+
+    @model_validator(mode="after")
+    def _enough_to_share(self) -> Self:
+        if "us" in self.locales:
+            for locale, size in self.locales.items():
+                if locale != "us" and self.shared_share * size.products * 1.2 > self.locales["us"].products:
+                    raise ValueError(f"shared_share: {locale} needs more ids than us has products")
+        return self
+
+
+# The sizes of the public files: 1,814,925 products, 130,652 queries, 2.6 million judgements, 1.66 million records.
+FULL_SIZE = SimulateConfig(
+    locales={
+        "us": LocaleSize(products=1_215_854, queries=97_346, judgements_per_query=18.7, small_share=0.3066),
+        "es": LocaleSize(products=259_973, queries=15_180, judgements_per_query=23.5, small_share=0.5302),
+        "jp": LocaleSize(products=339_098, queries=18_126, judgements_per_query=24.6, small_share=0.5741),
+    },
+    filler_sentences=12,
+    reviews=3,
+)

@@ -1,0 +1,152 @@
+"""Files between stages: whole or not at all, and errors of one line."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from catid2 import artifacts
+from catid2.artifacts import (
+    InputError,
+    atomic,
+    read_embeddings,
+    read_json,
+    read_table,
+    write_json,
+    write_table,
+)
+
+COLUMNS = {"doc_id": pa.int32(), "title": pa.string()}
+
+
+@pytest.fixture
+def table():
+    schema = pa.schema(COLUMNS.items())
+    return pa.Table.from_pylist([{"doc_id": 0, "title": "a"}, {"doc_id": 1, "title": None}], schema=schema)
+
+
+def test_table_round_trip_gives_the_same_table_and_bytes(tmp_path, table):
+    write_table(tmp_path / "a.parquet", table)
+    assert read_table(tmp_path / "a.parquet", COLUMNS).equals(table)
+    write_table(tmp_path / "b.parquet", table)
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_columns_come_in_the_order_asked_for(tmp_path, table):
+    write_table(tmp_path / "a.parquet", table)
+    assert read_table(tmp_path / "a.parquet", dict(reversed(COLUMNS.items()))).column_names == [
+        "title",
+        "doc_id",
+    ]
+
+
+def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path):
+    target = tmp_path / "out.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), atomic(target) as aside:
+        aside.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_several_targets_appear_together_or_not_at_all(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic(tmp_path / "a", tmp_path / "b") as (first, _second):
+        first.write_text("written, but the second is not")
+    assert list(tmp_path.iterdir()) == []
+    with atomic(tmp_path / "a", tmp_path / "b") as (first, second):
+        first.write_text("a")
+        second.write_text("b")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_a_folder_replaces_the_old_one_whole_and_remains_of_a_kill_are_removed(tmp_path):
+    target = tmp_path / "model"
+    (tmp_path / ".tmp-model").mkdir()
+    (tmp_path / ".tmp-model" / "remains").write_text("")
+    target.mkdir()
+    (target / "old").write_text("")
+    with atomic(target) as aside:
+        aside.mkdir()
+        (aside / "new").write_text("")
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def rename(path):
+    pq.write_table(pq.read_table(path).rename_columns(["doc", "title"]), path)
+
+
+def retype(path):
+    pq.write_table(pq.read_table(path).set_column(0, "doc_id", pa.array([0.0, 1.0])), path)
+
+
+def null(path):
+    pq.write_table(pq.read_table(path).set_column(0, "doc_id", pa.array([0, None], pa.int32())), path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda path: path.unlink(), "no such file"),
+        (cut, "not a whole parquet file"),
+        (rename, "column 'doc_id' is missing"),
+        (retype, "column 'doc_id' is double, not int32"),
+        (null, "column 'doc_id', row 1: null"),
+    ],
+)
+def test_a_bad_table_is_named_in_one_line(tmp_path, table, damage, words):
+    path = tmp_path / "a.parquet"
+    write_table(path, table)
+    damage(path)
+    with pytest.raises(InputError) as caught:
+        read_table(path, COLUMNS)
+    assert str(path) in str(caught.value)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_embeddings_are_checked(tmp_path):
+    path = tmp_path / "view.npy"
+    np.save(path, np.zeros((3, 2), np.float16))
+    assert read_embeddings(path, rows=3).shape == (3, 2)
+    with pytest.raises(InputError, match="3 rows for 4 documents"):
+        read_embeddings(path, rows=4)
+    np.save(path, np.zeros((3, 2), np.float32))
+    with pytest.raises(InputError, match="float32 of shape"):
+        read_embeddings(path)
+    np.save(path, np.zeros((300, 2), np.float16))
+    cut(path)
+    with pytest.raises(InputError, match="not a whole"):
+        read_embeddings(path)
+
+
+def test_an_embedding_file_cannot_run_code(tmp_path):
+    path = tmp_path / "view.npy"
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError):
+        read_embeddings(path)
+
+
+def test_json_round_trip_and_errors(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"b": 1, "a": "ñ"})
+    assert read_json(path) == {"a": "ñ", "b": 1}
+    path.write_bytes(b"\xff{")
+    with pytest.raises(InputError, match="not JSON"):
+        read_json(path)
+
+
+def test_entry_point_prints_one_line_and_exits_with_1(capsys):
+    @artifacts.entry_point
+    def main():
+        raise InputError("file", "what\nis wrong", "mend it")
+
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == "error: file: what is wrong; mend it\n"

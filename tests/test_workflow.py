@@ -1,0 +1,138 @@
+"""The workflow's plans: which jobs run after which change, and errors before any job."""
+
+import shutil
+
+import pytest
+
+from workflow import Project
+
+DEMO = ("--configfile", "config/demo.yaml")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A copy of the project in which every job of the demo has run, with empty outputs."""
+    project = Project(tmp_path_factory.mktemp("finished"), stub=True)
+    project.snakemake(*DEMO)
+    return project
+
+
+@pytest.fixture
+def project(finished, tmp_path):
+    """A copy of the finished project that a test may change."""
+    shutil.copytree(finished.folder, tmp_path / "project", symlinks=True)
+    copy = object.__new__(Project)
+    copy.folder = tmp_path / "project"
+    copy.environment = finished.environment | {"PYTHONPATH": str(copy.folder)}
+    return copy
+
+
+def jobs(rules, datasets, methods, seeds=(0,)):
+    """Return the job names of per-method rules."""
+    return {
+        f"{rule} dataset={dataset} method={method} seed={seed}"
+        for rule in rules
+        for dataset in datasets
+        for method in methods
+        for seed in seeds
+    }
+
+
+LOCALES = ("demo_us", "demo_es", "demo_jp")
+CHAIN = ("train_rqvae", "assign_docids", "train_retriever", "retrieve")
+TABLES = {f"evaluate dataset={dataset} study=recall" for dataset in LOCALES}
+
+
+def of_report(planned):
+    """Return the jobs of the report stage, which follow any change of a table or of DocIDs."""
+    return {job for job in planned if job.split()[0] in REPORT_RULES}
+
+
+REPORT_RULES = ("report_locales", "plot_layers", "plot_recall", "all")
+
+
+def without_report(planned):
+    """Return the planned jobs other than the report's, which must be among them if anything is."""
+    assert not planned or "report_locales" in planned
+    return planned - of_report(planned)
+
+
+def test_a_finished_run_has_nothing_to_do(project):
+    assert project.planned(*DEMO) == set()
+
+
+def test_a_loss_weight_reruns_its_method_alone(project):
+    project.edit("config/demo.yaml", "  catid2: {}", "  catid2: {rqvae: {beta: 0.02}}")
+    planned = without_report(project.planned(*DEMO))
+    assert planned == jobs(CHAIN, LOCALES, ["catid2"]) | TABLES
+
+
+def test_a_line_of_beam_reruns_what_decodes(project):
+    beam = project.folder / "catid2" / "beam.py"
+    beam.write_text(beam.read_text() + "# edited\n")
+    planned = without_report(project.planned(*DEMO))
+    # the retriever's checkpoints are picked by recall of the same beam search
+    assert planned == jobs(("train_retriever", "retrieve"), LOCALES, ["catid2", "tiger"]) | TABLES
+
+
+def test_products_of_one_locale_rerun_that_locale(project):
+    products = project.folder / "results/demo_es/corpus/products.parquet"
+    products.write_text("other products\n")
+    planned = without_report(project.planned(*DEMO))
+    expected = jobs(CHAIN, ["demo_es"], ["catid2", "tiger"]) | jobs(["search_bm25"], ["demo_es"], ["bm25"])
+    expected |= {f"embed dataset=demo_es view={view}" for view in ["text"]}
+    assert planned == expected | {"evaluate dataset=demo_es study=recall"}
+
+
+def test_a_setting_of_one_dataset_reruns_that_dataset(project):
+    project.edit("config/demo.yaml", "  demo_jp: {source: demo, locale: jp}",
+                 "  demo_jp: {source: demo, locale: jp, retrieve: {beams: 120}}")
+    planned = without_report(project.planned(*DEMO))
+    assert planned == jobs(["retrieve"], ["demo_jp"], ["catid2", "tiger"]) | {"evaluate dataset=demo_jp study=recall"}
+
+
+def test_a_new_method_that_differs_late_shares_the_earlier_stages(project):
+    project.edit("config/demo.yaml", "  catid2: {}", "  catid2: {}\n  digit: {docids: {repair: digit}}")
+    project.edit("config/demo.yaml", "methods: [catid2, tiger, bm25]", "methods: [catid2, tiger, bm25, digit]")
+    planned = without_report(project.planned(*DEMO))
+    assert planned == jobs(CHAIN[1:], LOCALES, ["digit"]) | TABLES
+
+
+def test_the_papers_run_is_planned_from_nothing(tmp_path):
+    project = Project(tmp_path, stub=True)
+    planned = project.planned("--profile", "slurm", "results/esci_es/recall.tsv")
+    assert {"fetch_esci", "fetch_esci_s", "build_corpus dataset=esci_es"} <= planned
+    assert jobs(CHAIN, ["esci_es"], ["catid2", "tiger"]) <= planned
+    assert not any("esci_us" in job or "esci_jp" in job for job in planned)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("  catid2: {}", "  catid2: {rqvae: {betta: 1}}", ["methods.catid2", "betta", "beta"]),
+        ("  catid2: {}", "  catid2: {rqvae: {codebook_size: 0}}", ["methods.catid2", "codebook_size"]),
+        ("locale: jp", "locale: fr", ["datasets.demo_jp.locale", "'us', 'es' or 'jp'"]),
+        ("methods: [catid2, tiger, bm25]", "methods: [catid2, tigre]", ["tigre", "known are"]),
+        ("view: text\n", "veiw: text\n", ["view"]),
+    ],
+)
+def test_a_wrong_config_is_one_line_before_any_job(tmp_path, old, new, words):
+    project = Project(tmp_path, stub=True)
+    project.edit("config/demo.yaml", old, new)
+    done = project.snakemake("--dry-run", *DEMO, check=False)
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1
+    assert "config/demo.yaml" in lines[0]
+    for word in words:
+        assert word in lines[0]
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_raw_file_that_the_config_names_must_be_there(tmp_path):
+    project = Project(tmp_path, stub=True)
+    project.edit("config/config.yaml", "  esci: {kind: esci}", "  esci: {kind: esci, products: /nowhere/p.parquet}")
+    done = project.snakemake("--dry-run", "results/esci_us/recall.tsv", check=False)
+    assert done.returncode == 1
+    assert "sources.esci.products: no file /nowhere/p.parquet" in done.stderr

@@ -1,0 +1,65 @@
+"""A copy of the project in which Snakemake plans and runs, for tests."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+# Stands in for `python` in the rules' shell commands: makes every output that is not there yet, and nothing else.
+STUB = """#!/bin/sh
+for path in "$@"; do
+  case $path in
+    */checkpoints*) ;;
+    results/*/retriever) mkdir -p "$path" ;;
+    results/*|resources/*) [ -e "$path" ] || { mkdir -p "$(dirname "$path")"; echo "$path" > "$path"; } ;;
+  esac
+done
+"""
+
+
+class Project:
+    """A copy of the workflow, the scripts, the package and the configs below `folder`."""
+
+    def __init__(self, folder: Path, stub: bool):
+        """Copy the project; with `stub`, rules only make empty outputs."""
+        self.folder = folder
+        for name in ("workflow", "scripts", "catid2", "config"):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / "slurm").symlink_to("workflow/profiles/slurm")
+        self.environment = os.environ | {"PYTHONPATH": str(folder), "HF_HUB_OFFLINE": "1"}
+        binaries = [str(Path(sys.executable).parent)]
+        if stub:
+            python = folder / "stub" / "python"
+            python.parent.mkdir()
+            python.write_text(STUB)
+            python.chmod(0o755)
+            binaries.insert(0, str(python.parent))
+        self.environment["PATH"] = ":".join([*binaries, os.environ["PATH"]])
+
+    def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+        """Run Snakemake in the copy; with `check`, fail with its output unless it exits with 0."""
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=900
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def planned(self, *arguments: str) -> set[str]:
+        """Return the jobs that a dry-run would execute, each as `rule` and its wildcards that are set."""
+        text = self.snakemake("--dry-run", *arguments).stdout
+        jobs = set()
+        for rule, body in re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)+)", text, re.MULTILINE):
+            wildcards = re.search(r"^    wildcards: (.*)$", body, re.MULTILINE)
+            jobs.add(" ".join([rule, *(wildcards.group(1).split(", ") if wildcards else [])]))
+        return jobs
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Replace the one place where `old` stands in a file of the copy."""
+        file = self.folder / path
+        text = file.read_text()
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {path}"
+        file.write_text(text.replace(old, new))

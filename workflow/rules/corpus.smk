@@ -1,0 +1,140 @@
+"""Raw files and the corpus. Requires nothing, or raw files on disk; yields resources/ and results/{dataset}/corpus."""
+
+
+def source_settings(field):
+    """Return a params function: the key `field` of the job's source, as JSON."""
+
+    def of_job(wildcards):
+        return getattr(pipeline.config.sources[wildcards.source], field).model_dump_json()
+
+    return of_job
+
+
+def source_seed(wildcards):
+    """Return the seed of a simulated source."""
+    return pipeline.config.sources[wildcards.source].seed
+
+
+def corpus_settings(wildcards):
+    """Return what build_corpus runs with for the job's dataset, as JSON."""
+    return pipeline.corpus(wildcards.dataset).model_dump_json()
+
+
+def locale(wildcards):
+    """Return the locale of the job's dataset."""
+    return pipeline.config.datasets[wildcards.dataset].locale
+
+
+def category_paths(wildcards):
+    """Return the category paths of the job's source."""
+    return f"resources/{source_name(wildcards)}/category_paths.parquet"
+
+
+rule simulate_esci:
+    """Write ESCI-shaped raw files: the same names, columns and dirt, invented products."""
+    input:
+        script="scripts/simulate_esci.py",
+        modules=modules("simulate_esci"),
+    output:
+        examples="resources/{source}/" + SIMULATED_FILES["examples"],
+        products="resources/{source}/" + SIMULATED_FILES["products"],
+        esci_s="resources/{source}/" + SIMULATED_FILES["esci_s"],
+    params:
+        config=source_settings("simulate"),
+        seed=source_seed,
+    log:
+        "logs/{source}/simulate_esci.log",
+    wildcard_constraints:
+        source=names(pipeline.sources("simulated")),
+    conda:
+        ENVIRONMENT
+    shell:
+        "python {input.script} --config {params.config:q} --seed {params.seed} --examples {output.examples}"
+        " --products {output.products} --esci-s {output.esci_s} > {log} 2>&1"
+
+
+DOWNLOADED = {kind: field.default for kind, field in EsciSource.model_fields.items() if kind != "kind"}
+
+
+rule fetch_esci:
+    """Download the Shopping Queries Dataset (1.2 GB), going on from what an earlier attempt left."""
+    input:
+        script="scripts/fetch_esci.py",
+        modules=modules("fetch_esci"),
+    output:
+        examples=ensure(DOWNLOADED["examples"], sha256=pipeline.config.fetch_esci.examples.sha256),
+        products=ensure(DOWNLOADED["products"], sha256=pipeline.config.fetch_esci.products.sha256),
+    params:
+        config=pipeline.config.fetch_esci.model_dump_json(),
+    log:
+        "logs/fetch_esci.log",
+    retries: 3
+    conda:
+        ENVIRONMENT
+    shell:
+        "python {input.script} --config {params.config:q} --examples {output.examples}"
+        " --products {output.products} 2>&1 | tee {log}"
+
+
+rule fetch_esci_s:
+    """Download the ESCI-S records with the category paths (3.4 GB), going on from what an earlier attempt left."""
+    input:
+        script="scripts/fetch_esci_s.py",
+        modules=modules("fetch_esci_s"),
+    output:
+        ensure(DOWNLOADED["esci_s"], non_empty=True),
+    params:
+        config=pipeline.config.fetch_esci_s.model_dump_json(),
+    log:
+        "logs/fetch_esci_s.log",
+    retries: 3
+    conda:
+        ENVIRONMENT
+    shell:
+        "python {input.script} --config {params.config:q} --output {output} 2>&1 | tee {log}"
+
+
+rule extract_categories:
+    """Read the category paths out of the ESCI-S records, once for all locales of a source."""
+    input:
+        script="scripts/extract_categories.py",
+        modules=modules("extract_categories"),
+        esci_s=raw_file("esci_s"),
+    output:
+        "resources/{source}/category_paths.parquet",
+    log:
+        "logs/{source}/extract_categories.log",
+    conda:
+        ENVIRONMENT
+    shell:
+        "python {input.script} --esci-s {input.esci_s} --output {output} --threads {threads}"
+        " --temp-dir {resources.tmpdir} > {log} 2>&1"
+
+
+rule build_corpus:
+    """Join judgements, products and category paths of one locale into documents, queries and a tree."""
+    input:
+        script="scripts/build_corpus.py",
+        modules=modules("build_corpus"),
+        examples=raw_file("examples"),
+        products=raw_file("products"),
+        category_paths=category_paths,
+    output:
+        products=corpus("products.parquet"),
+        queries=corpus("queries.parquet"),
+        judgements=corpus("judgements.parquet"),
+        categories=corpus("categories.parquet"),
+        stats=corpus("stats.json"),
+    params:
+        config=corpus_settings,
+        locale=locale,
+    log:
+        "logs/{dataset}/build_corpus.log",
+    conda:
+        ENVIRONMENT
+    shell:
+        "python {input.script} --config {params.config:q} --locale {params.locale}"
+        " --examples {input.examples} --products {input.products} --category-paths {input.category_paths}"
+        " --products-out {output.products} --queries-out {output.queries}"
+        " --judgements-out {output.judgements} --categories-out {output.categories}"
+        " --stats-out {output.stats} --threads {threads} --temp-dir {resources.tmpdir} > {log} 2>&1"

@@ -1,0 +1,84 @@
+"""DocIDs. Requires a corpus; yields embeddings, a trained quantiser and unique DocIDs."""
+
+
+def view_settings(wildcards):
+    """Return the settings of the job's view, as JSON."""
+    return pipeline.view(wildcards.dataset, wildcards.view).model_dump_json()
+
+
+def view_of_method(wildcards):
+    """Return the path of the embeddings that the job's method reads."""
+    return f"results/{wildcards.dataset}/embeddings/{pipeline.method_view(wildcards.method)}.npy"
+
+
+rule embed:
+    """Encode every document of a dataset with the text template and encoder of a view."""
+    input:
+        script="scripts/embed.py",
+        modules=modules("embed"),
+        products=corpus("products.parquet"),
+    output:
+        embeddings="results/{dataset}/embeddings/{view}.npy",
+        metadata="results/{dataset}/embeddings/{view}.json",
+    params:
+        config=view_settings,
+        checkpoints="results/{dataset}/embeddings/checkpoints/{view}",
+    log:
+        "logs/{dataset}/embed/{view}.log",
+    resources:
+        gpu=0,
+    conda:
+        ENVIRONMENT
+    shell:
+        LAUNCH + " {input.script} --config {params.config:q} --products {input.products}"
+        " --checkpoints {params.checkpoints} --output {output.embeddings} --metadata {output.metadata} > {log} 2>&1"
+
+
+rule train_rqvae:
+    """Train the residual-quantised autoencoder of a method (paper: the four losses)."""
+    input:
+        script="scripts/train_rqvae.py",
+        modules=modules("train_rqvae"),
+        embeddings=view_of_method,
+        products=corpus("products.parquet"),
+    output:
+        model="results/{dataset}/{method}/seed{seed}/rqvae/model.safetensors",
+        model_config="results/{dataset}/{method}/seed{seed}/rqvae/config.json",
+        history="results/{dataset}/{method}/seed{seed}/rqvae/history.tsv",
+    params:
+        config=settings("rqvae"),
+        checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/rqvae",
+    log:
+        "logs/{dataset}/{method}/seed{seed}/train_rqvae.log",
+    resources:
+        gpu=0,
+    conda:
+        ENVIRONMENT
+    shell:
+        LAUNCH + " {input.script} --config {params.config:q} --seed {wildcards.seed}"
+        " --embeddings {input.embeddings} --products {input.products} --checkpoints {params.checkpoints}"
+        " --model {output.model} --model-config {output.model_config} --history {output.history} > {log} 2>&1"
+
+
+rule assign_docids:
+    """Give every document a DocID of its own: quantise, then repair collisions."""
+    input:
+        script="scripts/assign_docids.py",
+        modules=modules("assign_docids"),
+        embeddings=view_of_method,
+        products=corpus("products.parquet"),
+        model=from_owner("rqvae", "rqvae/model.safetensors"),
+        model_config=from_owner("rqvae", "rqvae/config.json"),
+    output:
+        docids="results/{dataset}/{method}/seed{seed}/docids.parquet",
+        report="results/{dataset}/{method}/seed{seed}/docids.json",
+    params:
+        config=settings("docids"),
+    log:
+        "logs/{dataset}/{method}/seed{seed}/assign_docids.log",
+    conda:
+        ENVIRONMENT
+    shell:
+        "python {input.script} --config {params.config:q} --embeddings {input.embeddings}"
+        " --products {input.products} --model {input.model} --model-config {input.model_config}"
+        " --output {output.docids} --report {output.report} > {log} 2>&1"

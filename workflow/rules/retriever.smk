@@ -1,0 +1,52 @@
+"""Generative retrieval. Requires a corpus and DocIDs; yields a retriever and its ranked lists (run)."""
+
+
+rule train_retriever:
+    """Fine-tune T5 to write the DocIDs that answer a query; keep the checkpoint best on held-out queries."""
+    input:
+        script="scripts/train_retriever.py",
+        modules=modules("train_retriever"),
+        products=corpus("products.parquet"),
+        queries=corpus("queries.parquet"),
+        judgements=corpus("judgements.parquet"),
+        docids=from_owner("docids", "docids.parquet"),
+    output:
+        directory("results/{dataset}/{method}/seed{seed}/retriever"),
+    params:
+        config=settings("retriever"),
+        checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/retriever",
+    log:
+        "logs/{dataset}/{method}/seed{seed}/train_retriever.log",
+    resources:
+        gpu=0,
+    conda:
+        ENVIRONMENT
+    shell:
+        LAUNCH + " {input.script} --config {params.config:q} --seed {wildcards.seed}"
+        " --products {input.products} --queries {input.queries} --judgements {input.judgements}"
+        " --docids {input.docids} --checkpoints {params.checkpoints} --output {output} > {log} 2>&1"
+
+
+rule retrieve:
+    """Decode the DocIDs of the test queries with constrained beam search."""
+    input:
+        script="scripts/retrieve.py",
+        modules=modules("retrieve"),
+        retriever=from_owner("retriever", "retriever"),
+        docids=from_owner("docids", "docids.parquet"),
+        products=corpus("products.parquet"),
+        queries=corpus("queries.parquet"),
+    output:
+        "results/{dataset}/{method}/seed{seed}/run.parquet",
+    params:
+        config=settings("retrieve"),
+    log:
+        "logs/{dataset}/{method}/seed{seed}/retrieve.log",
+    resources:
+        gpu=0,
+    conda:
+        ENVIRONMENT
+    shell:
+        LAUNCH + " {input.script} --config {params.config:q} --retriever {input.retriever}"
+        " --docids {input.docids} --products {input.products} --queries {input.queries}"
+        " --output {output} > {log} 2>&1"
