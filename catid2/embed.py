@@ -1,0 +1,213 @@
+"""Embed the catalogue: every product's text under one view as a row of a float16 matrix.
+
+A transformer works through shards, fixed ranges of documents. A shard is one file beside the outputs,
+written whole, so a run that was killed goes on after its last shard, and ranks need not talk: each takes
+every world-size-th shard, and the first rank joins them. Batches never cross a shard, hence the rows do
+not depend on how many ranks there were or how often the run was interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.lib.format import open_memmap
+
+from catid2.artifacts import InputError, atomic, read_embeddings, require_file, write_json
+from catid2.text import document_texts, read_documents
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from catid2.config.embed import ViewConfig
+
+log = logging.getLogger(__name__)
+
+
+class Ranks(NamedTuple):
+    """The place of this process among those that torchrun started; `local` is that on the node, and its GPU."""
+
+    rank: int
+    world_size: int
+    local: int
+
+
+class Outputs(NamedTuple):
+    """Where `embed` writes: the matrix (.npy), its description (.json), and shards on the way there."""
+
+    matrix: Path
+    metadata: Path
+    checkpoints: Path
+
+
+class Batching(NamedTuple):
+    """How a transformer cuts its work: tokens per batch (padding included), documents per shard.
+
+    65,536 tokens need a few GB for a base-size encoder in bfloat16; 8,192 documents are seconds of work on a
+    GPU, minutes on a CPU, and enough to make batches of similar lengths.
+    """
+
+    tokens: int = 65_536
+    shard: int = 8192
+
+
+def embed(
+    config: ViewConfig, products: Path, outputs: Outputs, seed: int = 0, batching: Batching | None = None
+) -> None:
+    """Write the (N, d) float16 matrix of a view, row = doc_id, and its description.
+
+    Args:
+        config: template and encoder.
+        products: corpus/products.parquet.
+        outputs: files to write, and the folder for shards, removed at the end.
+        seed: of the randomised SVD of `tfidf_svd`; a transformer has no use for it.
+        batching: of a transformer; the default if None.
+
+    Raises:
+        InputError: the products, the template or the encoder cannot be used; a document's vector is not
+            finite in float16.
+    """
+    table = read_documents(products)
+    document_texts(table.slice(0, 1), config.template, config.max_characters)  # do its fields exist?
+    ranks = _ranks()
+    if config.encoder.kind == "hf":
+        _embed_transformer(config, products, table, outputs, ranks, batching or Batching())
+    elif ranks.rank == 0:  # the SVD needs all documents at once and is not shared among ranks
+        _embed_tfidf_svd(config, products, table, outputs, seed)
+
+
+def _embed_tfidf_svd(
+    config: ViewConfig, products: Path, table: pa.Table, outputs: Outputs, seed: int
+) -> None:
+    from catid2.lsa import tfidf_svd  # a GPU node does without scikit-learn
+
+    texts = document_texts(table, config.template, config.max_characters)
+    lsa = tfidf_svd(texts, config.encoder, seed)
+    vectors = lsa.vectors.astype(np.float16)
+    require_finite(vectors, products, 0)
+    details = {
+        "encoder": "tfidf_svd",
+        "pooling": None,
+        "seed": seed,
+        "features": lsa.features,
+        "explained_variance": round(lsa.explained_variance, 6),
+        "empty_texts": texts.count(""),
+        "versions": _versions("numpy", "scikit-learn"),
+    }
+    _write(config, outputs, [vectors], len(vectors), details)
+
+
+def _embed_transformer(
+    config: ViewConfig, products: Path, table: pa.Table, outputs: Outputs, ranks: Ranks, batching: Batching
+) -> None:
+    import torch  # tfidf_svd starts without it
+
+    from catid2.encoders import TransformerEncoder
+
+    def texts(start: int) -> list[str]:
+        return document_texts(table.slice(start, batching.shard), config.template, config.max_characters)
+
+    with _group(ranks) as barrier:
+        device = torch.device("cuda", ranks.local) if torch.cuda.is_available() else torch.device("cpu")
+        encoder = TransformerEncoder(config.encoder, device, batching.tokens)
+        made_with = {
+            "identity": encoder.identity,
+            "precision": "bfloat16 autocast" if device.type == "cuda" else "float32",
+            "versions": _versions("numpy", "tokenizers", "torch", "transformers"),
+        }
+        fingerprint = _fingerprint(config, products, made_with, batching.shard)
+        if outputs.checkpoints.is_dir() and not (outputs.checkpoints / fingerprint).is_dir():
+            log.info("shards in %s are of other settings or inputs: not used", outputs.checkpoints)
+        starts = range(0, table.num_rows, batching.shard)
+        shards = [outputs.checkpoints / fingerprint / f"shard-{start:09d}.npy" for start in starts]
+        for start, shard in list(zip(starts, shards, strict=True))[ranks.rank :: ranks.world_size]:
+            if shard.exists():
+                log.info("documents from %d: taken from %s", start, shard)
+                continue
+            vectors = encoder.encode(texts(start))
+            require_finite(vectors, products, start)
+            with atomic(shard) as aside:
+                np.save(aside, vectors)
+            log.info("%d of %d documents", start + len(vectors), table.num_rows)
+        if device.type == "cuda":
+            log.info("peak GPU memory %.1f GB", torch.cuda.max_memory_allocated(device) / 1e9)
+        barrier()
+    if ranks.rank == 0:
+        details = {
+            "encoder": config.encoder.model,
+            "pooling": config.encoder.pooling,
+            "empty_texts": sum(texts(start).count("") for start in starts),
+        }
+        _write(config, outputs, map(read_embeddings, shards), table.num_rows, details | made_with)
+        shutil.rmtree(outputs.checkpoints)
+
+
+def require_finite(vectors: np.ndarray, products: Path, first: int) -> None:
+    """Raise InputError naming the first document (row 0 is document `first`) with an inf or a NaN."""
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(bad):
+        what = f"the embedding of doc_id {first + bad[0]} is not finite in float16 ({len(bad)} such rows)"
+        raise InputError(products, what, "set encoder.normalize, or use another encoder")
+
+
+def _write(
+    config: ViewConfig, outputs: Outputs, blocks: Iterable[np.ndarray], documents: int, details: dict
+) -> None:
+    """Join blocks of rows into the matrix, and describe it; both files or none."""
+    with atomic(outputs.matrix, outputs.metadata) as (matrix_aside, metadata_aside):
+        blocks = iter(blocks)
+        first = next(blocks)
+        matrix = open_memmap(matrix_aside, "w+", np.float16, (documents, first.shape[1]))
+        row = 0
+        for block in itertools.chain([first], blocks):
+            matrix[row : row + len(block)] = block
+            row += len(block)
+        matrix.flush()
+        size = {"documents": documents, "dims": matrix.shape[1]}
+        write_json(metadata_aside, size | details | {"view": config.model_dump()})
+    log.info("%s: %d documents, %d dimensions, %s", outputs.matrix, *matrix.shape, details["encoder"])
+
+
+def _fingerprint(config: ViewConfig, products: Path, made_with: dict, shard: int) -> str:
+    """A name for everything the rows of a shard depend on (the batch budget changes only their rounding)."""
+    with require_file(products).open("rb") as handle:
+        table = hashlib.file_digest(handle, "sha256").hexdigest()
+    parts = [config.model_dump(), table, made_with, shard]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    return {package: version(package) for package in packages}
+
+
+def _ranks() -> Ranks:
+    """Read from the variables that torchrun sets; alone without them."""
+    names = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
+    return Ranks(*(int(os.environ.get(name, default)) for name, default in names.items()))
+
+
+@contextlib.contextmanager
+def _group(ranks: Ranks) -> Iterator[Callable[[], None]]:
+    """Yield a barrier among the ranks. They share files only, so gloo serves on any device."""
+    if ranks.world_size == 1:
+        yield lambda: None
+        return
+    import torch.distributed
+
+    # A rank may wait for one that is hours behind; a rank that dies still ends the wait at once.
+    torch.distributed.init_process_group("gloo", timeout=timedelta(days=2))
+    try:
+        yield torch.distributed.barrier
+    finally:
+        torch.distributed.destroy_process_group()

@@ -1,0 +1,143 @@
+"""Text vectors from a pretrained transformer encoder (T5, mT5, BERT, E5, …).
+
+Batches are made of texts of similar length under a budget of tokens, so little is spent on padding and
+a batch of long texts needs no more memory than one of short texts. Pooling leaves padding out: a text's
+vector is the one it would have alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from torch.nn.utils.rnn import pad_sequence
+from transformers import (
+    MODEL_FOR_TEXT_ENCODING_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoModelForTextEncoding,
+    AutoTokenizer,
+)
+
+from catid2.artifacts import InputError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+    from catid2.config.embed import HfEncoder
+
+
+class TransformerEncoder:
+    """A pretrained encoder on one device: float32 on a CPU, bfloat16 autocast on a GPU.
+
+    Attributes:
+        identity: the commit on the hub, or a sha256 over the files of a local folder.
+
+    Raises:
+        InputError: the model cannot be loaded, lacks weights, or reads fewer than `max_tokens` tokens.
+    """
+
+    def __init__(self, config: HfEncoder, device: torch.device, batch_tokens: int):
+        self.config = config
+        self.device = device
+        self.batch_tokens = batch_tokens
+        try:
+            loaded = AutoConfig.from_pretrained(config.model, revision=config.revision)
+            self.tokenizer = AutoTokenizer.from_pretrained(config.model, revision=config.revision)
+            model = _load(config, loaded)
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            remedy = "give a folder with config.json, weights and tokenizer, or a model name the hub knows"
+            raise InputError(config.model, f"cannot be loaded as an encoder ({error})", remedy) from None
+        # T5 has relative positions and no such limit; RoBERTa's table is longer than what it can use.
+        positions = getattr(loaded, "max_position_embeddings", None)
+        if positions and config.max_tokens > min(positions, self.tokenizer.model_max_length):
+            limit = min(positions, self.tokenizer.model_max_length)
+            raise InputError(
+                config.model, f"max_tokens {config.max_tokens}, it reads {limit}", f"set {limit} or less"
+            )
+        self.model = model.eval().to(device)
+        self.identity = _identity(config.model, loaded)
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the vectors of `texts`: (N, d) float16, in their order.
+
+        A text of which no token is left (empty, and a tokenizer that adds none) has the zero vector.
+        A component outside float16's range comes back as inf: the caller knows the row's name.
+        """
+        prefixed = [self.config.prefix + text for text in texts]
+        tokens = self.tokenizer(
+            prefixed,
+            truncation=True,
+            max_length=self.config.max_tokens,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )["input_ids"]
+        vectors = np.empty((len(texts), self.model.config.hidden_size), np.float16)
+        for rows in token_batches([len(ids) for ids in tokens], self.batch_tokens):
+            vectors[rows] = self._encode_batch([tokens[row] for row in rows])
+        return vectors
+
+    @torch.inference_mode()
+    def _encode_batch(self, tokens: list[list[int]]) -> np.ndarray:
+        lengths = torch.tensor([max(len(ids), 1) for ids in tokens])
+        # What stands in the padding does not matter, it is masked; some tokenizers define no padding token.
+        padding = self.tokenizer.pad_token_id or 0
+        ids = pad_sequence(
+            [torch.tensor(row or [padding]) for row in tokens], batch_first=True, padding_value=padding
+        ).to(self.device)  # (B, T)
+        mask = (torch.arange(ids.shape[1]) < lengths[:, None]).to(self.device)  # (B, T)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            states = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        states = states.float()  # (B, T, d)
+        if self.config.pooling == "mean":
+            weights = mask[:, :, None].float()
+            vectors = (states * weights).sum(1) / weights.sum(1)
+        else:
+            vectors = states[:, 0]
+        if self.config.normalize:
+            vectors = torch.nn.functional.normalize(vectors, dim=1)
+        empty = torch.tensor([not row for row in tokens], device=self.device)
+        return vectors.masked_fill(empty[:, None], 0.0).half().cpu().numpy()
+
+
+def token_batches(lengths: Sequence[int], budget: int) -> Iterator[np.ndarray]:
+    """Yield row numbers batch by batch, longest texts first, each batch at most `budget` tokens when padded.
+
+    Longest first, because then a budget too large for the device fails at once. A single text longer
+    than the budget is a batch of its own.
+    """
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    start = 0
+    while start < len(order):
+        size = max(1, budget // max(1, lengths[order[start]]))
+        yield order[start : start + size]
+        start += size
+
+
+def _load(config: HfEncoder, loaded: PretrainedConfig) -> PreTrainedModel:
+    """The encoder alone, with pretrained weights for every parameter that pooling can see."""
+    automatic = AutoModelForTextEncoding if type(loaded) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
+    model, report = automatic.from_pretrained(
+        config.model, revision=config.revision, dtype=torch.float32, output_loading_info=True
+    )
+    # Left out of many checkpoints, and behind the states that are pooled here.
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        what = f"no weights for {len(missing)} parameters, the first is {missing[0]}"
+        raise InputError(config.model, what, "random weights make no embedding; use a whole checkpoint")
+    return model.get_encoder() if model.config.is_encoder_decoder and automatic is AutoModel else model
+
+
+def _identity(model: str, loaded: PretrainedConfig) -> str:
+    if not Path(model).is_dir():
+        return str(loaded._commit_hash)
+    digest = hashlib.sha256()
+    for file in sorted(path for path in Path(model).iterdir() if path.is_file()):
+        with file.open("rb") as handle:
+            digest.update(f"{file.name}:{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,139 @@
+"""What a product says: its fields rendered to one text by a template, and the words of a text.
+
+Shared by every stage that reads products as text (embed, search_bm25), so that "title. brand color"
+means the same thing in each of them.
+"""
+
+import re
+import string
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from catid2.artifacts import TEXT_FIELDS, InputError, read_table
+
+Tokenizer = Literal["words", "words_cjk_bigrams"]
+
+# The default template: the category first, so that a cut text keeps it.
+WITH_CATEGORY = "{category_path}. {title}. {brand} {color}. {bullets} {description}"
+
+CATEGORY_FIELD = re.compile(r"category_[1-9]")
+PATH_SEPARATOR = " > "
+
+# Scripts written without spaces: Han, Hiragana, Katakana (with the long-vowel mark, without the middle
+# dot), Hangul. The same scripts as in Lucene's CJKBigramFilter.
+_CJK = (
+    "\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f"
+)
+_WORD = re.compile(r"\w+")
+_CJK_RUN_OR_WORD = re.compile(rf"([{_CJK}]+)|[^\W{_CJK}]+")
+
+
+class Template(NamedTuple):
+    """A text template, taken apart: `opening`, then each field with the literal text that follows it."""
+
+    opening: str
+    fields: tuple[tuple[str, str], ...]
+
+
+def parse_template(template: str) -> Template:
+    """Take apart a template such as `"{category_path}. {title}. {brand} {color}"`.
+
+    Fields are those of TEXT_FIELDS, `category_path` (the names of all levels joined by " > ") and
+    `category_1`, `category_2`, … (the name at one level).
+
+    Raises:
+        ValueError: a field is unknown or carries a format, braces do not match, or there is no field.
+    """
+    opening, fields = "", []
+    # Formatter yields (literal, field after it); a field is stored with the literal that comes next.
+    for literal, field, form, conversion in string.Formatter().parse(template):
+        if fields:
+            fields[-1] = (fields[-1][0], literal)
+        else:
+            opening = literal
+        if field is None:
+            continue
+        if form or conversion:
+            raise ValueError(f"template field {field!r} carries a format; write {{{field}}}")
+        if field not in (*TEXT_FIELDS, "category_path") and not CATEGORY_FIELD.fullmatch(field):
+            allowed = ", ".join((*TEXT_FIELDS, "category_path", "category_1", "category_2", "…"))
+            raise ValueError(f"unknown template field {field!r}; allowed: {allowed}")
+        fields.append((field, ""))
+    if not fields:
+        raise ValueError("the template names no field")
+    return Template(opening, tuple(fields))
+
+
+def read_documents(path: str | Path) -> pa.Table:
+    """Return the text columns of products.parquet: doc_id, TEXT_FIELDS and category_1..H.
+
+    Raises:
+        InputError: as read_table; or the table is empty, or doc_id is not 0..N-1 in order.
+    """
+    doc_id = read_table(path, {"doc_id": pa.int32()}).column("doc_id")
+    if len(doc_id) == 0:
+        raise InputError(path, "no products", "build the corpus again with a filter that keeps some")
+    if not pc.all(pc.equal(doc_id, pa.array(range(len(doc_id)), pa.int32()))).as_py():
+        raise InputError(path, "doc_id is not 0..N-1 in order", "build the corpus again")
+    levels = sorted(name for name in pq.read_schema(path).names if CATEGORY_FIELD.fullmatch(name))
+    return read_table(path, {"doc_id": pa.int32()} | dict.fromkeys((*TEXT_FIELDS, *levels), pa.string()))
+
+
+def document_texts(products: pa.Table, template: str, max_characters: int) -> list[str]:
+    """Return the text of every product under `template`, cut to `max_characters` characters.
+
+    A field that is null or blank drops out with the literal text that follows it, up to the next field;
+    a product without any of the fields has the empty text. Runs of white space become one space.
+
+    Raises:
+        InputError: the template names a category level that the products do not have.
+    """
+    opening, fields = parse_template(template)
+    literals = [literal for _, literal in fields]
+    texts = []
+    for values in zip(*(_values(products, field) for field, _ in fields), strict=True):
+        said = [value + literal for value, literal in zip(values, literals, strict=True) if value]
+        text = " ".join((opening + "".join(said)).split()) if said else ""
+        texts.append(text[:max_characters].rstrip())
+    return texts
+
+
+def _values(products: pa.Table, field: str) -> list[str]:
+    """One string per product, empty where the field is missing."""
+    if field == "category_path":
+        levels = [name for name in products.column_names if CATEGORY_FIELD.fullmatch(name)]
+        if not levels:
+            raise InputError("template", "no {category_path} in these products", "name other fields")
+        names = (products.column(level).to_pylist() for level in levels)
+        return [PATH_SEPARATOR.join(name for name in path if name) for path in zip(*names, strict=True)]
+    if field not in products.column_names:
+        remedy = f"the products have {', '.join(products.column_names)}"
+        raise InputError("template", f"no {{{field}}} in these products", remedy)
+    return [(value or "").strip() for value in products.column(field).to_pylist()]
+
+
+def tokenize(text: str, tokenizer: Tokenizer) -> Sequence[str]:
+    """Return the words of a text, after Unicode compatibility normalisation (NFKC) and lower-casing.
+
+    `words`: runs of letters, digits and underscores. No stop words, no stemming, accents stay.
+    `words_cjk_bigrams`: the same, but runs of Han, kana and Hangul, where spaces do not part words, give
+    their overlapping pairs of characters (a run of one character gives itself). No dictionary is needed.
+    """
+    text = unicodedata.normalize("NFKC", text).lower()
+    if tokenizer == "words":
+        return _WORD.findall(text)
+    words = []
+    for match in _CJK_RUN_OR_WORD.finditer(text):
+        run = match.group()
+        if match.group(1) and len(run) > 1:
+            words.extend(run[i : i + 2] for i in range(len(run) - 1))
+        else:
+            words.append(run)
+    return words

@@ -1,0 +1,42 @@
+"""Embed every product's text under one view: an (N, d) float16 matrix, row = doc_id.
+
+Runs alone or under torchrun; a run that was killed goes on after its last whole shard.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from catid2.artifacts import entry_point
+from catid2.config.base import parse
+from catid2.config.embed import ViewConfig
+from catid2.embed import Batching, Outputs, embed
+
+
+@entry_point
+def main() -> None:
+    """Parse the command line and write the embeddings."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", required=True, help="the view, as JSON (catid2.config.embed.ViewConfig)")
+    parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
+    parser.add_argument("--output", required=True, type=Path, help="embeddings/VIEW.npy to write")
+    parser.add_argument("--metadata", required=True, type=Path, help="embeddings/VIEW.json to write")
+    parser.add_argument(
+        "--checkpoints", required=True, type=Path, help="folder for shards, removed at the end"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the SVD of tfidf_svd (default 0)")
+    parser.add_argument(
+        "--batch-tokens",
+        type=int,
+        default=Batching().tokens,
+        help=f"tokens per batch, padding included; lower it if memory runs out (default {Batching().tokens})",
+    )
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    config = parse(ViewConfig, arguments.config)
+    outputs = Outputs(arguments.output, arguments.metadata, arguments.checkpoints)
+    embed(config, arguments.products, outputs, arguments.seed, Batching(arguments.batch_tokens))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,325 @@
+"""Views as vectors: pooling against one text at a time, shards, ranks, kills, and the two kinds of encoder."""
+
+import json
+import os
+import runpy
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
+    BertModel,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5EncoderModel,
+    T5ForConditionalGeneration,
+)
+
+import catid2.embed
+from catid2.artifacts import TEXT_FIELDS, InputError, read_embeddings, read_json
+from catid2.config.base import validate
+from catid2.config.embed import ViewConfig
+from catid2.embed import Batching, Outputs, embed, require_finite
+from catid2.encoders import TransformerEncoder, token_batches
+from catid2.text import document_texts, read_documents
+
+SCRIPT = Path(__file__).parent.parent / "scripts" / "embed.py"
+WORDS = ["red", "blue", "shoe", "hat", "box", "light", "trail", "acme", "靴下", "赤い"]
+TEMPLATE = "{category_path}. {title}. {brand}"
+
+
+@pytest.fixture(scope="module")
+def products(tmp_path_factory) -> Path:
+    """23 products: 1 to 20 words each, one without any text."""
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("corpus") / "products.parquet"
+    columns = {name: pa.nulls(23, pa.string()) for name in (*TEXT_FIELDS, "category_1")}
+    titles = [" ".join(rng.choice(WORDS, rng.integers(1, 20))) for _ in range(22)] + [None]
+    columns |= {"title": pa.array(titles), "category_1": pa.array([*rng.choice(WORDS, 22).tolist(), None])}
+    pq.write_table(pa.table({"doc_id": pa.array(range(23), pa.int32())} | columns), path)
+    return path
+
+
+def save_tokenizer(folder: Path, special_tokens: bool = True) -> int:
+    """A tokenizer of whole words; returns the size of its vocabulary."""
+    vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", ".", *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    if special_tokens:
+        ends = [(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")]
+        tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=ends)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+    fast.save_pretrained(folder)
+    return len(vocabulary)
+
+
+def bert_config(vocabulary: int) -> BertConfig:
+    return BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=32,
+    )
+
+
+def t5_config(vocabulary: int) -> T5Config:
+    return T5Config(vocab_size=vocabulary, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory) -> dict[str, str]:
+    """Folders of tiny random encoders: BERT, and T5 as encoder and decoder."""
+    folder = tmp_path_factory.mktemp("models")
+    torch.manual_seed(0)
+    vocabulary = save_tokenizer(folder / "bert")
+    BertModel(bert_config(vocabulary)).save_pretrained(folder / "bert")
+    save_tokenizer(folder / "t5")
+    T5ForConditionalGeneration(t5_config(vocabulary)).save_pretrained(folder / "t5")
+    return {name: str(folder / name) for name in ("bert", "t5")}
+
+
+def view(encoder: dict) -> ViewConfig:
+    return validate(ViewConfig, {"template": TEMPLATE, "encoder": encoder}, "view")
+
+
+def outputs(folder: Path) -> Outputs:
+    return Outputs(folder / "view.npy", folder / "view.json", folder / "checkpoints")
+
+
+def one_at_a_time(config: ViewConfig, products: Path) -> np.ndarray:
+    """The vectors by a plain loop: one text, no padding, no batch."""
+    settings = config.encoder
+    tokenizer = AutoTokenizer.from_pretrained(settings.model)
+    kind = T5EncoderModel if "t5" in settings.model else AutoModel
+    model = kind.from_pretrained(settings.model).eval()
+    rows = []
+    for text in document_texts(read_documents(products), config.template, config.max_characters):
+        ids = tokenizer(settings.prefix + text, truncation=True, max_length=settings.max_tokens).input_ids
+        with torch.no_grad():
+            states = model(input_ids=torch.tensor([ids])).last_hidden_state[0]
+        vector = states.mean(0) if settings.pooling == "mean" else states[0]
+        rows.append(vector / vector.norm() if settings.normalize else vector)
+    return torch.stack(rows).numpy()
+
+
+@pytest.mark.parametrize("name", ["bert", "t5"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_tokens": 32},
+        {"max_tokens": 8, "prefix": "hat box ", "normalize": True},
+        {"max_tokens": 16, "pooling": "cls"},
+    ],
+)
+def test_rows_are_those_of_each_text_alone(tmp_path, products, encoders, name, settings):
+    config = view({"kind": "hf", "model": encoders[name]} | settings)
+    embed(config, products, outputs(tmp_path), batching=Batching(tokens=64))
+    matrix = read_embeddings(tmp_path / "view.npy", rows=23)
+    np.testing.assert_allclose(matrix, one_at_a_time(config, products), rtol=2e-3, atol=2e-3)
+    metadata = read_json(tmp_path / "view.json")
+    assert metadata["documents"] == 23
+    assert metadata["dims"] == 16
+    assert metadata["encoder"] == encoders[name]
+    assert metadata["pooling"] == settings.get("pooling", "mean")
+    assert metadata["view"]["template"] == TEMPLATE
+    assert metadata["empty_texts"] == 1
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_shards_and_batches_do_not_change_the_rows(tmp_path, products, encoders):
+    config = view({"kind": "hf", "model": encoders["t5"], "max_tokens": 32})
+    matrices = []
+    for batching in (Batching(10_000, 100), Batching(40, 5), Batching(1, 1)):
+        embed(config, products, outputs(tmp_path), 0, batching)
+        matrices.append(np.array(read_embeddings(tmp_path / "view.npy"), np.float32))
+    np.testing.assert_allclose(matrices[1], matrices[0], atol=2e-3)
+    np.testing.assert_allclose(matrices[2], matrices[0], atol=2e-3)
+
+
+def test_batches_hold_every_text_once_and_keep_the_budget():
+    lengths = np.random.default_rng(0).integers(0, 50, 200)
+    batches = list(token_batches(lengths, 64))
+    assert sorted(np.concatenate(batches)) == list(range(200))
+    assert all(len(rows) * max(lengths[rows]) <= 64 for rows in batches)
+    assert max(lengths[batches[0]]) == max(lengths)
+    assert [rows.tolist() for rows in token_batches([9, 3, 5], 1)] == [[0], [2], [1]]
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path, products, encoders, monkeypatch):
+    config = view({"kind": "hf", "model": encoders["bert"], "max_tokens": 32})
+    embed(config, products, outputs(tmp_path / "whole"), batching=Batching(shard=5))
+    encode, calls = TransformerEncoder.encode, []
+
+    def killed_in_the_third_shard(self, texts):
+        calls.append(len(texts))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return encode(self, texts)
+
+    monkeypatch.setattr(TransformerEncoder, "encode", killed_in_the_third_shard)
+    with pytest.raises(KeyboardInterrupt):
+        embed(config, products, outputs(tmp_path / "killed"), batching=Batching(shard=5))
+    assert not (tmp_path / "killed" / "view.npy").exists()
+    embed(config, products, outputs(tmp_path / "killed"), batching=Batching(shard=5))
+    assert calls == [5, 5, 5, 5, 5, 3]  # two shards kept, the third and those after it made
+    for name in ("view.npy", "view.json"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_shards_of_other_settings_are_not_used(tmp_path, products, encoders, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    plain = view({"kind": "hf", "model": encoders["bert"], "max_tokens": 32})
+    other = view({"kind": "hf", "model": encoders["bert"], "max_tokens": 32, "normalize": True})
+    monkeypatch.setattr(catid2.embed, "_write", lambda *_: sys.exit("killed before the outputs"))
+    with pytest.raises(SystemExit):
+        embed(plain, products, outputs(tmp_path))
+    monkeypatch.undo()
+    embed(other, products, outputs(tmp_path))
+    assert "not used" in caplog.text
+    lengths = np.linalg.norm(np.asarray(read_embeddings(tmp_path / "view.npy"), np.float32), axis=1)
+    np.testing.assert_allclose(lengths, 1, atol=1e-3)
+
+
+def test_two_ranks_write_the_bytes_of_one(tmp_path, products, encoders):
+    config = view({"kind": "hf", "model": encoders["t5"], "max_tokens": 32})
+    embed(config, products, outputs(tmp_path / "one"), batching=Batching(shard=5))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    program = (
+        "import sys; from pathlib import Path; from catid2.config.base import parse;"
+        "from catid2.config.embed import ViewConfig; from catid2.embed import Batching, Outputs, embed;"
+        "config, products, *paths = sys.argv[1:];"
+        "embed(parse(ViewConfig, config), Path(products), Outputs(*map(Path, paths)), batching=Batching(shard=5))"
+    )
+    arguments = [config.model_dump_json(), str(products), *map(str, outputs(tmp_path / "two"))]
+    ranks = []
+    for rank in range(2):
+        settings = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+        settings |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        ranks.append(subprocess.Popen([sys.executable, "-c", program, *arguments], env=os.environ | settings))
+    assert [process.wait(60) for process in ranks] == [0, 0]
+    for name in ("view.npy", "view.json"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+
+
+def test_a_text_without_tokens_has_the_zero_vector(tmp_path, encoders):
+    save_tokenizer(tmp_path, special_tokens=False)
+    BertModel.from_pretrained(encoders["bert"]).save_pretrained(tmp_path)
+    config = view({"kind": "hf", "model": str(tmp_path), "max_tokens": 32})
+    encoder = TransformerEncoder(config.encoder, torch.device("cpu"), 64)
+    vectors = encoder.encode(["", "red hat"])
+    assert not vectors[0].any()
+    assert vectors[1].any()
+
+
+def test_rows_that_are_not_finite_are_named(tmp_path, products, encoders):
+    vectors = np.zeros((4, 3), np.float16)
+    vectors[2, 1] = np.inf
+    with pytest.raises(InputError, match=r"doc_id 102 .*1 such rows"):
+        require_finite(vectors, products, 100)
+    model = BertModel.from_pretrained(encoders["bert"])
+    with torch.no_grad():
+        model.encoder.layer[-1].output.LayerNorm.bias.fill_(1e5)  # beyond float16's 65504
+    model.save_pretrained(tmp_path / "model")
+    save_tokenizer(tmp_path / "model")
+    with pytest.raises(InputError, match=r"products.parquet: the embedding of doc_id 0"):
+        embed(
+            view({"kind": "hf", "model": str(tmp_path / "model"), "max_tokens": 8}),
+            products,
+            outputs(tmp_path),
+        )
+    assert not (tmp_path / "view.npy").exists()
+
+
+def test_models_that_cannot_be_used_are_named(tmp_path, encoders):
+    def load(**settings) -> None:
+        TransformerEncoder(view({"kind": "hf"} | settings).encoder, torch.device("cpu"), 64)
+
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load(model=str(tmp_path / "missing"))
+    with pytest.raises(InputError, match="max_tokens 33, it reads 32"):
+        load(model=encoders["bert"], max_tokens=33)
+    vocabulary = save_tokenizer(tmp_path)
+    BertForMaskedLM(bert_config(vocabulary)).save_pretrained(
+        tmp_path
+    )  # without a pooler, which is not needed
+    load(model=str(tmp_path), max_tokens=32)
+    config = json.loads((tmp_path / "config.json").read_text()) | {"num_hidden_layers": 3}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"no weights for \d+ parameters, the first is encoder.layer.2"):
+        load(model=str(tmp_path), max_tokens=32)
+
+
+def test_tfidf_svd_is_seeded_and_keeps_similar_texts_together(tmp_path, products, monkeypatch):
+    config = view({"kind": "tfidf_svd", "dims": 4})
+    arguments = ["--config", config.model_dump_json(), "--products", str(products), "--output"]
+    for name in ("first", "second"):
+        files = outputs(tmp_path / name)
+        paths = [
+            str(files.matrix),
+            "--metadata",
+            str(files.metadata),
+            "--checkpoints",
+            str(files.checkpoints),
+        ]
+        monkeypatch.setattr("sys.argv", ["embed.py", *arguments, *paths])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    for name in ("view.npy", "view.json"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+    matrix = np.asarray(read_embeddings(tmp_path / "first" / "view.npy", rows=23), np.float32)
+    np.testing.assert_allclose(np.linalg.norm(matrix[:22], axis=1), 1, atol=1e-3)
+    assert not matrix[22].any()  # the product without text
+    metadata = read_json(tmp_path / "first" / "view.json")
+    assert metadata["encoder"] == "tfidf_svd"
+    assert metadata["dims"] == 4
+    assert 0 < metadata["explained_variance"] < 1
+
+
+def test_tfidf_svd_finds_topics_in_japanese(tmp_path):
+    titles = [f"{a}の{b}" for a in ("赤い", "青い", "黒い") for b in ("レディース靴下", "スマホケース")]
+    columns = {name: pa.nulls(6, pa.string()) for name in TEXT_FIELDS} | {"title": pa.array(titles)}
+    pq.write_table(
+        pa.table({"doc_id": pa.array(range(6), pa.int32())} | columns), tmp_path / "products.parquet"
+    )
+    values = {"template": "{title}", "encoder": {"kind": "tfidf_svd", "dims": 2}}
+    embed(validate(ViewConfig, values, "view"), tmp_path / "products.parquet", outputs(tmp_path))
+    matrix = np.asarray(read_embeddings(tmp_path / "view.npy"), np.float32)
+    similarity = matrix @ matrix.T
+    same = np.equal.outer(np.arange(6) % 2, np.arange(6) % 2)
+    assert similarity[same].min() > similarity[~same].max()
+
+
+def test_tfidf_svd_refuses_more_dimensions_than_there_are(tmp_path, products):
+    with pytest.raises(InputError, match=r"256 dimensions asked of 23 texts with \d+ words; set it below"):
+        embed(view({"kind": "tfidf_svd"}), products, outputs(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"template": "{nope}"}, "unknown template field 'nope'"),
+        ({"encoder": {"kind": "gpt"}}, "'hf', 'tfidf_svd'"),
+        ({"encoder": {"kind": "hf", "max_token": 5}}, "did you mean 'max_tokens'"),
+        ({"encoder": {"kind": "hf", "pooling": "max"}}, "'mean' or 'cls'"),
+        ({"encoder": {"kind": "tfidf_svd", "dims": 0}}, "greater than or equal to 1"),
+    ],
+)
+def test_impossible_settings_are_refused(values, message):
+    with pytest.raises(InputError, match=message):
+        validate(ViewConfig, values, "view")

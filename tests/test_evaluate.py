@@ -1,0 +1,298 @@
+"""Recall by hand and against plain numpy, protocols, seeds, bad runs, and the files that are written."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from catid2.artifacts import JUDGEMENTS, QUERIES, RUN, InputError
+from catid2.config.base import validate
+from catid2.config.evaluate import EvaluateConfig
+from catid2.evaluate import Inputs, RunFile, evaluate, read_recall, write_evaluation
+
+SCRIPT = Path(__file__).parent.parent / "scripts" / "evaluate.py"
+N_DOCS = 60
+CONFIG = EvaluateConfig(cutoffs=(1, 3, 5), labels=("ES", "E"), n_resamples=200)
+
+# Query 1: documents 10 (E, seen), 11 (S), 12 (C); query 2: 20 (S, seen), 21 (E, seen); query 3: 30 (I);
+# query 4: 40 (E). Query 9 is of the training split.
+PAIRS = [
+    (1, 10, "E", "test", True),
+    (1, 11, "S", "test", False),
+    (1, 12, "C", "test", True),
+    (2, 20, "S", "test", True),
+    (2, 21, "E", "test", True),
+    (3, 30, "I", "test", True),
+    (4, 40, "E", "test", False),
+    (9, 10, "E", "train", True),
+]
+
+
+def table(rows: list[tuple], columns: dict) -> pa.Table:
+    return pa.table(dict(zip(columns, zip(*rows, strict=True), strict=True)), pa.schema(columns))
+
+
+def write_corpus(folder: Path, pairs: list[tuple] = PAIRS) -> Inputs:
+    inputs = Inputs(
+        "toy", folder / "judgements.parquet", folder / "queries.parquet", folder / "products.parquet"
+    )
+    splits = sorted({(query_id, split) for query_id, _, _, split, _ in pairs})
+    pq.write_table(table(pairs, JUDGEMENTS), inputs.judgements)
+    pq.write_table(table([(query_id, "text", split) for query_id, split in splits], QUERIES), inputs.queries)
+    pq.write_table(pa.table({"doc_id": pa.array(range(N_DOCS), pa.int32())}), inputs.products)
+    return inputs
+
+
+def write_run(path: Path, lists: dict[int, list[int]]) -> Path:
+    """A run from query_id → doc_ids, best first; its scores RISE with the rank, for the rank has to decide."""
+    rows = [
+        (query_id, doc_id, rank, float(rank))
+        for query_id, doc_ids in lists.items()
+        for rank, doc_id in enumerate(doc_ids, 1)
+    ]
+    pq.write_table(table(rows, RUN), path)
+    return path
+
+
+def figures(evaluation, protocol: str, labels: str) -> dict:
+    row = evaluation.table.filter(protocol=protocol, labels=labels)
+    assert len(row) == 1
+    return row.row(0, named=True)
+
+
+def test_recall_by_hand(tmp_path):
+    run = write_run(tmp_path / "run.parquet", {1: [10, 5, 11], 2: [1, 2, 3, 20, 21]})
+    evaluation = evaluate(CONFIG, write_corpus(tmp_path), [RunFile("a", 0, run)], {})
+    everything = figures(evaluation, "all", "ES")  # queries 1, 2 and 4; 4 has no result and counts 0
+    assert everything["n_queries"] == 3
+    assert everything["n_docs"] == N_DOCS
+    assert everything["recall@1"] == pytest.approx((1 / 2 + 0 + 0) / 3)
+    assert everything["recall@3"] == pytest.approx((1 + 0 + 0) / 3)
+    assert everything["recall@5"] == pytest.approx((1 + 1 + 0) / 3)
+    seen = figures(evaluation, "seen", "ES")  # query 1 keeps document 10 alone, query 4 drops out
+    assert seen["n_queries"] == 2
+    assert seen["recall@1"] == pytest.approx((1 + 0) / 2)
+    exact = figures(evaluation, "all", "E")
+    assert exact["recall@5"] == pytest.approx((1 + 1 + 0) / 3)
+    assert everything["recall@1_p"] is None
+    assert everything["recall@1_std"] is None
+    single = evaluation.per_query.filter(protocol="all", labels="ES")
+    assert single["query_id"].to_list() == [1, 2, 4]
+    assert single["n_relevant"].to_list() == [2, 2, 1]
+    assert single["recall@3"].to_list() == [1.0, 0.0, 0.0]
+
+
+def random_case(rng: np.random.Generator) -> tuple[list[tuple], dict[int, list[int]]]:
+    pairs = [
+        (int(query_id), int(doc_id), str(rng.choice(list("ESCI"))), "test", bool(rng.integers(2)))
+        for query_id in range(20)
+        for doc_id in rng.choice(N_DOCS, rng.integers(1, 9), replace=False)
+    ]
+    lists = {
+        query_id: rng.choice(N_DOCS, rng.integers(1, N_DOCS), replace=False).tolist()
+        for query_id in range(20)
+        if rng.random() < 0.9
+    }
+    return pairs, lists
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_same_as_a_plain_count(tmp_path, seed):
+    pairs, lists = random_case(np.random.default_rng(seed))
+    run = RunFile("a", 0, write_run(tmp_path / "run.parquet", lists))
+    evaluation = evaluate(CONFIG, write_corpus(tmp_path, pairs), [run], {})
+    for protocol in ("seen", "all"):
+        for labels in ("ES", "E"):
+            relevant: dict[int, set[int]] = {}
+            for query_id, doc_id, label, _, seen in pairs:
+                if label in labels and (seen or protocol == "all"):
+                    relevant.setdefault(query_id, set()).add(doc_id)
+            for k in CONFIG.cutoffs:
+                expected = [len(docs & set(lists.get(q, [])[:k])) / len(docs) for q, docs in relevant.items()]
+                assert figures(evaluation, protocol, labels)[f"recall@{k}"] == pytest.approx(
+                    np.mean(expected)
+                )
+
+
+def test_several_seeds_get_a_mean_row_and_p_against_the_first_method(tmp_path):
+    rng = np.random.default_rng(0)
+    pairs, _ = random_case(rng)
+    config = EvaluateConfig(cutoffs=(5, 20), protocols=("all",), n_resamples=200)
+    lists = [{q: rng.permutation(N_DOCS).tolist() for q in range(20)} for _ in range(3)]
+    perfect = {q: [p[1] for p in pairs if p[0] == q and p[2] in "ES"] or [0] for q in range(20)}
+    runs = [
+        RunFile("base", 1, write_run(tmp_path / "b1.parquet", lists[0])),
+        RunFile("base", 0, write_run(tmp_path / "b0.parquet", lists[1])),
+        RunFile("same", 0, write_run(tmp_path / "s0.parquet", lists[1])),
+        RunFile("best", 0, write_run(tmp_path / "p0.parquet", perfect)),
+    ]
+    result = evaluate(config, write_corpus(tmp_path, pairs), runs, {}).table
+    assert result.select("method", "seed").rows() == [
+        ("base", "0"),
+        ("base", "1"),
+        ("base", "mean"),
+        ("same", "0"),
+        ("best", "0"),
+    ]
+    rows = {row["method"] + row["seed"]: row for row in result.iter_rows(named=True)}
+    seeds = [rows["base0"]["recall@20"], rows["base1"]["recall@20"]]
+    assert rows["basemean"]["recall@20"] == pytest.approx(np.mean(seeds))
+    assert rows["basemean"]["recall@20_std"] == pytest.approx(np.std(seeds, ddof=1))
+    assert [rows[name]["recall@20_p"] for name in ("base0", "base1", "basemean")] == [None] * 3
+    assert rows["best0"]["recall@20"] == 1.0
+    assert rows["best0"]["recall@20_p"] == pytest.approx(1 / 201)
+    assert rows["same0"]["recall@20_p"] > 0.05
+    for row in rows.values():
+        assert row["recall@20_low"] <= row["recall@20"] <= row["recall@20_high"]
+
+
+def test_significance_can_be_a_t_test(tmp_path):
+    run = write_run(tmp_path / "run.parquet", {1: [10, 5, 11], 2: [1, 2, 3, 20, 21]})
+    config = EvaluateConfig(cutoffs=(5,), n_resamples=100, significance="t_test")
+    evaluation = evaluate(config, write_corpus(tmp_path), [RunFile("a", 0, run), RunFile("b", 0, run)], {})
+    assert evaluation.table["recall@5_p"].to_list() == [None, 1.0] * 2
+    assert any("t-test" in line for line in evaluation.header)
+
+
+GOOD = [(1, 10, 1, 2.0), (1, 11, 2, 1.0), (2, 20, 1, 3.0)]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ((7, 10, 1, 1.0), "query_id 7.*not a test query"),
+        ((9, 10, 1, 1.0), "query_id 9.*not a test query"),  # a training query
+        ((2, N_DOCS, 2, 1.0), "doc_id outside"),
+        ((2, -1, 2, 1.0), "doc_id outside"),
+        ((2, 21, 2, float("nan")), "not finite"),
+        ((2, 21, 2, float("inf")), "not finite"),
+        ((1, 10, 3, 0.5), "row 0 .*listed twice"),
+        ((2, 21, 3, 0.5), "row 3 .*ranks are not 1..n"),
+        ((2, 21, 1, 0.5), "ranks are not 1..n"),
+        ((2, 21, 0, 0.5), "ranks are not 1..n"),
+    ],
+)
+def test_runs_that_cannot_be_right_are_refused(tmp_path, row, message):
+    inputs = write_corpus(tmp_path)
+    pq.write_table(table([*GOOD, row], RUN), tmp_path / "run.parquet")
+    with pytest.raises(InputError, match=message):
+        evaluate(CONFIG, inputs, [RunFile("a", 0, tmp_path / "run.parquet")], {})
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        ((1, 13, "X", "test", True), "label X.*unknown label"),
+        ((9, 13, "E", "test", True), "not a test query"),
+        ((1, N_DOCS, "E", "test", True), "doc_id outside"),
+        ((1, 10, "S", "test", True), "judged twice"),
+    ],
+)
+def test_judgements_that_cannot_be_right_are_refused(tmp_path, pair, message):
+    inputs = write_corpus(tmp_path)
+    pq.write_table(table([*PAIRS, pair], JUDGEMENTS), inputs.judgements)
+    run = write_run(tmp_path / "run.parquet", {1: [10]})
+    with pytest.raises(InputError, match=message):
+        evaluate(CONFIG, inputs, [RunFile("a", 0, run)], {})
+
+
+def test_other_mistakes_are_named(tmp_path):
+    inputs = write_corpus(tmp_path)
+    run = RunFile("a", 0, write_run(tmp_path / "run.parquet", {1: [10]}))
+    with pytest.raises(InputError, match="given twice"):
+        evaluate(CONFIG, inputs, [run, run], {})
+    with pytest.raises(InputError, match="no run of a method 'bm25'"):
+        evaluate(CONFIG, inputs, [run], {"bm25": "k1 1.2"})
+    with pytest.raises(InputError, match="no such file"):
+        evaluate(CONFIG, inputs, [run._replace(path=tmp_path / "missing.parquet")], {})
+    pq.write_table(pa.schema(RUN).empty_table(), tmp_path / "empty.parquet")
+    with pytest.raises(InputError, match="no row"):
+        evaluate(CONFIG, inputs, [run._replace(path=tmp_path / "empty.parquet")], {})
+    complements = write_corpus(tmp_path, [pair for pair in PAIRS if pair[2] in "CI"] + [PAIRS[-1]])
+    with pytest.raises(InputError, match="no test pair is relevant"):
+        evaluate(CONFIG, complements, [run], {})
+
+
+def test_files_are_written_and_read_back(tmp_path, monkeypatch):
+    inputs = write_corpus(tmp_path)
+    runs = {"a": {1: [10, 5, 11]}, "bm25": {1: [11], 4: [40]}}
+    paths = {method: write_run(tmp_path / f"{method}.parquet", lists) for method, lists in runs.items()}
+    output, per_query = tmp_path / "recall.tsv", tmp_path / "recall_per_query.parquet"
+    arguments = ["--config", CONFIG.model_dump_json(), "--dataset", "toy", "--note", "bm25=k1 1.2,\n b 0.75"]
+    for name in ("judgements", "queries", "products"):
+        arguments += [f"--{name}", str(getattr(inputs, name))]
+    for method, path in paths.items():
+        arguments += ["--run", f"{method}:0:{path}"]
+    arguments += ["--output", str(output), "--per-query", str(per_query)]
+    monkeypatch.setattr("sys.argv", ["evaluate.py", *arguments])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+    text = output.read_text()
+    assert "# bm25: k1 1.2, b 0.75\n" in text
+    assert "# a, seed 0: at most 3 documents a query" in text  # recall@5 of this run is recall@3
+    evaluation = evaluate(
+        CONFIG, inputs, [RunFile(m, 0, p) for m, p in paths.items()], {"bm25": "k1 1.2, b 0.75"}
+    )
+    table_read = read_recall(output)
+    assert table_read.schema == evaluation.table.schema
+    for column in table_read.columns:
+        if table_read.schema[column] == pl.Float64:
+            kept = evaluation.table[column].to_list()
+            assert table_read[column].to_list() == [
+                x if x is None else pytest.approx(x, rel=1e-5) for x in kept
+            ]
+        else:
+            assert table_read[column].to_list() == evaluation.table[column].to_list()
+    stored = pq.read_table(per_query)
+    assert stored.column_names[:7] == [
+        "dataset",
+        "method",
+        "seed",
+        "protocol",
+        "labels",
+        "query_id",
+        "n_relevant",
+    ]
+    assert pl.from_arrow(stored).equals(evaluation.per_query)
+    first = output.read_bytes(), per_query.read_bytes()
+    write_evaluation(evaluation, output, per_query)
+    assert (output.read_bytes(), per_query.read_bytes()) == first
+
+
+@pytest.mark.parametrize("argument", ["a", "a:0", "a:x:run.parquet", ":0:run.parquet", "a:0:"])
+def test_a_run_argument_has_three_parts(tmp_path, monkeypatch, capsys, argument):
+    named = [
+        f"--{name}=x" for name in ("dataset", "judgements", "queries", "products", "output", "per-query")
+    ]
+    monkeypatch.setattr("sys.argv", ["evaluate.py", "--config={}", *named, f"--run={argument}"])
+    with pytest.raises(SystemExit, match="1"):
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert "is not METHOD:SEED:PATH" in capsys.readouterr().err
+
+
+def test_read_recall_refuses_other_files(tmp_path):
+    for content in ("", "# only a comment\n", "method\tseed\na\t0\n"):
+        (tmp_path / "recall.tsv").write_text(content)
+        with pytest.raises(InputError, match="not a table of recall"):
+            read_recall(tmp_path / "recall.tsv")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"cutoffs": [10, 5]}, "must rise"),
+        ({"cutoffs": [5, 5]}, "repeated"),
+        ({"cutoffs": [0]}, "greater than or equal to 1"),
+        ({"labels": ["SE"]}, "in the order ESCI"),
+        ({"labels": ["EX"]}, "pattern"),
+        ({"protocols": ["unseen"]}, "'seen' or 'all'"),
+        ({"confidence": 95}, "less than 1"),
+        ({"resamples": 10}, "did you mean 'n_resamples'"),
+    ],
+)
+def test_impossible_settings_are_refused(values, message):
+    with pytest.raises(InputError, match=message):
+        validate(EvaluateConfig, values, "evaluate")

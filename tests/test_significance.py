@@ -1,0 +1,66 @@
+"""Intervals and tests against scipy's, and what must hold for any input."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from catid2.significance import bootstrap_interval, paired_t_test, randomization_test
+
+
+def recalls(queries: int, columns: int, seed: int) -> np.ndarray:
+    """Recall-like values: multiples of a quarter, many of them 0."""
+    return np.random.default_rng(seed).choice([0, 0, 0.25, 0.5, 1], size=(queries, columns))
+
+
+def test_bootstrap_is_the_percentile_bootstrap_of_scipy():
+    values = recalls(80, 2, 0)
+    low, high = bootstrap_interval(values, 0.9, 20_000, seed=1)
+    reference = stats.bootstrap(
+        (values,), np.mean, axis=0, confidence_level=0.9, n_resamples=20_000, method="percentile", rng=2
+    ).confidence_interval
+    np.testing.assert_allclose(low, reference.low, atol=0.004)
+    np.testing.assert_allclose(high, reference.high, atol=0.004)
+
+
+def test_an_interval_does_not_depend_on_the_columns_beside_it():
+    values = recalls(50, 3, 1)
+    low, high = bootstrap_interval(values, 0.95, 700, seed=3)
+    alone_low, alone_high = bootstrap_interval(values[:, 1:2], 0.95, 700, seed=3)
+    np.testing.assert_allclose([low[1], high[1]], [alone_low[0], alone_high[0]])
+
+
+@given(st.integers(1, 30), st.integers(0, 99))
+@settings(max_examples=20)
+def test_the_interval_holds_between_the_extremes_and_shrinks_with_confidence(queries, seed):
+    values = recalls(queries, 2, seed)
+    low, high = bootstrap_interval(values, 0.95, 200, seed)
+    inner_low, inner_high = bootstrap_interval(values, 0.5, 200, seed)
+    assert (values.min(0) <= low + 1e-12).all()
+    assert (low <= inner_low).all()
+    assert (inner_high <= high).all()
+    assert (high <= values.max(0) + 1e-12).all()
+
+
+def test_randomization_test_approaches_the_exact_one():
+    differences = recalls(9, 3, 4) - recalls(9, 3, 5)  # 2^9 flips: scipy takes them all
+    p = randomization_test(differences, 40_000, seed=0)
+    for column, value in enumerate(p):
+        exact = stats.permutation_test(
+            (differences[:, column],), np.mean, permutation_type="samples", n_resamples=np.inf
+        )
+        assert value == pytest.approx(exact.pvalue, abs=0.01)
+
+
+def test_randomization_test_is_never_0_and_is_1_without_a_difference():
+    differences = np.column_stack([np.full(60, 0.5), np.zeros(60)])
+    np.testing.assert_allclose(randomization_test(differences, 999, seed=0), [1 / 1000, 1.0])
+
+
+def test_paired_t_test_is_scipys_and_1_without_a_difference():
+    left, right = recalls(40, 2, 6), recalls(40, 2, 7)
+    left[:, 1] = right[:, 1]
+    p = paired_t_test(left - right)
+    assert p[0] == pytest.approx(stats.ttest_rel(left[:, 0], right[:, 0]).pvalue)
+    assert p[1] == 1.0
