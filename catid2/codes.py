@@ -1,0 +1,112 @@
+"""Documents as tuples of codes: greedy residual quantisation, prefixes, collisions, distortion.
+
+NumPy only, in float64 and in blocks of rows, so that memory stays linear in the documents and a code
+does not hang on the precision of the model that made the latents. Everything that makes DocIDs (a
+repair, a baseline) stands on these few functions.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+BLOCK = 2048  # rows whose distances to all K codes are held at once: 4 MB at K = 256
+
+
+class Collisions(NamedTuple):
+    """How many documents share a DocID with another one."""
+
+    rate: float  # 1 - distinct DocIDs / documents, the collision rate of the RQ-VAE literature
+    documents: int  # documents whose DocID is not theirs alone
+    groups: int  # DocIDs held by more than one document
+    largest: int  # documents in the largest such group; 0 without collisions
+
+
+def blocks(n: int) -> Iterator[slice]:
+    """Yield slices of at most BLOCK rows that cover `range(n)`."""
+    for start in range(0, n, BLOCK):
+        yield slice(start, min(start + BLOCK, n))
+
+
+def squared_distances(residual: np.ndarray, codebook: np.ndarray) -> np.ndarray:
+    """Return the squared Euclidean distances (M, K) in float64 of residuals (M, d) to codes (K, d)."""
+    residual = residual.astype(np.float64, copy=False)
+    codebook = codebook.astype(np.float64, copy=False)
+    distance = residual @ (-2.0 * codebook.T)
+    distance += np.einsum("kd,kd->k", codebook, codebook)
+    distance += np.einsum("md,md->m", residual, residual)[:, None]
+    return distance
+
+
+def greedy_codes(latents: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
+    """Return the codes (N, L) int32 of residual quantisation: c_l = argmin_k ||r_l - e_k^l||², r_{l+1} = r_l - e.
+
+    This is the paper's c_l = argmax_k p_l (CAT-ID², section 3, after RQ-VAE). Equal distances: the lower code.
+
+    Args:
+        latents: (N, d), what the encoder gives, or residuals if `codebooks` starts at a deeper layer.
+        codebooks: (L, K, d).
+    """
+    codes = np.empty((len(latents), len(codebooks)), np.int32)
+    for block in blocks(len(latents)):
+        residual = latents[block].astype(np.float64)
+        for layer, codebook in enumerate(codebooks):
+            codes[block, layer] = squared_distances(residual, codebook).argmin(axis=1)
+            residual -= codebook[codes[block, layer]]
+    return codes
+
+
+def residuals(latents: np.ndarray, codebooks: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Return r_l (M, d) in float64: the latents (M, d) less the codes (M, l) of the first l layers."""
+    residual = latents.astype(np.float64)
+    for layer in range(codes.shape[1]):
+        residual -= codebooks[layer][codes[:, layer]]
+    return residual
+
+
+def distortion(latents: np.ndarray, codebooks: np.ndarray, codes: np.ndarray) -> float:
+    """Return the mean over documents of ||z - ẑ||², ẑ the sum of a document's codes (N, L)."""
+    total = 0.0
+    for block in blocks(len(latents)):
+        error = residuals(latents[block], codebooks, codes[block])
+        total += float(np.einsum("md,md->", error, error))
+    return total / len(latents)
+
+
+def tuple_ids(codes: np.ndarray) -> np.ndarray:
+    """Number the distinct rows of `codes` (N, l): returns (N,) int64, dense from 0, in lexicographic order.
+
+    Layer by layer, so that no number exceeds N × K however long the DocIDs are.
+    """
+    ids = np.zeros(len(codes), np.int64)
+    for column in codes.T:
+        _, ids = np.unique(ids * (int(column.max(initial=0)) + 1) + column, return_inverse=True)
+    return ids
+
+
+def shared(codes: np.ndarray) -> np.ndarray:
+    """Return (N,) bool: does another document have the same codes?"""
+    ids = tuple_ids(codes)
+    return (np.bincount(ids) > 1)[ids]
+
+
+def rank_within(group: np.ndarray, *keys: np.ndarray) -> np.ndarray:
+    """Return each element's place (M,) from 0 among those of its group, by the keys in turn, then by position."""
+    order = np.lexsort((*reversed(keys), group))
+    ordered = group[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(group) else np.empty(0, np.int64)
+    rank = np.empty(len(group), np.int64)
+    rank[order] = np.arange(len(group)) - np.repeat(starts, np.diff(np.r_[starts, len(group)]))
+    return rank
+
+
+def collisions(codes: np.ndarray) -> Collisions:
+    """Count the collisions of DocIDs (N, L), N > 0."""
+    sizes = np.bincount(tuple_ids(codes))
+    colliding = sizes[sizes > 1]
+    return Collisions(
+        rate=1 - len(sizes) / len(codes),
+        documents=int(colliding.sum()),
+        groups=len(colliding),
+        largest=int(colliding.max(initial=0)),
+    )

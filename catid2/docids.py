@@ -1,0 +1,208 @@
+"""DocIDs of a corpus: codes from latents and codebooks, made unique, as a table and a report.
+
+The result hangs on neither the order of the rows nor the size of batches: documents are worked on in the
+order of their product_id (UTF-8 bytes), and everything is returned in the order of the input.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from catid2.artifacts import InputError, docids_columns, read_table
+from catid2.codes import collisions, distortion, greedy_codes
+from catid2.diagnostics import category_nmi, dead_codes, perplexity
+from catid2.repair import extra_digit, sinkhorn_loop, transport
+
+if TYPE_CHECKING:
+    from catid2.config.docids import DocidsConfig
+
+
+class Assignment(NamedTuple):
+    """DocIDs of N documents, in the order of the input."""
+
+    codes: np.ndarray  # (N, L') int32: the DocIDs; L' = L + 1 with an extra digit, otherwise L
+    before: np.ndarray  # (N, L) int32: the argmin codes, before any repair
+    moved: np.ndarray  # (N,) bool: the first L codes are not the argmin codes
+    overflowed: np.ndarray  # (N,) bool: moved because a prefix had more documents than IDs
+
+
+def read_products(path: str | Path) -> tuple[pa.Array, np.ndarray]:
+    """Return the product ids (N,) and the categories (N, H) int32 of corpus/products.parquet, row = doc_id.
+
+    Raises:
+        InputError: the file cannot be used, holds no document, or its doc_id is not 0..N-1 in order.
+    """
+    table = read_table(path, {"doc_id": pa.int32(), "product_id": pa.string()})
+    doc_ids = table["doc_id"].to_numpy()
+    if not len(doc_ids):
+        raise InputError(path, "no documents", "build a corpus that holds some")
+    if (doc_ids != np.arange(len(doc_ids))).any():
+        row = int(np.flatnonzero(doc_ids != np.arange(len(doc_ids)))[0])
+        raise InputError(path, f"row {row}: doc_id is {doc_ids[row]}, not {row}", "run build_corpus again")
+    levels = sum(name.startswith("category_id_") for name in pq.read_schema(path).names)
+    nodes = read_table(path, {f"category_id_{level}": pa.int32() for level in range(1, levels + 1)})
+    categories = np.empty((len(doc_ids), levels), np.int32)
+    for level, column in enumerate(nodes.columns):
+        categories[:, level] = column.to_numpy()
+    return table["product_id"].combine_chunks(), categories
+
+
+def canonical_order(product_ids: pa.Array | Sequence[str], where: str | Path = "product_id") -> np.ndarray:
+    """Return the rows (N,) in the order of their product_id, by UTF-8 bytes.
+
+    Raises:
+        InputError: a product_id is null or occurs twice, so that no order of the documents is given.
+    """
+    keys = pa.array(product_ids, pa.string())
+    if keys.null_count:
+        row = keys.is_null().to_pylist().index(True)
+        raise InputError(where, f"row {row}: product_id is null", "give every document an id of its own")
+    order = pc.sort_indices(keys)
+    ordered = keys.take(order)
+    twice = pc.equal(ordered[1:], ordered[:-1])
+    if pc.any(twice).as_py():
+        name = ordered[twice.to_pylist().index(True)].as_py()
+        raise InputError(where, f"product_id {name!r} occurs twice", "give every document an id of its own")
+    return order.to_numpy().astype(np.int64)
+
+
+def assign(
+    latents: np.ndarray,
+    codebooks: np.ndarray,
+    product_ids: pa.Array | Sequence[str],
+    config: "DocidsConfig",
+) -> Assignment:
+    """Give N documents the DocIDs that residual quantisation and the configured repair make of their latents.
+
+    Args:
+        latents: (N, d) floats, in any order.
+        codebooks: (L, K, d) floats.
+        product_ids: (N,) distinct names; they alone break ties.
+        config: which repair, and its settings.
+
+    Raises:
+        InputError: shapes that do not fit, a latent or a code that is not finite, a product_id that is null or
+            occurs twice, more documents than DocIDs (transport), an ID with more documents than the extra
+            digit has codes (digit).
+    """
+    _check(latents, codebooks, len(product_ids))
+    order = canonical_order(product_ids)
+    latents = latents[order]
+    before = greedy_codes(latents, codebooks)
+    overflowed = np.zeros(len(latents), bool)
+    codes = before
+    if config.repair == "transport":
+        codes, overflowed = transport(latents, codebooks, before)
+    elif config.repair == "digit":
+        codes = extra_digit(before, codebooks.shape[1])
+    elif config.repair == "sinkhorn_loop":
+        codes = sinkhorn_loop(
+            latents,
+            codebooks,
+            before,
+            epsilon=config.sinkhorn_epsilon,
+            iterations=config.sinkhorn_iterations,
+            rounds=config.sinkhorn_rounds,
+        )
+    moved = (codes[:, : before.shape[1]] != before).any(axis=1)
+    back = np.argsort(order)
+    return Assignment(codes[back], before[back], moved[back], overflowed[back])
+
+
+def _check(latents: np.ndarray, codebooks: np.ndarray, names: int) -> None:
+    if latents.ndim != 2 or codebooks.ndim != 3 or latents.shape[1] != codebooks.shape[2]:
+        shapes = f"latents of shape {latents.shape}, codebooks of shape {codebooks.shape}"
+        raise InputError("DocIDs", shapes, "latents must be (documents, d), codebooks (layers, codes, d)")
+    if not len(latents):
+        raise InputError("DocIDs", "no documents", "build a corpus that holds some")
+    if len(latents) != names:
+        raise InputError(
+            "DocIDs", f"{len(latents)} latents for {names} product ids", "embed this corpus again"
+        )
+    if not np.isfinite(codebooks).all():
+        raise InputError("DocIDs", "a codebook holds NaN or infinity", "train the RQ-VAE again")
+    finite = np.isfinite(latents).all(axis=1)
+    if not finite.all():
+        row = int(np.flatnonzero(~finite)[0])
+        raise InputError(
+            "DocIDs", f"the latent of row {row} holds NaN or infinity", "check its embedding and the RQ-VAE"
+        )
+
+
+def require_unique(assignment: Assignment, config: "DocidsConfig") -> None:
+    """Stop before anything is written if documents share a DocID and the config does not allow it.
+
+    Raises:
+        InputError: naming how many documents share an ID.
+    """
+    left = collisions(assignment.codes)
+    if left.documents and not config.allow_collisions:
+        raise InputError(
+            "DocIDs",
+            f"{left.documents} of {len(assignment.codes)} documents share a DocID after repair {config.repair!r}",
+            "set repair: transport, or allow_collisions: true to write them as they are",
+        )
+
+
+def docids_table(product_ids: pa.Array | Sequence[str], assignment: Assignment) -> pa.Table:
+    """Return docids.parquet as a table: row = doc_id, columns as `artifacts.docids_columns`."""
+    length, layers = assignment.codes.shape[1], assignment.before.shape[1]
+    columns = [
+        np.arange(len(assignment.codes), dtype=np.int32),
+        product_ids,
+        *assignment.codes.T,
+        *assignment.before.T,
+        assignment.moved,
+    ]
+    schema = pa.schema(list(docids_columns(length, layers).items()))
+    return pa.table(
+        [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)], schema
+    )
+
+
+def describe(
+    assignment: Assignment,
+    latents: np.ndarray,
+    codebooks: np.ndarray,
+    config: "DocidsConfig",
+    categories: np.ndarray,
+) -> dict[str, Any]:
+    """Return the content of docids.json: what the DocIDs are like, and what making them unique cost.
+
+    Args:
+        assignment: of the same documents, in the same order as `latents` and `categories`.
+        latents: (N, d).
+        codebooks: (L, K, d).
+        config: the settings the assignment was made with.
+        categories: (N, H) category of each document per level; H may be 0.
+    """
+    layers, size, _ = codebooks.shape
+    return {
+        "documents": len(assignment.codes),
+        "layers": layers,
+        "codes_per_layer": size,
+        "length": assignment.codes.shape[1],
+        "repair": config.repair,
+        "moved_share": float(assignment.moved.mean()),
+        "overflowed_documents": int(assignment.overflowed.sum()),
+        "before": _describe_codes(assignment.before, latents, codebooks, categories),
+        "after": _describe_codes(assignment.codes, latents, codebooks, categories),
+    }
+
+
+def _describe_codes(
+    codes: np.ndarray, latents: np.ndarray, codebooks: np.ndarray, categories: np.ndarray
+) -> dict[str, Any]:
+    layers, size, _ = codebooks.shape
+    return {
+        "collisions": collisions(codes)._asdict(),
+        "distortion": distortion(latents, codebooks, codes[:, :layers]),
+        "perplexity": [perplexity(column, size) for column in codes.T],
+        "dead_codes": [dead_codes(column, size) for column in codes.T],
+        "category_nmi": category_nmi(codes[:, :layers], categories),
+    }

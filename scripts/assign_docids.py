@@ -1,0 +1,69 @@
+"""Give every document of a corpus a DocID: its codes in a trained RQ-VAE, made unique.
+
+Reads the embeddings, the corpus and the RQ-VAE; writes docids.parquet (doc_id, product_id, the DocID, the codes
+before the repair, moved) and docids.json (collisions and distortion before and after, perplexity, dead codes,
+mutual information with the categories). Nothing is written if documents are left with the same DocID, unless
+the config allows it.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from catid2.artifacts import InputError, entry_point, read_embeddings, write_json, write_table
+from catid2.config.base import parse
+from catid2.config.docids import DocidsConfig
+from catid2.docids import assign, canonical_order, describe, docids_table, read_products, require_unique
+from catid2.latents import encode, reconstruction_error
+from catid2.rqvae import CONFIG_FILE, RQVAE
+
+log = logging.getLogger("assign_docids")
+
+
+@entry_point
+def main() -> None:
+    """Run the stage from the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", required=True, help="settings as JSON, the keys of DocidsConfig")
+    parser.add_argument("--embeddings", required=True, type=Path, help="(N, D) float16 .npy, row = doc_id")
+    parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
+    parser.add_argument("--model", required=True, type=Path, help="rqvae/model.safetensors")
+    parser.add_argument(
+        "--model-config", required=True, type=Path, help="rqvae/config.json, beside the model"
+    )
+    parser.add_argument("--output", required=True, type=Path, help="docids.parquet to write")
+    parser.add_argument("--report", required=True, type=Path, help="docids.json to write")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+
+    config = parse(DocidsConfig, options.config)
+    if options.model_config != options.model.parent / CONFIG_FILE:
+        raise InputError(
+            options.model_config, "is not beside the model", f"name the {CONFIG_FILE} of its folder"
+        )
+    model = RQVAE.load(options.model.parent)
+    product_ids, categories = read_products(options.products)
+    embeddings = read_embeddings(options.embeddings, rows=len(product_ids))
+
+    order = canonical_order(product_ids, options.products)
+    latents = encode(model, embeddings, order, options.embeddings)
+    codebooks = model.codebooks.numpy()
+    assignment = assign(latents, codebooks, product_ids, config)
+    report = describe(assignment, latents, codebooks, config, categories)
+    for state, codes in (("before", assignment.before), ("after", assignment.codes[:, : len(codebooks)])):
+        report[state]["reconstruction_error"] = reconstruction_error(model, embeddings, latents, codes)
+        log.info(
+            "%s: collisions %s, distortion %.5g",
+            state,
+            report[state]["collisions"],
+            report[state]["distortion"],
+        )
+    require_unique(assignment, config)
+    write_table(options.output, docids_table(product_ids, assignment))
+    write_json(options.report, report)
+
+
+if __name__ == "__main__":
+    main()
