@@ -76,7 +76,12 @@ def _place(model: type[BaseModel], loc: tuple) -> tuple[list[str], set[str]]:
             continue
         keys.append(part)
         names = set(node.get("properties", {}))
-        node = node.get("properties", {}).get(part) or node.get("additionalProperties") or node.get("items") or {}
+        node = (
+            node.get("properties", {}).get(part)
+            or node.get("additionalProperties")
+            or node.get("items")
+            or {}
+        )
         if not isinstance(node, dict):
             node = {}
     return keys, names

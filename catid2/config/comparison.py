@@ -11,7 +11,9 @@ def comparison(pipeline: Pipeline, study: str) -> Comparison:
     runs = pipeline.runs(study)
     methods = dict.fromkeys(method for method, _ in runs)
     seeds = {method: tuple(seed for name, seed in runs if name == method) for method in methods}
-    defaults = _flat({stage: getattr(pipeline.config, stage).model_dump(mode="json") for stage in METHOD_STAGES})
+    defaults = _flat(
+        {stage: getattr(pipeline.config, stage).model_dump(mode="json") for stage in METHOD_STAGES}
+    )
     datasets = tuple(
         ReportDataset(
             name=dataset,
@@ -31,7 +33,9 @@ def _method(
     pipeline: Pipeline, dataset: str, method: str, seeds: tuple[int, ...], defaults: dict[str, Any]
 ) -> ReportMethod:
     stages = pipeline.stages(method)
-    settings = _flat({stage: pipeline.stage(stage, dataset, method).model_dump(mode="json") for stage in stages})
+    settings = _flat(
+        {stage: pipeline.stage(stage, dataset, method).model_dump(mode="json") for stage in stages}
+    )
     owners = {stage: pipeline.owner(stage, dataset, method) for stage in CHAIN if stage in stages}
     return ReportMethod(
         name=method,

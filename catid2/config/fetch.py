@@ -4,7 +4,9 @@ from pydantic import Field
 
 from catid2.config.base import StageConfig
 
-_ESCI = "https://github.com/amazon-science/esci-data/raw/main/shopping_queries_dataset/shopping_queries_dataset"
+_ESCI = (
+    "https://github.com/amazon-science/esci-data/raw/main/shopping_queries_dataset/shopping_queries_dataset"
+)
 
 
 class RemoteFile(StageConfig):
@@ -13,7 +15,9 @@ class RemoteFile(StageConfig):
     url: str = Field(pattern=r"^https?://", description="http(s) address")
     size: int | None = Field(None, gt=0, description="size, bytes; none: the server's Content-Length")
     sha256: str | None = Field(
-        None, pattern=r"^[0-9a-f]{64}$", description="SHA-256, lower-case hexadecimal; none: not known, only logged"
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="SHA-256, lower-case hexadecimal; none: not known, only logged",
     )
 
 

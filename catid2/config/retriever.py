@@ -96,7 +96,7 @@ class RetrieverConfig(StageConfig):
     )
     select_by: Literal["recall@10", "recall@50", "recall@100", "last"] = Field(
         "recall@50",
-        description="validation measure that picks the checkpoint, or the last one; relevant: the labels of the query task",
+        description="what picks the checkpoint: a validation measure (relevant are the query task's labels), or being last",
     )
 
     @model_validator(mode="after")

@@ -72,7 +72,9 @@ class SimulateConfig(StageConfig):
     labels: LabelShares = Field(LabelShares(), description="shares of the labels")
     nulls: NullShares = Field(NullShares(), description="shares of the missing fields")
     cut_paths: DepthShares = Field(DepthShares(), description="shares of the short category paths")
-    test_share: Share = Field(0.3, description="share of the queries in the test split (ESCI small: .30)")
+    test_share: float = Field(
+        0.3, gt=0, lt=1, description="share of the queries in the test split (ESCI small: .30)"
+    )
     seen_share: Share = Field(
         0.27, description="share of the test judgements whose product is also judged in train (ESCI es: .27)"
     )

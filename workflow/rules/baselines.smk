@@ -10,14 +10,14 @@ rule search_bm25:
         queries=corpus("queries.parquet"),
     output:
         "results/{dataset}/{method}/seed{seed}/run.parquet",
-    params:
-        config=settings("bm25"),
     log:
         "logs/{dataset}/{method}/seed{seed}/search_bm25.log",
     wildcard_constraints:
         method=names(pipeline.methods("bm25")),
     conda:
         ENVIRONMENT
+    params:
+        config=settings("bm25"),
     shell:
         "python {input.script} --config {params.config:q} --products {input.products} --queries {input.queries}"
         " --output {output} > {log} 2>&1"

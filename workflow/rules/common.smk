@@ -5,16 +5,11 @@ import sys
 from pathlib import Path
 
 from catid2.artifacts import InputError
+from catid2.config.comparison import comparison
 from catid2.config.pipeline import EsciSource, Pipeline
 from catid2.imports import imported_modules
 
 ENVIRONMENT = "../envs/catid2.yaml"
-
-# One process, or one per GPU of the job. The shell decides, so that another number of GPUs is no change of params.
-LAUNCH = (
-    "$(if [ {resources.gpu} -gt 1 ]; "
-    "then echo torchrun --standalone --nproc-per-node={resources.gpu}; else echo python; fi)"
-)
 
 try:
     pipeline = Pipeline(config, ", ".join(map(str, workflow.overwrite_configfiles)) or "config/config.yaml")
@@ -38,7 +33,7 @@ wildcard_constraints:
 
 def modules(rule):
     """Return the package modules that scripts/{rule}.py imports: an edit of one reruns the rule."""
-    return imported_modules(f"scripts/{rule}.py", workflow.basedir + "/..")
+    return imported_modules(f"scripts/{rule}.py", Path(workflow.basedir).parent)
 
 
 def settings(stage):
@@ -90,7 +85,156 @@ def raw_file(kind):
             return f"resources/{name}/{SIMULATED_FILES[kind]}"
         path = getattr(source, kind)
         if path != EsciSource.model_fields[kind].default and not Path(path).is_file():
-            sys.exit(f"error: {pipeline.where}: sources.{name}.{kind}: no file {path}; correct the path or drop the key")
+            sys.exit(
+                f"error: {pipeline.where}: sources.{name}.{kind}: no file {path}; correct the path or drop the key"
+            )
         return path
 
     return of_job
+
+
+# --- raw files and corpus
+
+
+def source_settings(field):
+    """Return a params function: the key `field` of the job's source, as JSON."""
+
+    def of_job(wildcards):
+        return getattr(pipeline.config.sources[wildcards.source], field).model_dump_json()
+
+    return of_job
+
+
+def source_seed(wildcards):
+    """Return the seed of a simulated source."""
+    return pipeline.config.sources[wildcards.source].seed
+
+
+def corpus_settings(wildcards):
+    """Return what build_corpus runs with for the job's dataset, as JSON."""
+    return pipeline.corpus(wildcards.dataset).model_dump_json()
+
+
+def locale(wildcards):
+    """Return the locale of the job's dataset."""
+    return pipeline.config.datasets[wildcards.dataset].locale
+
+
+def category_paths(wildcards):
+    """Return the category paths of the job's source."""
+    return f"resources/{source_name(wildcards)}/category_paths.parquet"
+
+
+DOWNLOADED = {kind: field.default for kind, field in EsciSource.model_fields.items() if kind != "kind"}
+
+
+# --- DocIDs
+
+
+def view_settings(wildcards):
+    """Return the settings of the job's view, as JSON."""
+    return pipeline.view(wildcards.dataset, wildcards.view).model_dump_json()
+
+
+def view_of_method(wildcards):
+    """Return the path of the embeddings that the job's method reads."""
+    return f"results/{wildcards.dataset}/embeddings/{pipeline.method_view(wildcards.method)}.npy"
+
+
+# --- studies
+
+
+def all_tables():
+    """Return the tables of all studies of all datasets."""
+    return [
+        f"results/{dataset}/{study}.tsv"
+        for study in pipeline.config.studies
+        for dataset in pipeline.study_datasets(study)
+    ]
+
+
+def study_runs(wildcards):
+    """Return the runs of the methods and seeds of the job's study."""
+    return [
+        f"results/{wildcards.dataset}/{method}/seed{seed}/run.parquet"
+        for method, seed in pipeline.runs(wildcards.study)
+    ]
+
+
+def run_options(wildcards, input):
+    """Return `--run METHOD:SEED:PATH` for each run of the study, in its order."""
+    pairs = pipeline.runs(wildcards.study)
+    return [f"--run {method}:{seed}:{path}" for (method, seed), path in zip(pairs, input.runs, strict=True)]
+
+
+def note_options(wildcards):
+    """Return `--note METHOD=TEXT` for the methods of the study that need words beside their figures."""
+    methods = [
+        name for name in pipeline.config.studies[wildcards.study].methods if name in pipeline.methods("bm25")
+    ]
+    notes = {method: pipeline.stage("bm25", wildcards.dataset, method).note() for method in methods}
+    return [f"--note {shlex.quote(f'{method}={note}')}" for method, note in notes.items()]
+
+
+# --- report
+
+REPORTED = comparison(pipeline, "recall")
+REPORTED_NAMES = [dataset.name for dataset in REPORTED.datasets]
+
+
+def shared(stage, *names):
+    """Return the files `names` of a stage, for every dataset, method and seed of the report, each once."""
+    files = [
+        f"results/{dataset.name}/{getattr(method, stage)}/seed{seed}/{name}"
+        for dataset in REPORTED.datasets
+        for method in dataset.methods
+        if getattr(method, stage)
+        for seed in method.seeds
+        for name in names
+    ]
+    return sorted(set(files))
+
+
+def corpus_tables(dataset):
+    """Return the tables of a dataset's corpus that the report shows."""
+    return [
+        f"results/{dataset}/corpus/{name}"
+        for name in ("products.parquet", "categories.parquet", "stats.json")
+    ]
+
+
+def views():
+    """Return the descriptions of the embedding views that the report's methods read."""
+    pairs = {
+        (dataset.name, method.view)
+        for dataset in REPORTED.datasets
+        for method in dataset.methods
+        if method.view
+    }
+    return [f"results/{dataset}/embeddings/{view}.json" for dataset, view in sorted(pairs)]
+
+
+def docids_by_owner(wildcards):
+    """Return the owners of the distinct DocIDs of the job's dataset and, of each, the files of its first seed."""
+    dataset = next(entry for entry in REPORTED.datasets if entry.name == wildcards.dataset)
+    folders = {
+        method.docids: f"results/{dataset.name}/{method.docids}/seed{method.seeds[0]}"
+        for method in dataset.methods
+        if method.docids
+    }
+    return {owner: [f"{folder}/docids.parquet", f"{folder}/docids.json"] for owner, folder in folders.items()}
+
+
+def docids_files(wildcards):
+    """Return the files of `docids_by_owner` in one list."""
+    return [path for files in docids_by_owner(wildcards).values() for path in files]
+
+
+def docids_options(wildcards):
+    """Return `--docids NAME:PARQUET:JSON` for each owner."""
+    return [f"--docids {owner}:{table}:{text}" for owner, (table, text) in docids_by_owner(wildcards).items()]
+
+
+def simulated_option(wildcards):
+    """Return `--simulated` if the job's dataset is not real."""
+    return "--simulated" if pipeline.source(wildcards.dataset).kind == "simulated" else ""

@@ -1,59 +1,27 @@
 """Raw files and the corpus. Requires nothing, or raw files on disk; yields resources/ and results/{dataset}/corpus."""
 
 
-def source_settings(field):
-    """Return a params function: the key `field` of the job's source, as JSON."""
-
-    def of_job(wildcards):
-        return getattr(pipeline.config.sources[wildcards.source], field).model_dump_json()
-
-    return of_job
-
-
-def source_seed(wildcards):
-    """Return the seed of a simulated source."""
-    return pipeline.config.sources[wildcards.source].seed
-
-
-def corpus_settings(wildcards):
-    """Return what build_corpus runs with for the job's dataset, as JSON."""
-    return pipeline.corpus(wildcards.dataset).model_dump_json()
-
-
-def locale(wildcards):
-    """Return the locale of the job's dataset."""
-    return pipeline.config.datasets[wildcards.dataset].locale
-
-
-def category_paths(wildcards):
-    """Return the category paths of the job's source."""
-    return f"resources/{source_name(wildcards)}/category_paths.parquet"
-
-
 rule simulate_esci:
     """Write ESCI-shaped raw files: the same names, columns and dirt, invented products."""
     input:
         script="scripts/simulate_esci.py",
         modules=modules("simulate_esci"),
     output:
-        examples="resources/{source}/" + SIMULATED_FILES["examples"],
-        products="resources/{source}/" + SIMULATED_FILES["products"],
-        esci_s="resources/{source}/" + SIMULATED_FILES["esci_s"],
-    params:
-        config=source_settings("simulate"),
-        seed=source_seed,
+        examples=f"resources/{{source}}/{SIMULATED_FILES['examples']}",
+        products=f"resources/{{source}}/{SIMULATED_FILES['products']}",
+        esci_s=f"resources/{{source}}/{SIMULATED_FILES['esci_s']}",
     log:
         "logs/{source}/simulate_esci.log",
     wildcard_constraints:
         source=names(pipeline.sources("simulated")),
     conda:
         ENVIRONMENT
+    params:
+        config=source_settings("simulate"),
+        seed=source_seed,
     shell:
         "python {input.script} --config {params.config:q} --seed {params.seed} --examples {output.examples}"
         " --products {output.products} --esci-s {output.esci_s} > {log} 2>&1"
-
-
-DOWNLOADED = {kind: field.default for kind, field in EsciSource.model_fields.items() if kind != "kind"}
 
 
 rule fetch_esci:
@@ -64,13 +32,13 @@ rule fetch_esci:
     output:
         examples=ensure(DOWNLOADED["examples"], sha256=pipeline.config.fetch_esci.examples.sha256),
         products=ensure(DOWNLOADED["products"], sha256=pipeline.config.fetch_esci.products.sha256),
-    params:
-        config=pipeline.config.fetch_esci.model_dump_json(),
     log:
         "logs/fetch_esci.log",
     retries: 3
     conda:
         ENVIRONMENT
+    params:
+        config=pipeline.config.fetch_esci.model_dump_json(),
     shell:
         "python {input.script} --config {params.config:q} --examples {output.examples}"
         " --products {output.products} 2>&1 | tee {log}"
@@ -83,13 +51,13 @@ rule fetch_esci_s:
         modules=modules("fetch_esci_s"),
     output:
         ensure(DOWNLOADED["esci_s"], non_empty=True),
-    params:
-        config=pipeline.config.fetch_esci_s.model_dump_json(),
     log:
         "logs/fetch_esci_s.log",
     retries: 3
     conda:
         ENVIRONMENT
+    params:
+        config=pipeline.config.fetch_esci_s.model_dump_json(),
     shell:
         "python {input.script} --config {params.config:q} --output {output} 2>&1 | tee {log}"
 
@@ -125,13 +93,13 @@ rule build_corpus:
         judgements=corpus("judgements.parquet"),
         categories=corpus("categories.parquet"),
         stats=corpus("stats.json"),
-    params:
-        config=corpus_settings,
-        locale=locale,
     log:
         "logs/{dataset}/build_corpus.log",
     conda:
         ENVIRONMENT
+    params:
+        config=corpus_settings,
+        locale=locale,
     shell:
         "python {input.script} --config {params.config:q} --locale {params.locale}"
         " --examples {input.examples} --products {input.products} --category-paths {input.category_paths}"

@@ -1,16 +1,6 @@
 """DocIDs. Requires a corpus; yields embeddings, a trained quantiser and unique DocIDs."""
 
 
-def view_settings(wildcards):
-    """Return the settings of the job's view, as JSON."""
-    return pipeline.view(wildcards.dataset, wildcards.view).model_dump_json()
-
-
-def view_of_method(wildcards):
-    """Return the path of the embeddings that the job's method reads."""
-    return f"results/{wildcards.dataset}/embeddings/{pipeline.method_view(wildcards.method)}.npy"
-
-
 rule embed:
     """Encode every document of a dataset with the text template and encoder of a view."""
     input:
@@ -20,17 +10,17 @@ rule embed:
     output:
         embeddings="results/{dataset}/embeddings/{view}.npy",
         metadata="results/{dataset}/embeddings/{view}.json",
+    log:
+        "logs/{dataset}/embed/{view}.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        gpu=0,
     params:
         config=view_settings,
         checkpoints="results/{dataset}/embeddings/checkpoints/{view}",
-    log:
-        "logs/{dataset}/embed/{view}.log",
-    resources:
-        gpu=0,
-    conda:
-        ENVIRONMENT
     shell:
-        LAUNCH + " {input.script} --config {params.config:q} --products {input.products}"
+        "workflow/launch.sh {resources.gpu} {input.script} --config {params.config:q} --products {input.products}"
         " --checkpoints {params.checkpoints} --output {output.embeddings} --metadata {output.metadata} > {log} 2>&1"
 
 
@@ -45,17 +35,17 @@ rule train_rqvae:
         model="results/{dataset}/{method}/seed{seed}/rqvae/model.safetensors",
         model_config="results/{dataset}/{method}/seed{seed}/rqvae/config.json",
         history="results/{dataset}/{method}/seed{seed}/rqvae/history.tsv",
+    log:
+        "logs/{dataset}/{method}/seed{seed}/train_rqvae.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        gpu=0,
     params:
         config=settings("rqvae"),
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/rqvae",
-    log:
-        "logs/{dataset}/{method}/seed{seed}/train_rqvae.log",
-    resources:
-        gpu=0,
-    conda:
-        ENVIRONMENT
     shell:
-        LAUNCH + " {input.script} --config {params.config:q} --seed {wildcards.seed}"
+        "workflow/launch.sh {resources.gpu} {input.script} --config {params.config:q} --seed {wildcards.seed}"
         " --embeddings {input.embeddings} --products {input.products} --checkpoints {params.checkpoints}"
         " --model {output.model} --model-config {output.model_config} --history {output.history} > {log} 2>&1"
 
@@ -72,12 +62,12 @@ rule assign_docids:
     output:
         docids="results/{dataset}/{method}/seed{seed}/docids.parquet",
         report="results/{dataset}/{method}/seed{seed}/docids.json",
-    params:
-        config=settings("docids"),
     log:
         "logs/{dataset}/{method}/seed{seed}/assign_docids.log",
     conda:
         ENVIRONMENT
+    params:
+        config=settings("docids"),
     shell:
         "python {input.script} --config {params.config:q} --embeddings {input.embeddings}"
         " --products {input.products} --model {input.model} --model-config {input.model_config}"

@@ -1,22 +1,55 @@
 """The report. Requires every dataset's tables; yields one table and one page that compare locales."""
 
-from catid2.config.comparison import comparison
 
-REPORTED = comparison(pipeline, "recall")
-RECALL_TABLES = [f"results/{dataset.name}/recall.tsv" for dataset in REPORTED.datasets]
+rule plot_recall:
+    """Draw recall by method with intervals."""
+    input:
+        script="scripts/plot_recall.py",
+        modules=modules("plot_recall"),
+        recall="results/{dataset}/recall.tsv",
+    output:
+        report(
+            "results/{dataset}/figures/recall.svg",
+            caption="../report/recall.rst",
+            category="Recall",
+            subcategory="{dataset}",
+        ),
+    log:
+        "logs/{dataset}/plot_recall.log",
+    conda:
+        ENVIRONMENT
+    params:
+        simulated=simulated_option,
+    shell:
+        "python {input.script} --recall {input.recall} {params.simulated} --output {output} > {log} 2>&1"
 
 
-def shared(stage, *names):
-    """Return the files `names` of a stage, for every dataset, method and seed of the report, each once."""
-    files = [
-        f"results/{dataset.name}/{getattr(method, stage)}/seed{seed}/{name}"
-        for dataset in REPORTED.datasets
-        for method in dataset.methods
-        if getattr(method, stage)
-        for seed in method.seeds
-        for name in names
-    ]
-    return sorted(set(files))
+rule plot_layers:
+    """Draw which categories the codes of each layer hold."""
+    input:
+        script="scripts/plot_layers.py",
+        modules=modules("plot_layers"),
+        products=corpus("products.parquet"),
+        categories=corpus("categories.parquet"),
+        docids=docids_files,
+    output:
+        report(
+            "results/{dataset}/figures/layers.svg",
+            caption="../report/layers.rst",
+            category="DocIDs",
+            subcategory="{dataset}",
+        ),
+    log:
+        "logs/{dataset}/plot_layers.log",
+    conda:
+        ENVIRONMENT
+    params:
+        config=pipeline.config.report.model_dump_json(),
+        docids=docids_options,
+        simulated=simulated_option,
+    shell:
+        "python {input.script} --config {params.config:q} --corpus results/{wildcards.dataset}/corpus {params.docids}"
+        " {params.simulated} --output {output} > {log} 2>&1"
 
 
 rule report_locales:
@@ -24,21 +57,22 @@ rule report_locales:
     input:
         script="scripts/report_locales.py",
         modules=modules("report_locales"),
-        tables=RECALL_TABLES,
-        stats=[f"results/{dataset.name}/corpus/stats.json" for dataset in REPORTED.datasets],
+        tables=expand("results/{dataset}/recall.tsv", dataset=REPORTED_NAMES),
+        corpora=[path for dataset in REPORTED.datasets for path in corpus_tables(dataset.name)],
+        views=views(),
         docids=shared("docids", "docids.parquet", "docids.json"),
         histories=shared("rqvae", "rqvae/history.tsv"),
         retrievers=shared("retriever", "retriever"),
     output:
         table=report("results/locales.tsv", caption="../report/locales.rst", category="Locales"),
         page=report("results/report.html", caption="../report/page.rst", category="Locales"),
-    params:
-        config=pipeline.config.report.model_dump_json(),
-        comparison=REPORTED.model_dump_json(),
     log:
         "logs/report_locales.log",
     conda:
         ENVIRONMENT
+    params:
+        config=pipeline.config.report.model_dump_json(),
+        comparison=REPORTED.model_dump_json(),
     shell:
         "python {input.script} --config {params.config:q} --comparison {params.comparison:q} --results results"
         " --table {output.table} --page {output.page} > {log} 2>&1"

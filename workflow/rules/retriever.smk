@@ -12,17 +12,17 @@ rule train_retriever:
         docids=from_owner("docids", "docids.parquet"),
     output:
         directory("results/{dataset}/{method}/seed{seed}/retriever"),
+    log:
+        "logs/{dataset}/{method}/seed{seed}/train_retriever.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        gpu=0,
     params:
         config=settings("retriever"),
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/retriever",
-    log:
-        "logs/{dataset}/{method}/seed{seed}/train_retriever.log",
-    resources:
-        gpu=0,
-    conda:
-        ENVIRONMENT
     shell:
-        LAUNCH + " {input.script} --config {params.config:q} --seed {wildcards.seed}"
+        "workflow/launch.sh {resources.gpu} {input.script} --config {params.config:q} --seed {wildcards.seed}"
         " --products {input.products} --queries {input.queries} --judgements {input.judgements}"
         " --docids {input.docids} --checkpoints {params.checkpoints} --output {output} > {log} 2>&1"
 
@@ -38,15 +38,15 @@ rule retrieve:
         queries=corpus("queries.parquet"),
     output:
         "results/{dataset}/{method}/seed{seed}/run.parquet",
-    params:
-        config=settings("retrieve"),
     log:
         "logs/{dataset}/{method}/seed{seed}/retrieve.log",
-    resources:
-        gpu=0,
     conda:
         ENVIRONMENT
+    resources:
+        gpu=0,
+    params:
+        config=settings("retrieve"),
     shell:
-        LAUNCH + " {input.script} --config {params.config:q} --retriever {input.retriever}"
+        "workflow/launch.sh {resources.gpu} {input.script} --config {params.config:q} --retriever {input.retriever}"
         " --docids {input.docids} --products {input.products} --queries {input.queries}"
         " --output {output} > {log} 2>&1"

@@ -1,0 +1,133 @@
+"""results/report.html: one page without scripts, and without anything that a browser would have to fetch."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+
+from catid2.artifacts import atomic
+from catid2.report import panels, sections
+from catid2.report.inputs import DatasetTables, read_catalogue, read_docids
+from catid2.report.provenance import package_versions
+
+if TYPE_CHECKING:
+    from catid2.config.report import Comparison, ReportConfig
+
+# Of corpus/stats.json; the page has all others folded away.
+MAIN_COUNTS = (
+    "documents",
+    "queries, train",
+    "queries, test",
+    "labels, E+S, train_pairs",
+    "labels, E+S, test_pairs",
+    "labels, E+S, seen_test_pairs",
+    "labels, E+S, seen_test_queries",
+)
+
+
+def write_page(
+    path: str | Path,
+    results: Path,
+    comparison: "Comparison",
+    config: "ReportConfig",
+    datasets: list[DatasetTables],
+    commit: str | None = None,
+) -> None:
+    """Write the page, whole or not at all; the same tables give the same bytes.
+
+    Args:
+        path: the page to write.
+        results: the folder that holds a folder per dataset.
+        comparison: what is compared.
+        config: what is shown.
+        datasets: the tables of `comparison`, as read by `inputs.read_comparison`.
+        commit: of the code, for the page's provenance.
+
+    Raises:
+        InputError: a file that the page needs is missing or has not what it should.
+    """
+    html = render(page_content(results, comparison, config, datasets, commit))
+    with atomic(path) as aside:
+        aside.write_text(html, encoding="utf-8")
+
+
+def render(page: dict[str, Any]) -> str:
+    """Return the page as HTML; all text is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("catid2.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("template.html.j2").render(page=page)
+
+
+def page_content(
+    results: Path,
+    comparison: "Comparison",
+    config: "ReportConfig",
+    datasets: list[DatasetTables],
+    commit: str | None,
+) -> dict[str, Any]:
+    """Return what the template shows."""
+    maps, examples = _docid_sections(results, config, datasets)
+    return {
+        "title": "DocIDs and recall by locale"
+        + ("" if comparison.study == "recall" else f": {comparison.study}"),
+        "simulated": [tables.dataset.name for tables in datasets if tables.dataset.simulated],
+        "summary": sections.summary(datasets, config.cutoff),
+        "recall": sections.recall_section(datasets),
+        "definitions": list(dict.fromkeys(line for tables in datasets for line in tables.definitions)),
+        "quality": sections.quality_section(datasets),
+        "layers": sections.docid_layers(datasets),
+        "maps": maps,
+        "level": config.category_level,
+        "training": sections.training_section(results, datasets, config),
+        "examples": examples,
+        "settings": sections.settings_section(datasets, comparison.defaults),
+        "datasets": [tables.dataset.name for tables in datasets],
+        "counts": sections.counts_section(datasets, MAIN_COUNTS),
+        "all_counts": sections.counts_section(datasets),
+        "views": sections.views_section(results, datasets),
+        "provenance": _provenance(comparison, commit),
+    }
+
+
+def _docid_sections(
+    results: Path, config: "ReportConfig", datasets: list[DatasetTables]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the sections made from single DocIDs, of the first seed: layers, and examples of the first method."""
+    maps, examples = [], []
+    for tables in datasets:
+        dataset = tables.dataset
+        owners = sections.owners(dataset, "docids")
+        if not owners:
+            continue
+        catalogue = read_catalogue(results / dataset.name / "corpus")
+        figures = []
+        for place, (owner, sharing) in enumerate(owners.items()):
+            seed = next(method.seeds[0] for method in dataset.methods if method.name == sharing[0])
+            docids_path = results / dataset.name / owner / f"seed{seed}" / "docids.parquet"
+            docids = read_docids(docids_path, len(catalogue.titles))
+            figure = panels.layer_figure(
+                ", ".join(sharing), tables.docids[sharing[0]][0], docids, catalogue, config
+            )
+            figures.append(panels.layers_svg(dataset.name, figure))
+            if place == 0 and config.examples:
+                examples.append(sections.examples_section(tables, sharing[0], docids, catalogue, config))
+        maps.append({"name": sections.label(dataset), "figures": figures})
+    return maps, examples
+
+
+def _provenance(comparison: "Comparison", commit: str | None) -> dict[str, str]:
+    rows = {"commit": commit or "not a git checkout"}
+    rows["packages (where the page was written)"] = ", ".join(
+        f"{k} {v}" for k, v in package_versions().items()
+    )
+    for dataset in comparison.datasets:
+        seeds = "; ".join(f"{method.name}: {', '.join(map(str, method.seeds))}" for method in dataset.methods)
+        rows[f"{dataset.name}: seeds"] = seeds
+        for name, value in dataset.inputs.items():
+            rows[f"{dataset.name}: {name}"] = value
+    return rows

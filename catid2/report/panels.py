@@ -1,0 +1,154 @@
+"""The report's figures from the stages' tables: one panel each, for the page or for a file."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from markupsafe import Markup
+
+from catid2.artifacts import InputError
+from catid2.evaluate import read_recall
+from catid2.report.categories import category_shares
+from catid2.report.figures import (
+    CURVE_HEIGHT,
+    Curve,
+    LayerFigure,
+    RecallPoint,
+    draw_curves,
+    draw_layers,
+    draw_recall,
+    layers_height,
+    recall_height,
+)
+from catid2.report.inputs import (
+    Catalogue,
+    Docids,
+    DocidStatistics,
+    cutoffs,
+    one_per_method,
+    read_catalogue,
+    read_docid_statistics,
+    read_docids,
+)
+from catid2.report.svg import inline_svg, new_panels, save_svg, styled
+
+if TYPE_CHECKING:
+    from catid2.config.report import ReportConfig
+
+SIMULATED = " (simulated)"  # in the title of a figure that stands alone
+
+
+class DocidFiles(NamedTuple):
+    """Where one set of DocIDs lies, and what the figure calls it."""
+
+    name: str
+    table: Path  # docids.parquet
+    statistics: Path  # docids.json
+
+
+def recall_points(row: Mapping[str, Any]) -> list[RecallPoint]:
+    """Return recall and interval at every cutoff of a row of the recall table."""
+    return [RecallPoint(k, *(row[f"recall@{k}{end}"] for end in ("", "_low", "_high"))) for k in cutoffs(row)]
+
+
+def recall_svg(dataset: str, title: str, rows: list[dict[str, Any]], order: Mapping[str, int]) -> Markup:
+    """Return the recall panel of one dataset; `rows` are of one protocol and set of labels."""
+    protocol, labels = rows[0]["protocol"], rows[0]["labels"]
+    methods = {row["method"]: recall_points(row) for row in rows}
+    numbers = "; ".join(
+        f"{method} " + ", ".join(f"{100 * point.recall:.2f} at {point.cutoff}" for point in points)
+        for method, points in methods.items()
+    )
+    description = f"Recall in percent of {dataset}, protocol {protocol}, labels {labels}: {numbers}."
+    with styled(f"recall-{dataset}-{protocol}-{labels}"):
+        [panel] = new_panels(recall_height(len(methods), len(cutoffs(rows[0]))))
+        draw_recall(panel, title, methods, order)
+        return Markup(inline_svg(panel.figure, description))
+
+
+def layer_figure(
+    title: str, statistics: DocidStatistics, docids: Docids, catalogue: Catalogue, config: "ReportConfig"
+) -> LayerFigure:
+    """Return the figure of layers of one method: NMI of all layers, categories in the first and the last.
+
+    Raises:
+        InputError: the category tree has not the level that the config names.
+    """
+    levels = catalogue.categories.shape[1]
+    if config.category_level > levels:
+        what = f"category_level {config.category_level}, but the tree has {levels} levels"
+        raise InputError("--config", what, "name one of its levels")
+    nodes, categories = np.unique(catalogue.categories[:, config.category_level - 1], return_inverse=True)
+    names = [catalogue.nodes[int(node)] for node in nodes]
+    layers = dict.fromkeys((0, docids.codes.shape[1] - 1))
+    shares = {
+        layer: category_shares(categories, docids.codes[:, layer], names, config.categories)
+        for layer in layers
+    }
+    return LayerFigure(title, statistics.nmi, shares)
+
+
+def layers_svg(dataset: str, layers: LayerFigure) -> Markup:
+    """Return the panel of layers of one method of `dataset`."""
+    rows = "; ".join(
+        f"level {level} " + ", ".join(f"{value:.2f}" for value in values)
+        for level, values in enumerate(layers.nmi, start=1)
+    )
+    maps = "; ".join(
+        f"in layer {layer + 1}, {share.purity:.0%} of products lie in the main category of their code"
+        for layer, share in layers.shares.items()
+    )
+    description = f"{layers.title} in {dataset}: mutual information of categories and layers: {rows}; {maps}."
+    with styled(f"layers-{dataset}-{layers.title}"):
+        [panel] = new_panels(layers_height(layers))
+        draw_layers(panel, layers)
+        return Markup(inline_svg(panel.figure, description))
+
+
+def curves_svg(
+    dataset: str, stage: str, quantity: str, title: str, curves: dict[str, Curve], order: Mapping[str, int]
+) -> Markup:
+    """Return the panel of one quantity during training."""
+    ends = ", ".join(f"{method} {curve.values[-1]:.3g}" for method, curve in curves.items())
+    with styled(f"training-{dataset}-{stage}-{quantity}"):
+        [panel] = new_panels(CURVE_HEIGHT)
+        draw_curves(panel, title, curves, order, "epoch")
+        return Markup(inline_svg(panel.figure, f"{title} during training in {dataset}; at the end: {ends}."))
+
+
+def write_recall_figure(path: Path, recall: Path, simulated: bool) -> None:
+    """Write recall with intervals as an SVG file, a panel per protocol and labels of the table `recall`."""
+    rows = one_per_method(recall, read_recall(recall).to_dicts())
+    kinds: dict[tuple[str, str], dict[str, Sequence[RecallPoint]]] = {}
+    for row in rows:
+        kinds.setdefault((row["protocol"], row["labels"]), {})[row["method"]] = recall_points(row)
+    order = {name: place for place, name in enumerate(dict.fromkeys(row["method"] for row in rows))}
+    with styled("recall"):
+        panels = new_panels(recall_height(len(order), len(cutoffs(rows[0]))), len(kinds))
+        for panel, ((protocol, labels), methods) in zip(panels, kinds.items(), strict=True):
+            title = f"{rows[0]['dataset']}{SIMULATED if simulated else ''}: {protocol}, {labels}"
+            draw_recall(panel, title, methods, order)
+        save_svg(path, panels[0].figure)
+
+
+def write_layers_figure(
+    path: Path, corpus: Path, docids: Sequence[DocidFiles], config: "ReportConfig", simulated: bool
+) -> None:
+    """Write categories by layer as an SVG file, a panel per set of DocIDs of the corpus in the folder `corpus`.
+
+    Raises:
+        InputError: a file is missing or is not of this corpus.
+    """
+    catalogue = read_catalogue(corpus)
+    drawings = []
+    for files in docids:
+        statistics = read_docid_statistics(files.statistics)
+        table = read_docids(files.table, len(catalogue.titles))
+        title = f"{files.name}{SIMULATED if simulated else ''}"
+        drawings.append(layer_figure(title, statistics, table, catalogue, config))
+    with styled("layers"):
+        panels = new_panels(max(layers_height(drawing) for drawing in drawings), len(drawings))
+        for panel, drawing in zip(panels, drawings, strict=True):
+            draw_layers(panel, drawing)
+        save_svg(path, panels[0].figure)

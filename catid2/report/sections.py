@@ -1,0 +1,291 @@
+"""What each section of the page holds, computed from the tables: dictionaries that the template reads.
+
+A figure is markup made by catid2.report.panels; everything else is plain values that the template escapes.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from catid2.artifacts import InputError
+from catid2.report.examples import prefix_examples
+from catid2.report.figures import Curve
+from catid2.report.inputs import (
+    RETRIEVER_CURVES,
+    RQVAE_CURVES,
+    Catalogue,
+    DatasetTables,
+    Docids,
+    cutoffs,
+    read_curves,
+    read_view,
+)
+from catid2.report.panels import curves_svg, recall_points, recall_svg
+from catid2.report.svg import shorten
+
+if TYPE_CHECKING:
+    from catid2.config.report import ReportConfig, ReportDataset
+
+LANGUAGES = {"us": "en", "es": "es", "jp": "ja"}
+PROTOCOLS = {
+    "seen": "Test pairs whose document occurs in a training pair (the protocol of the paper's group).",
+    "all": "Every test pair, also those with documents that no training query has.",
+}
+SIGNIFICANT = 0.05
+TITLE_COLUMNS = 200  # of a product; shops write titles of a thousand characters
+
+
+def label(dataset: "ReportDataset") -> str:
+    """Return how the page names a dataset."""
+    return f"{dataset.name} ({dataset.locale}{', simulated' if dataset.simulated else ''})"
+
+
+def method_order(datasets: list[DatasetTables]) -> dict[str, int]:
+    """Return each method's place among all methods of the report, which decides its colour."""
+    names = dict.fromkeys(method.name for tables in datasets for method in tables.dataset.methods)
+    return {name: place for place, name in enumerate(names)}
+
+
+def recall_section(datasets: list[DatasetTables]) -> list[dict[str, Any]]:
+    """Return one group per protocol and set of labels: a panel per dataset and one table of all."""
+    order = method_order(datasets)
+    kinds = dict.fromkeys((row["protocol"], row["labels"]) for tables in datasets for row in tables.recall)
+    groups = []
+    for protocol, labels in kinds:
+        group: dict[str, Any] = {
+            "title": f"Protocol “{protocol}”, labels {labels}",
+            "definition": PROTOCOLS.get(protocol, ""),
+            "figures": [],
+            "datasets": [],
+        }
+        for tables in datasets:
+            rows = [row for row in tables.recall if (row["protocol"], row["labels"]) == (protocol, labels)]
+            if rows:
+                group["cutoffs"] = cutoffs(rows[0])
+                group["datasets"].append({"name": label(tables.dataset), "rows": recall_rows(rows)})
+                group["figures"].append(recall_svg(tables.dataset.name, label(tables.dataset), rows, order))
+        groups.append(group)
+    return groups
+
+
+def recall_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of one dataset for the page's table."""
+    best = {k: max(row[f"recall@{k}"] for row in rows) for k in cutoffs(rows[0])}
+    return [
+        {
+            "method": row["method"],
+            "n_queries": row["n_queries"],
+            "seeds": row["seeds"],
+            "cells": [
+                point._asdict()
+                | {
+                    "best": point.recall == best[point.cutoff] and len(rows) > 1,
+                    "significant": significant(row[f"recall@{point.cutoff}_p"]),
+                }
+                for point in recall_points(row)
+            ],
+        }
+        for row in rows
+    ]
+
+
+def significant(p: float | None) -> bool:
+    """Tell whether a p-value is small; the reference method has none."""
+    return p is not None and p < SIGNIFICANT
+
+
+def quality_section(datasets: list[DatasetTables]) -> list[dict[str, Any]]:
+    """Return, per dataset, one row per set of DocIDs: collisions, what the repair moved, perplexities."""
+    sections = []
+    layers = docid_layers(datasets)
+    for tables in datasets:
+        rows = []
+        for sharing in owners(tables.dataset, "docids").values():
+            runs = tables.docids[sharing[0]]
+            perplexity = np.mean([run.perplexity for run in runs], axis=0).tolist()
+            rows.append(
+                {
+                    "methods": sharing,
+                    "documents": runs[0].documents,
+                    "codes": runs[0].codes_per_layer,
+                    "before": float(np.mean([run.collisions_before for run in runs])),
+                    "after": float(np.mean([run.collisions_after for run in runs])),
+                    "moved": float(np.mean([run.moved for run in runs])),
+                    "perplexity": perplexity + [None] * (layers - len(perplexity)),
+                }
+            )
+        if rows:
+            sections.append({"name": label(tables.dataset), "rows": rows})
+    return sections
+
+
+def docid_layers(datasets: list[DatasetTables]) -> int:
+    """Return the layers of the deepest codebook stack; 0 if no method has DocIDs."""
+    return max((len(s.perplexity) for d in datasets for runs in d.docids.values() for s in runs), default=0)
+
+
+def owners(dataset: "ReportDataset", stage: str) -> dict[str, list[str]]:
+    """Return, by the method whose folder holds a stage's result, the methods that share it."""
+    found: dict[str, list[str]] = {}
+    for method in dataset.methods:
+        owner = getattr(method, stage)
+        if owner:
+            found.setdefault(owner, []).append(method.name)
+    return found
+
+
+def training_section(
+    results: Path, datasets: list[DatasetTables], config: "ReportConfig"
+) -> list[dict[str, Any]]:
+    """Return, per dataset, small multiples of the training histories, one line per trained model."""
+    order = method_order(datasets)
+    sections = []
+    for tables in datasets:
+        figures = [
+            curves_svg(tables.dataset.name, stage, quantity, title, curves, order)
+            for stage, quantities in (("rqvae", RQVAE_CURVES), ("retriever", RETRIEVER_CURVES))
+            for quantity, title in quantities.items()
+            if (curves := stage_curves(results, tables.dataset, stage, quantity, config.curve_points))
+        ]
+        if figures:
+            sections.append({"name": label(tables.dataset), "figures": figures})
+    return sections
+
+
+def stage_curves(
+    results: Path, dataset: "ReportDataset", stage: str, quantity: str, points: int
+) -> dict[str, Curve]:
+    """Return one quantity's curve for each model of a stage, by the first method that uses the model."""
+    curves = {}
+    for owner, sharing in owners(dataset, stage).items():
+        seed = next(method.seeds[0] for method in dataset.methods if method.name == sharing[0])
+        path = results / dataset.name / owner / f"seed{seed}" / stage / "history.tsv"
+        found = read_curves(path, (quantity,), points)
+        if quantity in found:
+            curves[sharing[0]] = found[quantity]
+    return curves
+
+
+def examples_section(
+    tables: DatasetTables, method: str, docids: Docids, catalogue: Catalogue, config: "ReportConfig"
+) -> dict[str, Any]:
+    """Return prefixes of the DocIDs of `method` and the products below them."""
+    return {
+        "name": label(tables.dataset),
+        "method": method,
+        "language": LANGUAGES.get(tables.dataset.locale, ""),
+        "examples": [
+            {
+                "prefix": " ".join(map(str, example.prefix)),
+                "n_documents": example.n_documents,
+                "products": [
+                    {
+                        "docid": " ".join(map(str, docids.docids[doc].tolist())),
+                        "title": shorten(catalogue.titles[doc], TITLE_COLUMNS),
+                        "path": catalogue.path(doc),
+                    }
+                    for doc in example.documents
+                ],
+            }
+            for example in prefix_examples(
+                docids.docids, config.prefix_length, config.examples, config.example_products
+            )
+        ],
+    }
+
+
+def settings_section(datasets: list[DatasetTables], defaults: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return, per dataset, the settings that some method changes; datasets with the same changes stand together."""
+    tables: dict[str, dict[str, Any]] = {}
+    for dataset in (tables.dataset for tables in datasets):
+        changes = {method.name: method.changes for method in dataset.methods}
+        keys = list(dict.fromkeys(key for changed in changes.values() for key in changed))
+        rows = [
+            {
+                "key": key,
+                "default": shown(defaults.get(key)),
+                "values": [shown(changed[key]) if key in changed else "" for changed in changes.values()],
+            }
+            for key in sorted(keys)
+        ]
+        if rows:
+            same = tables.setdefault(
+                json.dumps(changes, sort_keys=True), {"names": [], "methods": list(changes), "rows": rows}
+            )
+            same["names"].append(label(dataset))
+    return [table | {"name": ", ".join(table["names"])} for table in tables.values()]
+
+
+def shown(value: Any) -> str:
+    """Return a setting as it stands in YAML's flow style."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def counts_section(datasets: list[DatasetTables], keys: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Return the counts of corpus/stats.json, one row per count (all, or those of `keys`), one value per dataset."""
+    columns = [counts(tables.stats) for tables in datasets]
+    keys = keys or list(dict.fromkeys(key for column in columns for key in column))
+    return [{"key": key, "values": [shown_count(column.get(key)) for column in columns]} for key in keys]
+
+
+def counts(values: Any, name: str = "") -> dict[str, int]:
+    """Return the whole numbers of nested mappings and lists under joined keys; the config is not counted."""
+    if isinstance(values, int) and not isinstance(values, bool):
+        return {name: values}
+    found: dict[str, int] = {}
+    inner = (
+        values.items()
+        if isinstance(values, Mapping)
+        else enumerate(values)
+        if isinstance(values, list)
+        else ()
+    )
+    for key, value in inner:
+        if key != "config":
+            found |= counts(value, f"{name}, {key}" if name else str(key))
+    return found
+
+
+def shown_count(value: int | None) -> str:
+    """Return a count with thousands marked, a dash for one that a corpus has not."""
+    return "–" if value is None else f"{value:,}"
+
+
+def views_section(results: Path, datasets: list[DatasetTables]) -> list[dict[str, Any]]:
+    """Return encoder, width and text template of every view that a method reads."""
+    return [
+        {"dataset": tables.dataset.name, "name": view}
+        | read_view(results / tables.dataset.name / "embeddings" / f"{view}.json")
+        for tables in datasets
+        for view in dict.fromkeys(method.view for method in tables.dataset.methods if method.view)
+    ]
+
+
+def summary(datasets: list[DatasetTables], cutoff: int) -> str:
+    """Return two sentences: who leads in recall where, and what the repair of the DocIDs had to do."""
+    protocol, labels = (datasets[0].recall[0][name] for name in ("protocol", "labels"))
+    figure = f"recall@{cutoff}"
+    leads = []
+    for tables in datasets:
+        rows = [row for row in tables.recall if (row["protocol"], row["labels"]) == (protocol, labels)]
+        if not rows or figure not in rows[0]:
+            what = f"cutoff {cutoff}, but {tables.dataset.name} has no {figure} ({protocol}, {labels})"
+            raise InputError("--config", what, "name one of the cutoffs of `evaluate`")
+        first, *others = sorted(rows, key=lambda row: -row[figure])
+        interval = f"{100 * first[f'{figure}_low']:.1f}–{100 * first[f'{figure}_high']:.1f}"
+        next_best = f"; next {others[0]['method']} {100 * others[0][figure]:.2f}%" if others else ""
+        leads.append(
+            f"{first['method']} in {tables.dataset.name} {100 * first[figure]:.2f}% ({interval}{next_best})"
+        )
+    text = f"Highest {figure} (protocol {protocol}, labels {labels}): {', '.join(leads)}."
+    runs = [run for tables in datasets for methods in tables.docids.values() for run in methods]
+    if not runs:
+        return text
+    before = [run.collisions_before for run in runs]
+    after = max(run.collisions_after for run in runs)
+    left = "none is left" if after == 0 else f"up to {100 * after:.2f}% are left"
+    collided = f"{100 * min(before):.2f} to {100 * max(before):.2f}%"
+    return f"{text} Of the quantisers' DocIDs {collided} collide; after the repair {left}."

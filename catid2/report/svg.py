@@ -1,0 +1,159 @@
+"""One look for all figures, and two ways out: an SVG file, or SVG text inside the page.
+
+Inside the page colours become CSS variables, so that a figure follows the reader's light or dark scheme,
+and text stays text, so that it takes the reader's fonts (Japanese titles included) and can be searched.
+The same drawing gives the same bytes: no dates, no random ids.
+"""
+
+import contextlib
+import html
+import io
+import re
+import unicodedata
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from catid2.artifacts import atomic
+
+# Colour in a file -> CSS variable in the page (template.html.j2 defines each for both schemes). The series
+# are Okabe and Ito's colours, told apart by readers with any kind of colour vision.
+INK, MUTED, LINE, SHADE = "#1a1c20", "#5c626b", "#d4d8de", "#0072b3"
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#b8548a", "#a87400", "#3794c9", "#7a5195", "#6b6e70")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+CSS_VARIABLES = {INK: "--ink", MUTED: "--muted", LINE: "--line", SHADE: "--shade"} | {
+    colour: f"--s{index}" for index, colour in enumerate(SERIES)
+}
+
+PANEL_WIDTH = 3.7  # inches; 355 CSS pixels: one panel fills a phone's width at its natural size
+STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 8.5,
+    "axes.facecolor": "none",
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": LINE,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "lines.linewidth": 1.5,
+}
+
+
+def series_style(index: int) -> tuple[str, str]:
+    """Return colour and marker of the `index`-th method; the pair repeats only after all combinations."""
+    return SERIES[index % len(SERIES)], MARKERS[index // len(SERIES) % len(MARKERS)]
+
+
+@contextlib.contextmanager
+def styled(salt: str) -> Iterator[None]:
+    """Draw and save in the common look; `salt` makes the ids inside the SVG unique and repeatable.
+
+    Missing glyphs do not matter here: text stays text and is set by whoever shows the SVG.
+    """
+    with mpl.rc_context(STYLE | {"svg.hashsalt": salt}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font")
+        yield
+
+
+class Panel(NamedTuple):
+    """A part of a figure, PANEL_WIDTH wide; places on it are inches from its top left corner."""
+
+    figure: Figure
+    left: float  # inches from the figure's left edge
+
+    def axes(self, left: float, top: float, width: float, height: float) -> Axes:
+        """Add axes with the given corner and size."""
+        whole_width, whole_height = self.figure.get_size_inches()
+        x = (self.left + left) / whole_width
+        return self.figure.add_axes(
+            (x, 1 - (top + height) / whole_height, width / whole_width, height / whole_height)
+        )
+
+    def text(self, left: float, top: float, text: str, **style: Any) -> None:
+        """Write a line of text whose middle is `top` inches below the panel's edge."""
+        whole_width, whole_height = self.figure.get_size_inches()
+        place = ((self.left + left) / whole_width, 1 - top / whole_height)
+        self.figure.text(*place, text, va="center", **style)
+
+    def title(self, text: str) -> None:
+        """Write `text` at the top."""
+        self.text(0.05, 0.13, text, fontsize=9, fontweight="bold")
+
+
+def new_panels(height: float, count: int = 1) -> list[Panel]:
+    """Return `count` panels side by side on one new figure `height` inches high.
+
+    The figure draws SVG and stands apart from pyplot's global state.
+    """
+    figure = Figure(figsize=(PANEL_WIDTH * count, height))
+    FigureCanvasSVG(figure)
+    figure.patch.set_visible(False)
+    return [Panel(figure, PANEL_WIDTH * place) for place in range(count)]
+
+
+def svg_text(figure: Figure) -> str:
+    """Return `figure` as a whole SVG file's text, without date or program name."""
+    buffer = io.StringIO()
+    figure.savefig(
+        buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+    )
+    return buffer.getvalue()
+
+
+def save_svg(path: str | Path, figure: Figure) -> None:
+    """Write `figure` as an SVG file with a white ground, whole or not at all."""
+    figure.patch.set(visible=True, facecolor="white")
+    with atomic(path) as aside:
+        aside.write_text(svg_text(figure), encoding="utf-8")
+
+
+def inline_svg(figure: Figure, description: str) -> str:
+    """Return `figure` as an <svg> element for the page, with `description` for those who cannot see it.
+
+    What the page's own style says already (fonts, joins) goes, and so do the ids of groups, as several figures
+    share one page; ids that are referred to differ by the salt of `styled`.
+    """
+    text = svg_text(figure)
+    text = text[text.index("<svg") :]
+    for surplus in (
+        r"<metadata>.*?</metadata>",
+        r"<style.*?</style>",
+        r"<!--.*?-->",
+        r"<defs>\s*</defs>",
+        r'<g(?: id="[^"]*")?/>',
+        r'(?<=<g) id="[^"]*"',
+        r" font-family: [^;]*;",
+        r' transform="rotate\(-?0 [^)]*\)"',
+        r' (?:width|height)="[\d.]+pt"',
+    ):
+        text = re.sub(surplus, "", text, flags=re.DOTALL)
+    text = re.sub(r"\s*\n\s*", "\n", text)
+    for colour, variable in CSS_VARIABLES.items():
+        text = text.replace(colour, f"var({variable})")
+    label = html.escape(description)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1).strip()
+
+
+def shorten(text: str, width: int) -> str:
+    """Cut `text` to `width` columns, counting a full-width (Chinese, Japanese) character as two."""
+    columns = 0
+    for index, character in enumerate(text):
+        columns += 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        if columns > width:
+            return text[: max(index - 1, 0)].rstrip() + "…"
+    return text

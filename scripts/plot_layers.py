@@ -1,0 +1,50 @@
+"""Draw how category levels line up with codebook layers for one dataset: a panel per method, as one SVG file.
+
+Give --docids once per set of DocIDs.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from catid2.artifacts import InputError, entry_point
+from catid2.config.base import parse
+from catid2.config.report import ReportConfig
+from catid2.report.panels import DocidFiles, write_layers_figure
+
+
+def parse_docids(text: str) -> DocidFiles:
+    """Return NAME:DOCIDS.parquet:DOCIDS.json as DocidFiles."""
+    parts = text.split(":")
+    if len(parts) != 3 or not all(parts):
+        what = f"{text!r} is not NAME:PARQUET:JSON"
+        raise InputError("--docids", what, "write for example tiger:docids.parquet:docids.json")
+    return DocidFiles(parts[0], Path(parts[1]), Path(parts[2]))
+
+
+@entry_point
+def main() -> None:
+    """Parse the command line and write the figure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--config", required=True, help="settings as JSON (catid2.config.report.ReportConfig)"
+    )
+    parser.add_argument(
+        "--corpus", required=True, type=Path, help="folder of products and categories.parquet"
+    )
+    parser.add_argument(
+        "--docids", required=True, action="append", metavar="NAME:PARQUET:JSON", help="DocIDs (repeatable)"
+    )
+    parser.add_argument(
+        "--simulated", action="store_true", help="say in the title that the data are simulated"
+    )
+    parser.add_argument("--output", required=True, type=Path, help="SVG file to write")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    config = parse(ReportConfig, arguments.config)
+    docids = [parse_docids(text) for text in arguments.docids]
+    write_layers_figure(arguments.output, arguments.corpus, docids, config, arguments.simulated)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Write results/locales.tsv, one row per dataset and method, and results/report.html, a page that stands alone."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from catid2.artifacts import entry_point
+from catid2.config.base import parse
+from catid2.config.report import Comparison, ReportConfig
+from catid2.report.inputs import read_comparison
+from catid2.report.page import write_page
+from catid2.report.provenance import commit
+from catid2.report.tables import write_locales
+
+
+@entry_point
+def main() -> None:
+    """Parse the command line and write table and page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--config", required=True, help="settings as JSON (catid2.config.report.ReportConfig)"
+    )
+    parser.add_argument(
+        "--comparison",
+        required=True,
+        help="datasets, methods and seeds as JSON (catid2.config.report.Comparison)",
+    )
+    parser.add_argument("--results", required=True, type=Path, help="the folder with a folder per dataset")
+    parser.add_argument("--table", required=True, type=Path, help="locales.tsv to write")
+    parser.add_argument("--page", required=True, type=Path, help="report.html to write")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    config = parse(ReportConfig, arguments.config)
+    comparison = parse(Comparison, arguments.comparison)
+    tables = read_comparison(arguments.results, comparison)
+    write_page(arguments.page, arguments.results, comparison, config, tables, commit(Path(__file__).parent))
+    write_locales(arguments.table, tables)
+
+
+if __name__ == "__main__":
+    main()
