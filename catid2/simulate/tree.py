@@ -1,0 +1,169 @@
+"""The category tree and the vocabulary behind it, as arrays indexed by product type.
+
+Level 1 is the department, level 2 the section, level 3 the product type; some types go on by the values of
+their attributes (audience, style, material, feature), down to level 7, so that names such as "Women" or
+"Waterproof" stand under many parents.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from catid2.simulate.draws import Draws, zipf_weights
+from catid2.simulate.words.attributes import FAMILIES, SLOTS
+from catid2.simulate.words.brands import brands
+from catid2.simulate.words.tables import LOCALES, Word, departments, values
+
+DEEPER_SLOTS = ("audience", "style", "material", "feature")  # levels 4 to 7
+MAX_DEPTH = 3 + len(DEEPER_SLOTS)
+DEPTH_WEIGHTS = (0.35, 0.3, 0.18, 0.09, 0.08)  # of the types, for depths 3 to 7
+BOOKS = "Books"
+
+# How a product type stands to what a query asks for.
+UNRELATED, COMPLEMENT, SIBLING, MATCH = range(4)
+
+
+class Tree(NamedTuple):
+    """T types in S sections in D departments; V attribute values; B brands.
+
+    A target is what a query can name: one of the M names of types (0..M-1) or a section (M..M+S-1).
+    """
+
+    departments: list[Word]
+    sections: list[Word]
+    types: list[Word]
+    values: list[Word]
+    brands: tuple[tuple[str, str], ...]
+    department: np.ndarray  # (T,) of a type
+    section: np.ndarray  # (T,) of a type
+    name: np.ndarray  # (T,) target of a type's name; types of the same name share it
+    complement: np.ndarray  # (S,) section that goes with a section
+    weight: np.ndarray  # (T,) probability of a type
+    depth: np.ndarray  # (T,) levels of a whole category path, 3..7
+    choices: np.ndarray  # (T, 6, 2) first value and number of values of each slot; 0 values: does not apply
+    relation: np.ndarray  # (M + S, T) UNRELATED, COMPLEMENT, SIBLING or MATCH
+
+    @property
+    def is_book(self) -> np.ndarray:
+        """(T,) True for the types of the books department."""
+        return self.department == [word.names[0] for word in self.departments].index(BOOKS)
+
+
+def build_tree(draws: Draws, zipf_exponent: float, book_share: float) -> Tree:
+    """Return the tree with its popularity: Zipf by level, each level's ranks drawn by the seed."""
+    tables = departments()
+    sections = [(d, section) for d, department in enumerate(tables) for section in department.sections]
+    types = [(s, word) for s, (_, section) in enumerate(sections) for word in section.types]
+    section_of = np.array([s for s, _ in types])
+    department_of = np.array([sections[s][0] for s in section_of])
+    section_index = {section.word.names[0]: s for s, (_, section) in enumerate(sections)}
+    complement = np.array([section_index[section.complement] for _, section in sections])
+
+    names: dict[str, int] = {}
+    name = np.array([names.setdefault(word.names[0], len(names)) for _, word in types])
+
+    weight = _popularity(draws, department_of, section_of, zipf_exponent)
+    books = department_of == [department.word.names[0] for department in tables].index(BOOKS)
+    weight = np.where(
+        books, book_share * weight / weight[books].sum(), (1 - book_share) * weight / weight[~books].sum()
+    )
+
+    first, value_words = _value_ranges()
+    families = [FAMILIES[sections[s][1].family] for s in section_of]
+    choices = np.array([[first.get(group, (0, 0)) for group in groups] for groups in families])
+    deeper = [SLOTS.index(slot) for slot in DEEPER_SLOTS]
+    available = (choices[:, deeper, 1] > 0).sum(axis=1)
+    depth = 3 + draws.weighted("tree/depth", np.arange(len(types)), np.array(DEPTH_WEIGHTS))
+    return Tree(
+        departments=[department.word for department in tables],
+        sections=[section.word for _, section in sections],
+        types=[word for _, word in types],
+        values=value_words,
+        brands=brands(),
+        department=department_of,
+        section=section_of,
+        name=name,
+        complement=complement,
+        weight=weight,
+        depth=np.minimum(depth, 3 + available),
+        choices=choices,
+        relation=_relations(name, section_of, department_of, complement),
+    )
+
+
+def _popularity(draws: Draws, department: np.ndarray, section: np.ndarray, exponent: float) -> np.ndarray:
+    """(T,) product of the Zipf weights of a type's department, section and own rank among its siblings."""
+    weight = np.ones(len(section))
+    for level, group, member in (
+        ("department", np.zeros_like(department), department),
+        ("section", department, section),
+        ("type", section, np.arange(len(section))),
+    ):
+        for parent in np.unique(group):
+            members = np.unique(member[group == parent])
+            ranks = draws.permutation(f"tree/{level}/{parent}", len(members))
+            share = zipf_weights(len(members), exponent)
+            share /= share.sum()
+            weight *= np.where(
+                group == parent, share[ranks[np.searchsorted(members, member) % len(members)]], 1
+            )
+    return weight
+
+
+def _value_ranges() -> tuple[dict[str, tuple[int, int]], list[Word]]:
+    """Number all values group by group; return each group's (first, number) and the words."""
+    first: dict[str, tuple[int, int]] = {}
+    words: list[Word] = []
+    for group, members in values().items():
+        first[group] = (len(words), len(members))
+        words.extend(members)
+    return first, words
+
+
+def _relations(
+    name: np.ndarray, section: np.ndarray, department: np.ndarray, complement: np.ndarray
+) -> np.ndarray:
+    """(M + S, T) how each type stands to each target.
+
+    The types of the target's node match, its siblings are what else is under the parent, and complements
+    are the types of the sections that go with it.
+    """
+    by_name = np.arange(name.max() + 1)[:, None] == name
+    by_section = np.arange(len(complement))[:, None] == section
+    inside = np.concatenate([by_name, by_section])  # (M + S, T)
+    relation = np.full(inside.shape, UNRELATED, dtype=np.int8)
+    for target, matches in enumerate(inside):
+        under = section if target < len(by_name) else department
+        relation[target, np.isin(under, under[matches])] = SIBLING
+        relation[target, np.isin(section, complement[section[matches]])] = COMPLEMENT
+        relation[target, matches] = MATCH
+    return relation
+
+
+def category_paths(
+    tree: Tree, locale: str, type_: np.ndarray, slots: np.ndarray, depth: np.ndarray
+) -> list[list[str]]:
+    """Return the category paths, top-down, of products of these types, (n, 6) slots and depths."""
+    column = LOCALES.index(locale)
+    tops = [
+        [
+            heading(tree.departments[d].names[column]),
+            heading(tree.sections[s].names[column]),
+            heading(word.names[column]),
+        ]
+        for d, s, word in zip(tree.department, tree.section, tree.types, strict=True)
+    ]
+    words = [heading(word.names[column]) for word in tree.values] + [""]
+    deeper = slots[:, [SLOTS.index(slot) for slot in DEEPER_SLOTS]]
+    paths = []
+    for kind, row, levels in zip(type_.tolist(), deeper.tolist(), depth.tolist(), strict=True):
+        path = tops[kind] + [words[value] for value in row if value >= 0] if levels > 3 else tops[kind]
+        paths.append(path[:levels])
+    return paths
+
+
+def heading(name: str) -> str:
+    """Return a name as a category is written: the first letter of each longer word in upper case."""
+    return " ".join(
+        word if word in ("and", "y", "de", "e") else word[:1].upper() + word[1:] for word in name.split(" ")
+    )

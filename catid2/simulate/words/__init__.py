@@ -1,0 +1,1 @@
+"""Word lists in English, Spanish and Japanese, written for the simulator."""

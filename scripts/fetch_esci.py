@@ -1,0 +1,28 @@
+"""Download the two files of Amazon's Shopping Queries Dataset (ESCI), resumed and checked."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from catid2.artifacts import entry_point
+from catid2.config.base import parse
+from catid2.config.fetch import FetchEsciConfig
+from catid2.fetch import fetch
+
+
+@entry_point
+def main() -> None:
+    """Parse the command line and fetch both files."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", default="{}", help="settings as JSON (keys: catid2/config/fetch.py)")
+    parser.add_argument("--examples", type=Path, required=True, help="output, parquet: judged queries")
+    parser.add_argument("--products", type=Path, required=True, help="output, parquet: products")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    config = parse(FetchEsciConfig, arguments.config)
+    fetch(config.examples, arguments.examples)
+    fetch(config.products, arguments.products)
+
+
+if __name__ == "__main__":
+    main()

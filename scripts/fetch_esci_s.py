@@ -1,0 +1,26 @@
+"""Download ESCI-S, the category paths of ESCI's products, resumed and checked."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from catid2.artifacts import entry_point
+from catid2.config.base import parse
+from catid2.config.fetch import FetchEsciSConfig
+from catid2.fetch import fetch
+
+
+@entry_point
+def main() -> None:
+    """Parse the command line and fetch the file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", default="{}", help="settings as JSON (keys: catid2/config/fetch.py)")
+    parser.add_argument("--output", type=Path, required=True, help="output, .json.zst: one record a line")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    config = parse(FetchEsciSConfig, arguments.config)
+    fetch(config.esci_s, arguments.output)
+
+
+if __name__ == "__main__":
+    main()
