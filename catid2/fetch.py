@@ -74,7 +74,7 @@ def _download(remote: "RemoteFile", part: Path, note: Path, backoff: float) -> i
         while True:
             try:
                 return _continue(client, remote, part, note)
-            except (httpx.TransportError, _Interrupted) as error:
+            except (httpx.RequestError, _Interrupted) as error:
                 failures = 0 if _size(part) > furthest else failures + 1
                 furthest = max(furthest, _size(part))
                 if failures >= ATTEMPTS:
@@ -146,6 +146,8 @@ def _append(response: httpx.Response, part: Path, start: int, size: int | None) 
         for block in response.iter_raw():
             out.write(block)
             progress.update(len(block))
+        out.flush()
+        os.fsync(out.fileno())  # before the rename, or a crash could leave the name without the bytes
 
 
 def _whole_size(response: httpx.Response, start: int) -> int | None:

@@ -98,7 +98,10 @@ class SimulateConfig(StageConfig):
         0.2, description="share of the descriptions with HTML (150 of 485 real us rows hold '<')"
     )
     filler_sentences: float = Field(
-        3, ge=0, le=20, description="mean sentences of a description that say nothing; half as many bullets"
+        3,
+        ge=0,
+        le=20,
+        description="mean sentences of a description that say nothing; about half as many bullet points",
     )
     reviews: float = Field(1, ge=0, le=20, description="mean reviews of an ESCI-S record")
     big_record_share: Share = Field(0.002, description="share of the ESCI-S records with very many reviews")

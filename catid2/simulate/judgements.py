@@ -1,5 +1,6 @@
 """Which products are judged for a query, and the label of each, from type and attributes alone."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -74,7 +75,7 @@ class _Side:
         self, catalogue: Catalogue, queries: Queries, tree: Tree, members: np.ndarray, products: np.ndarray
     ):
         self._catalogue, self._tree, self._members, self._products = catalogue, tree, members, products
-        self._target, self._parent = queries.target[members], queries.parent[members]
+        self._target, self._source = queries.target[members], queries.source[members]
         self._asks = queries.asks[members].astype(np.int64)
         self._head = self._target > tree.name.max()
         self._kind = catalogue.type[products].astype(np.int64)
@@ -86,11 +87,10 @@ class _Side:
         A query that few products meet gets fewer exact ones, others get more: the cap that makes the share
         right over all is found first.
         """
-        tree, parent = self._tree, self._parent
-        decks = self._exact_decks()
+        tree, source = self._tree, self._source
         supply = np.zeros(len(wanted), dtype=np.int64)
-        for deck, hands, key in decks:
-            supply[hands] = deck.size(key)
+        for keys, hands, key in self._exact_keys():
+            supply[hands] = Deck(self._products, keys).size(key)
         exact = _cap_to_share(supply, wanted, shares.E)
         rest = wanted - exact
         others = max(shares.S + shares.C + shares.I, 1e-9)
@@ -99,10 +99,13 @@ class _Side:
             np.floor(rest * shares.C / others + roundings[1]).astype(np.int64).clip(max=rest - substitutes)
         )
 
-        found = [self._take(E, deck, key, exact[hands], hands) for deck, hands, key in decks]
+        found = [
+            self._take(E, self._deck(keys), key, exact[hands], hands)
+            for keys, hands, key in self._exact_keys()
+        ]
         everyone, one_key = np.arange(len(wanted)), np.zeros(len(wanted), dtype=np.int64)
-        near = np.where(self._head, len(tree.sections) + tree.department[parent], tree.section[parent])
-        partner = tree.complement[tree.section[parent]]
+        near = np.where(self._head, len(tree.sections) + tree.department[source], tree.section[source])
+        partner = tree.complement[tree.section[source]]
         sections = tree.section[self._kind]
         departments = len(tree.sections) + tree.department[self._kind]
         found.append(self._take(S, self._deck(sections, departments), near, substitutes, everyone))
@@ -111,11 +114,13 @@ class _Side:
         found.append(self._take(I, self._deck(np.zeros_like(sections)), one_key, irrelevant, everyone))
         return found
 
-    def _exact_decks(self) -> list[tuple[Deck, np.ndarray, np.ndarray]]:
-        """Return (deck, places in members, their keys): a key's products meet the query in everything."""
+    def _exact_keys(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield (keys of the products, places in members, their keys), one for each kind of question.
+
+        A product meets a query in everything where their keys are the same.
+        """
         tree, asked = self._tree, self._asks >= 0
         attributes = self._catalogue.attributes[self._products]
-        decks = []
         for head, node in (
             (False, tree.name[self._kind]),
             (True, tree.name.max() + 1 + tree.section[self._kind]),
@@ -125,9 +130,8 @@ class _Side:
                 shape = np.isin(np.arange(len(ASKABLE)), columns)
                 hands = np.flatnonzero((self._head == head) & (asked == shape).all(axis=1))
                 if len(hands):
-                    deck = self._deck(_keys(node, attributes, columns))
-                    decks.append((deck, hands, _keys(self._target[hands], self._asks[hands], columns)))
-        return decks
+                    asked_for = _keys(self._target[hands], self._asks[hands], columns)
+                    yield _keys(node, attributes, columns), hands, asked_for
 
     def _deck(self, *keys: np.ndarray) -> Deck:
         """Return the products under each of the keys (n,), the least judged first."""

@@ -37,10 +37,7 @@ class Queries(NamedTuple):
     text: list[str]
     target: np.ndarray  # (Q,) int64 target of the tree: a name of types, or a section
     asks: np.ndarray  # (Q, 7) int16 value of each of ASKABLE asked for, -1 = not asked
-    pattern: np.ndarray  # (Q,) int64 which of PATTERNS
-    parent: (
-        np.ndarray
-    )  # (Q,) int64 type of the product it was made from: whose section and department are near
+    source: np.ndarray  # (Q,) int64 type of the product it was made from
     test: np.ndarray  # (Q,) bool
     small: np.ndarray  # (Q,) bool
 
@@ -100,8 +97,7 @@ def _candidates(
         text=[],
         target=np.where(head, tree.name.max() + 1 + tree.section[kind], tree.name[kind]),
         asks=asks,
-        pattern=pattern,
-        parent=kind,
+        source=kind,
         test=test,
         small=draws.happens(f"{locale}/query/small", numbers, config.locales[locale].small_share),
     )
@@ -117,6 +113,7 @@ def _texts(
     tree: Tree,
     draws: Draws,
 ) -> list[str]:
+    """Return each query's words, in the order of its language."""
     column, language = LOCALES.index(locale), LANGUAGES[locale]
     order = language.query_order.split(" ")
     renamed = np.stack(
@@ -130,8 +127,8 @@ def _texts(
     extra = np.where(draws.happens(f"{locale}/query/with-extra", numbers, 0.12), extra, -1)
     plain = draws.happens(f"{locale}/query/plain", numbers, 0.3)
     texts = []
-    rows = zip(queries.parent.tolist(), queries.asks.tolist(), head.tolist(), renamed.tolist(), extra.tolist(),
-               plain.tolist(), strict=True)  # fmt: skip
+    columns = (queries.source, queries.asks, head, renamed, extra, plain)
+    rows = zip(*(values.tolist() for values in columns), strict=True)
     for kind, asks, is_head, other, addition, without_accents in rows:
         word = tree.sections[tree.section[kind]] if is_head else tree.types[kind]
         said = {"type": (word.synonyms if other[0] else word.names)[column]}

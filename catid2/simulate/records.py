@@ -2,14 +2,15 @@
 
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from catid2.simulate.catalogue import ASKABLE, BRAND, Catalogue
+from catid2.simulate.catalogue import BRAND, Catalogue
 from catid2.simulate.draws import Draws
 from catid2.simulate.texts import Texts
 from catid2.simulate.tree import Tree, category_paths
+from catid2.simulate.words.attributes import SLOTS
 from catid2.simulate.words.phrases import LANGUAGES
 from catid2.simulate.words.tables import LOCALES
 
@@ -37,70 +38,59 @@ class RecordMaker:
 
     def lines(self, rows: np.ndarray, ids: list[str], texts: Texts) -> bytes:
         """Return the records of these rows as JSON lines; `ids` and `texts` are those of the same rows."""
-        kind = self._catalogue.type[rows]
-        is_book = self._tree.is_book[kind]
-        depth = self._depths(rows, kind)
-        paths = category_paths(
-            self._tree, self._catalogue.locale, kind, self._catalogue.attributes[rows], depth
+        catalogue, kind = self._catalogue, self._catalogue.type[rows]
+        attributes = catalogue.attributes[rows]
+        paths = category_paths(self._tree, catalogue.locale, kind, attributes, self._depths(rows, kind))
+        columns = (
+            self._tree.is_book[kind].tolist(),
+            attributes.tolist(),
+            (2.5 + 0.1 * self._choice("stars", rows, 26)).tolist(),
+            (10 ** (4 * self._uniform("ratings", rows))).astype(np.int64).tolist(),
+            (3 + 400 * self._uniform("price", rows) ** 4).tolist(),
+            self._reviews_of(rows),
+            texts.title.to_pylist(),
+            texts.description.to_pylist(),
+            texts.bullets.to_pylist(),
         )
-        stars = 2.5 + 0.1 * self._choice("stars", rows, 26)
-        ratings = (10 ** (4 * self._uniform("ratings", rows))).astype(np.int64)
-        price = 3 + 400 * self._uniform("price", rows) ** 4
-        priced = self._uniform("priced", rows) < 0.8
-        reviews = self._reviews_of(rows)
-        fields = zip(
-            ids,
-            is_book.tolist(),
-            paths,
-            self._catalogue.attributes[rows].tolist(),
-            stars.tolist(),
-            ratings.tolist(),
-            price.tolist(),
-            priced.tolist(),
-            reviews,
-            *(column.to_pylist() for column in texts),
-            strict=True,
-        )
-        lines = []
-        for (
-            asin,
-            book,
-            path,
-            values,
-            star,
-            count,
-            cost,
-            sold,
-            said,
-            title,
-            description,
-            bullets,
-            *_,
-        ) in fields:
-            record = {"type": "book" if book else "product", "locale": self._catalogue.locale, "asin": asin}
-            record |= {
-                "title": title,
-                "stars": f"{star:.1f} out of 5 stars",
-                "ratings": f"{count:,} ratings",
-                "category": path,
-                "attrs": self._attrs(values),
-                "bullets": bullets.split("\n") if bullets else [],
-                "description": _TAG.sub(" ", description) if description else "",
-                "info": {"ASIN": asin, "Customer Reviews": f"{star:.1f} out of 5 stars {count:,} ratings"},
-                "reviews": said,
-                "price": self._language.price.format(f"{cost:.2f}") if sold else "",
-                "formats": {"Paperback": f"{cost:.2f}", "Kindle": f"{cost / 2:.2f}"} if book else {},
-                "template": "book" if book else path[0].lower().replace(" ", "_") if path else "",
-                "image": f"https://m.media-amazon.com/images/I/{asin[::-1]}.jpg",
-            }
-            if book:
-                record |= {
-                    "subtitle": "",
-                    "author": self._tree.brands[values[BRAND]][0] if values[BRAND] >= 0 else "",
-                    "review": "",
-                }
-            lines.append(json.dumps(record, ensure_ascii=False))
-        return ("\n".join(lines) + "\n").encode() if lines else b""
+        records = (self._record(*fields) for fields in zip(ids, paths, *columns, strict=True))
+        return "".join(f"{json.dumps(record, ensure_ascii=False)}\n" for record in records).encode()
+
+    def _record(
+        self,
+        asin: str,
+        path: list[str],
+        book: bool,
+        values: list[int],
+        stars: float,
+        ratings: int,
+        price: float,
+        reviews: list[dict[str, str]],
+        title: str,
+        description: str | None,
+        bullets: str | None,
+    ) -> dict[str, Any]:
+        """Return one record, its keys in the order of the real ones."""
+        rated = f"{stars:.1f} out of 5 stars"
+        brand = self._tree.brands[values[BRAND]][0] if values[BRAND] >= 0 else ""
+        record = {
+            "type": "book" if book else "product",
+            "locale": self._catalogue.locale,
+            "asin": asin,
+            "title": title,
+            "stars": rated,
+            "ratings": f"{ratings:,} ratings",
+            "category": path,
+            "attrs": self._attrs(values, brand),
+            "bullets": bullets.split("\n") if bullets else [],
+            "description": _TAG.sub(" ", description) if description else "",
+            "info": {"ASIN": asin, "Customer Reviews": f"{rated} {ratings:,} ratings"},
+            "reviews": reviews,
+            "price": self._language.price.format(f"{price:.2f}") if ratings > 5 else "",
+            "formats": {"Paperback": f"{price:.2f}", "Kindle": f"{price / 2:.2f}"} if book else {},
+            "template": "book" if book else "_".join(path[:1]).lower().replace(" ", "_"),
+            "image": f"https://m.media-amazon.com/images/I/{asin[::-1]}.jpg",
+        }
+        return record | ({"subtitle": "", "author": brand, "review": ""} if book else {})
 
     def _uniform(self, what: str, rows: np.ndarray) -> np.ndarray:
         return self._draws.uniform(f"{self._catalogue.locale}/record/{what}", rows)
@@ -115,14 +105,14 @@ class RecordMaker:
         level = np.searchsorted(bounds, self._uniform("cut", rows), side="right")
         return np.where(level < 3, level, self._tree.depth[kind])
 
-    def _attrs(self, values: list[int]) -> dict[str, str]:
+    def _attrs(self, values: list[int], brand: str) -> dict[str, str]:
         names = self._language.attribute_names
-        found = {
+        said = {
             names[slot]: self._value_names[value]
-            for slot, value in zip(ASKABLE[:-1], values, strict=False)
+            for slot, value in zip(SLOTS, values, strict=False)
             if value >= 0
         }
-        return found | ({names["brand"]: self._tree.brands[values[BRAND]][0]} if values[BRAND] >= 0 else {})
+        return said | ({names["brand"]: brand} if brand else {})
 
     def _review_pool(self) -> list[dict[str, str]]:
         index = np.arange(_REVIEW_POOL)

@@ -15,7 +15,6 @@ from catid2.simulate.words.brands import brands
 from catid2.simulate.words.tables import LOCALES, Word, departments, values
 
 DEEPER_SLOTS = ("audience", "style", "material", "feature")  # levels 4 to 7
-MAX_DEPTH = 3 + len(DEEPER_SLOTS)
 DEPTH_WEIGHTS = (0.35, 0.3, 0.18, 0.09, 0.08)  # of the types, for depths 3 to 7
 BOOKS = "Books"
 
@@ -102,11 +101,9 @@ def _popularity(draws: Draws, department: np.ndarray, section: np.ndarray, expon
         for parent in np.unique(group):
             members = np.unique(member[group == parent])
             ranks = draws.permutation(f"tree/{level}/{parent}", len(members))
-            share = zipf_weights(len(members), exponent)
-            share /= share.sum()
-            weight *= np.where(
-                group == parent, share[ranks[np.searchsorted(members, member) % len(members)]], 1
-            )
+            shares = np.zeros(member.max() + 1)
+            shares[members] = zipf_weights(len(members), exponent)[ranks]
+            weight *= np.where(group == parent, shares[member] / shares.sum(), 1)
     return weight
 
 
