@@ -10,9 +10,18 @@ class RetrieveConfig(StageConfig):
 
     beams: int = Field(100, ge=1, description="beams per query")
     top_k: int = Field(100, ge=1, description="documents kept per query")
+    rank_below_level: int | None = Field(
+        None,
+        ge=1,
+        description="decode only this many positions and rank the documents below the beams by cosine with the query; "
+        "needs embeddings of an `hf` view. null: decode whole DocIDs",
+    )
+    dense_query_prefix: str = Field(
+        "", description='with rank_below_level: text before a query for the encoder, such as "query: " for E5'
+    )
 
     @model_validator(mode="after")
     def _enough_beams(self) -> "RetrieveConfig":
-        if self.beams < self.top_k:
+        if self.rank_below_level is None and self.beams < self.top_k:
             raise ValueError(f"{self.beams} beams cannot give top_k {self.top_k} documents")
         return self

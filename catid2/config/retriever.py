@@ -29,7 +29,7 @@ class QueryTask(StageConfig):
     """Train query → DocID of each document judged relevant to it."""
 
     source: Literal["query"]
-    prefix: str = Field("query: ", description="text before every query, in training and in search")
+    prefix: str = Field("", description="text before every query, in training and in search")
     labels: tuple[Label, ...] = Field(("E", "S"), min_length=1, description="labels that count as relevant")
     weight: float = Field(
         1.0, gt=0, description="times each example is seen per epoch; a fraction is drawn anew"
@@ -40,7 +40,7 @@ class DocumentTask(StageConfig):
     """Text of a document → its DocID: teaches DocIDs of documents that no train query has."""
 
     source: Literal["document"]
-    prefix: str = Field("document: ", description="text before every document")
+    prefix: str = Field("", description="text before every document")
     template: str = Field(
         "{title} {brand} {bullets} {description}", description="text of a document, as in embed"
     )
@@ -96,7 +96,7 @@ class RetrieverConfig(StageConfig):
     )
     select_by: Literal["recall@10", "recall@50", "recall@100", "last"] = Field(
         "recall@50",
-        description="what picks the checkpoint: a validation measure (relevant are the query task's labels), or being last",
+        description="what picks the checkpoint: validation recall (of the query task's labels), or being the last",
     )
 
     @model_validator(mode="after")

@@ -1,0 +1,184 @@
+"""Configuration: overlays, shared stages, one-line errors, and documents that are in step."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from catid2.artifacts import InputError
+from catid2.config import document
+from catid2.config.base import parse
+from catid2.config.comparison import comparison
+from catid2.config.pipeline import METHOD_STAGES, Pipeline, read_pipeline
+from catid2.config.rqvae import RqvaeConfig
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = [["config.yaml"], ["demo.yaml"], ["demo.yaml", "seeds.yaml"], ["recipe.yaml"]]
+
+
+def values(*names):
+    """Return configuration files laid over each other, as Snakemake does."""
+
+    def lay(base, changes):
+        for key, value in changes.items():
+            both = isinstance(value, dict) and isinstance(base.get(key), dict)
+            base[key] = lay(base[key], value) if both else value
+        return base
+
+    merged = {}
+    for name in names:
+        lay(merged, yaml.safe_load((ROOT / "config" / name).read_text()))
+    return merged
+
+
+@pytest.fixture
+def demo():
+    return values("demo.yaml")
+
+
+@pytest.mark.parametrize("names", CONFIGS, ids="+".join)
+def test_the_projects_configs_are_valid(names):
+    pipeline = Pipeline(values(*names), "+".join(names))
+    assert pipeline.runs("recall")
+
+
+def test_no_config_is_forgotten_here():
+    known = {name for names in CONFIGS for name in names}
+    assert known == {path.name for path in (ROOT / "config").glob("*.yaml")}
+
+
+def test_schema_and_readme_are_written_from_the_models():
+    remedy = "run `make document`"
+    assert (ROOT / document.SCHEMA).read_text() == document.schema(), remedy
+    assert (ROOT / document.README).read_text() == document.readme(), remedy
+
+
+def test_every_key_is_described():
+    def undescribed(name, definition):
+        return [f"{name}.{key}" for key, field in definition["properties"].items() if not field.get("description")]
+
+    schema = document.PipelineConfig.model_json_schema()
+    missing = undescribed("PipelineConfig", schema)
+    for name, definition in schema["$defs"].items():
+        missing += undescribed(name, definition)
+    assert [key for key in missing if not key.endswith((".kind", ".search", ".source"))] == []
+
+
+def test_method_goes_over_dataset_goes_over_default(demo):
+    demo["rqvae"] = {"epochs": 30, "mu": 0.5, "beta": 0.1}
+    demo["datasets"]["demo_es"]["rqvae"] = {"mu": 0.6, "beta": 0.2}
+    demo["methods"] = {"one": {"rqvae": {"beta": 0.3}}}
+    demo["studies"] = {"recall": {"methods": ["one"]}}
+    pipeline = Pipeline(demo, "test")
+    here, there = (pipeline.stage("rqvae", name, "one") for name in ("demo_es", "demo_us"))
+    assert (here.epochs, here.mu, here.beta) == (30, 0.6, 0.3)
+    assert (there.epochs, there.mu, there.beta) == (30, 0.5, 0.3)
+    assert here.layers == RqvaeConfig().layers
+
+
+def test_another_kind_replaces_a_mapping_whole(demo):
+    demo["datasets"]["demo_es"]["views"] = {"text": {"encoder": {"kind": "hf", "model": "x"}}}
+    pipeline = Pipeline(demo, "test")
+    assert pipeline.view("demo_es", "text").encoder.kind == "hf"
+    assert pipeline.view("demo_us", "text").encoder.kind == "tfidf_svd"
+
+
+def test_a_method_shares_the_stages_in_which_it_agrees_with_an_earlier_one(demo):
+    demo["methods"] = {
+        "first": {},
+        "other_ids": {"docids": {"repair": "digit"}},
+        "other_search": {"retrieve": {"beams": 150}},
+        "other_weights": {"rqvae": {"beta": 0.7}},
+    }
+    demo["studies"] = {"recall": {"methods": list(demo["methods"])}}
+    pipeline = Pipeline(demo, "test")
+    owners = {
+        method: [pipeline.owner(stage, "demo_us", method) for stage in ("rqvae", "docids", "retriever")]
+        for method in demo["methods"]
+    }
+    assert owners == {
+        "first": ["first"] * 3,
+        "other_ids": ["first", "other_ids", "other_ids"],
+        "other_search": ["first"] * 3,
+        "other_weights": ["other_weights"] * 3,
+    }
+
+
+def test_a_method_without_training_runs_once(demo):
+    demo["studies"]["recall"] = {"methods": ["catid2", "bm25"], "seeds": [3, 4]}
+    assert Pipeline(demo, "test").runs("recall") == [("catid2", 3), ("catid2", 4), ("bm25", 3)]
+
+
+def test_comparison_names_what_differs(demo):
+    compared = comparison(Pipeline(demo, "test"), "recall")
+    methods = {method.name: method for method in compared.datasets[0].methods}
+    assert methods["tiger"].changes["docids.repair"] == "digit"
+    assert compared.defaults["docids.repair"] == "transport"
+    assert methods["bm25"].docids is None
+    assert compared.datasets[0].simulated
+
+
+def set_in(tree, path, value):
+    tree = copy.deepcopy(tree)
+    *parents, last = path.split(".")
+    node = tree
+    for key in parents:
+        node = node[key]
+    node[last] = value
+    return tree
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("rqvae.bta", 1, ["unknown key 'rqvae.bta'", "did you mean 'beta'?", "allowed keys: allow_levels"]),
+        ("methods.catid2", {"rqvea": {}}, ["unknown key 'methods.catid2.rqvea'", "did you mean 'rqvae'?"]),
+        ("methods.catid2", {"rqvae": {"bta": 1}}, ["methods.catid2", "unknown key 'bta'", "did you mean 'beta'?"]),
+        ("methods.catid2", {"search": "dense"}, ["'methods.catid2'", "'bm25'", "'generative'"]),
+        ("rqvae.levels", 4, ["levels (4) must be below layers (4)"]),
+        ("rqvae.epochs", "many", ["'rqvae.epochs'", "integer", "'many'"]),
+        ("datasets.demo_us.locale", "fr", ["'datasets.demo_us.locale'", "'us', 'es' or 'jp'", "'fr'"]),
+        ("datasets.demo_us.source", "nowhere", ["datasets.demo_us.source names 'nowhere'", "known are demo"]),
+        ("datasets.demo_us.corpus", {"levls": 2}, ["datasets.demo_us", "unknown key 'levls'", "did you mean 'levels'?"]),
+        ("views.text.encoder", {"kind": "bert"}, ["'views.text.encoder'", "'hf'", "'tfidf_svd'"]),
+        ("views.text.template", "{titel}", ["'views.text.template'", "titel"]),
+        ("view", "picture", ["view names 'picture'"]),
+        ("studies.recall", {"methods": []}, ["'studies.recall.methods'", "at least 1"]),
+        ("studies.recall", {"methods": ["catid3"]}, ["'catid3'", "known are catid2"]),
+        ("sources.demo.simulate", {"locales": {"us": {"products": 1}}}, ["sources.demo.simulate", "100"]),
+    ],
+)
+def test_a_wrong_value_is_one_line(demo, path, value, words):
+    with pytest.raises(InputError) as caught:
+        Pipeline(set_in(demo, path, value), "some.yaml")
+    message = str(caught.value)
+    assert message.startswith("some.yaml: ")
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_files_that_hold_no_configuration(tmp_path):
+    path = tmp_path / "a.yaml"
+    with pytest.raises(InputError, match="no such file"):
+        read_pipeline(str(path))
+    path.write_text("a: [1")
+    with pytest.raises(InputError, match="not YAML"):
+        read_pipeline(str(path))
+    path.write_text("- 1")
+    with pytest.raises(InputError, match="not a mapping"):
+        read_pipeline(str(path))
+
+
+def test_a_stage_reads_its_settings_from_json():
+    assert parse(RqvaeConfig, '{"beta": 0.5}').beta == 0.5
+    for text in ("{", '{"betta": 1}', "[]"):
+        with pytest.raises(InputError, match="--config"):
+            parse(RqvaeConfig, text)
+
+
+def test_every_stage_of_a_method_can_be_overridden_by_a_dataset():
+    from catid2.config.pipeline import Dataset
+
+    assert set(METHOD_STAGES) <= set(Dataset.model_fields)
