@@ -76,12 +76,7 @@ def _place(model: type[BaseModel], loc: tuple) -> tuple[list[str], set[str]]:
             continue
         keys.append(part)
         names = set(node.get("properties", {}))
-        node = (
-            node.get("properties", {}).get(part)
-            or node.get("additionalProperties")
-            or node.get("items")
-            or {}
-        )
-        if not isinstance(node, dict):
-            node = {}
+        entries = [node.get("additionalProperties"), *node.get("patternProperties", {}).values(), node.get("items")]
+        inner = [node.get("properties", {}).get(part), *entries]
+        node = next((option for option in inner if isinstance(option, dict)), {})
     return keys, names

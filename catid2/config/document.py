@@ -71,8 +71,9 @@ def _kind(field: dict[str, Any]) -> str:
     if kind == "array":
         inner = field.get("items") or (field.get("prefixItems") or [{}])[0]
         return f"list of {_kind(inner)}"
-    if kind == "object" and isinstance(field.get("additionalProperties"), dict):
-        return f"names to {_kind(field['additionalProperties'])}"
+    entries = [field.get("additionalProperties"), *field.get("patternProperties", {}).values()]
+    if kind == "object" and isinstance(entries[-1], dict):
+        return f"names to {_kind(entries[-1])}"
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     limits = [f"{sign} {field[key]}" for key, sign in signs.items() if key in field]
     return " ".join([kind, *limits])

@@ -31,7 +31,7 @@ class RqvaeConfig(StageConfig):
     alpha: float = Field(0.1, ge=0, description="α, weight of DisL; 0 skips it (paper: 0.1)")
     beta: float = Field(0.0001, ge=0, description="β, weight of HCCL; 0 skips it (paper: 0.0001)")
     gamma: float = Field(1.0, ge=0, description="γ, weight of CSCL; 0 skips it (paper: 1.0)")
-    mu: float = Field(1.0, ge=0, description="μ, weight of the commitment term of L_rq")
+    mu: float = Field(0.25, ge=0, description="μ, weight of the commitment term of L_rq")
     error_reduction: Literal["sum", "mean"] = Field(
         "sum",
         description="squared errors of L_rq over dimensions: summed, as the equation has them, or averaged",
@@ -72,7 +72,7 @@ class RqvaeConfig(StageConfig):
     codebook_update: Literal["ema", "gradient"] = Field(
         "ema", description="codes move by an exponential moving average, or by the codebook term of L_rq"
     )
-    ema_decay: float = Field(0.99, gt=0, lt=1, description="share of the old average that a step keeps")
+    ema_decay: float = Field(0.95, gt=0, lt=1, description="share of the old average that a step keeps")
     warmup_epochs: int = Field(
         5, ge=0, description="epochs of auto-encoding before k-means sets the codebooks"
     )
