@@ -1,0 +1,296 @@
+"""From the raw files to a corpus: documents, queries, judgements, the category tree, and what was dropped.
+
+A document is a product of the locale that a kept judgement names and whose category path has at least H levels
+(levels, not characters). Of the ESCI-S records with its asin, a product takes one whose path has H levels if there
+is one; of several, one of its own locale, else of the first locale by name; of several still, the longest path, then
+the first by name. Documents are numbered bytewise by product_id: nothing depends on the order of the raw rows.
+"""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from catid2.artifacts import (
+    JUDGEMENTS,
+    QUERIES,
+    TEXT_FIELDS,
+    InputError,
+    atomic,
+    products_columns,
+    require_file,
+    write_json,
+    write_table,
+)
+from catid2.cleaning import clean_text
+from catid2.corpus_stats import (
+    balance,
+    dropped_pairs,
+    dropped_products,
+    esci_s_account,
+    judgement_counts,
+    path_counts,
+    queries_without_documents,
+    tree_counts,
+)
+from catid2.database import Resources, connect, reading, write_stream
+from catid2.esci import TEXT_COLUMNS, load_examples, load_products
+from catid2.esci_s import CATEGORY_PATHS
+from catid2.taxonomy import Tree, build_tree
+
+if TYPE_CHECKING:
+    from catid2.config.corpus import CorpusConfig
+
+_LOG = logging.getLogger(__name__)
+_DOCUMENTS_PER_BATCH = 2**14  # cleaned and written together; about 30 MB of text
+
+
+class RawFiles(NamedTuple):
+    """What a corpus is made from."""
+
+    examples: Path  # ESCI's judgements, parquet
+    products: Path  # ESCI's products, parquet
+    categories: Path  # what extract_categories made of ESCI-S, parquet
+
+
+class CorpusFiles(NamedTuple):
+    """What a corpus consists of; columns as in catid2.artifacts."""
+
+    products: Path
+    queries: Path
+    judgements: Path
+    categories: Path
+    stats: Path
+
+
+def build_corpus(
+    raw: RawFiles, locale: str, config: "CorpusConfig", files: CorpusFiles, resources: Resources
+) -> dict[str, Any]:
+    """Write the corpus of `locale`, all files or none; return the content of stats.json.
+
+    In stats.json each of examples, products and esci_s has rows = kept + the sum of dropped.
+
+    Raises:
+        InputError: a raw file is unusable (as load_examples and load_products say), or nothing is left.
+    """
+    _check_category_paths(raw.categories)
+    with connect(resources) as connection:
+        example_rows = load_examples(connection, raw.examples, locale, config.version)
+        product_rows = load_products(connection, raw.products, locale)
+        _judge_pairs(connection, config)
+        _choose_records(connection, raw.categories, locale, config.levels)
+        _choose_documents(connection, config.levels)
+        counts = judgement_counts(connection, "judgement")
+        kept = _rows(connection, "judgement")
+        other_version = {"other_version": example_rows[locale] - _rows(connection, "example")}
+        examples = balance(example_rows, locale, kept, other_version | dropped_pairs(connection))
+        products = balance(product_rows, locale, counts["documents"], dropped_products(connection))
+        if not examples["kept"]:
+            why = ", ".join(f"{count} {reason}" for reason, count in examples["dropped"].items() if count)
+            remedy = "check that the raw files belong together, and the corpus settings"
+            raise InputError(raw.examples, f"no judgement of locale {locale!r} is left ({why})", remedy)
+        tree = _place_documents(connection)
+        with atomic(*files) as paths:
+            aside = CorpusFiles(*paths)
+            text = _write_products(connection, raw.products, config, aside.products)
+            _write_queries(connection, aside.queries)
+            _write_judgements(connection, aside.judgements)
+            write_table(aside.categories, tree.nodes)
+            stats = {
+                "locale": locale,
+                "config": config.model_dump(mode="json"),
+                "examples": examples,
+                "products": products,
+                "esci_s": esci_s_account(connection, raw.categories),
+                "before_categories": judgement_counts(connection, "judged"),
+                **counts,
+                "queries_without_documents": queries_without_documents(connection),
+                **path_counts(connection, locale),
+                "tree": tree_counts(tree.nodes),
+                "text": text,
+            }
+            write_json(aside.stats, stats)
+    _LOG.info(
+        "%s: %d documents, %d queries, %d judgements, %d category nodes",
+        locale,
+        counts["documents"],
+        counts["queries"]["all"],
+        examples["kept"],
+        tree.nodes.num_rows,
+    )
+    return stats
+
+
+def _check_category_paths(path: Path) -> None:
+    path = require_file(path)
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            path, f"not a whole parquet file ({error})", "run extract_categories again"
+        ) from None
+    if not schema.equals(pa.schema(CATEGORY_PATHS)):
+        found = ", ".join(f"{field.name} {field.type}" for field in schema)
+        raise InputError(path, f"not a table of category paths (it has {found})", "run extract_categories")
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    [(rows,)] = connection.execute(f"SELECT count(*) FROM {table}").fetchall()
+    return rows
+
+
+# --- which pairs, records and documents ---------------------------------------------------------------
+
+
+def _judge_pairs(connection: duckdb.DuckDBPyConnection, config: "CorpusConfig") -> None:
+    """Make `pair` (every example; `dropped` null or why) and `judged` (those kept so far, with `seen`)."""
+    connection.execute(
+        """
+        CREATE TEMP TABLE pair AS
+        SELECT query_id, product_id, label, split,
+            CASE WHEN NOT list_contains($labels, label) THEN 'label_not_kept'
+                WHEN row_number() OVER (PARTITION BY query_id, product_id ORDER BY row) > 1 THEN 'repeated_row'
+            END AS dropped
+        FROM example
+        """,
+        {"labels": list(config.labels)},
+    )
+    connection.execute(
+        """
+        CREATE TEMP TABLE judged AS
+        WITH trained AS (
+            SELECT DISTINCT product_id FROM pair
+            WHERE dropped IS NULL AND split = 'train' AND list_contains($labels, label)
+        )
+        SELECT query_id, product_id, label, split, trained.product_id IS NOT NULL AS seen
+        FROM pair SEMI JOIN product USING (product_id) LEFT JOIN trained USING (product_id)
+        WHERE dropped IS NULL
+        """,
+        {"labels": list(config.seen_labels)},
+    )
+
+
+def _choose_records(
+    connection: duckdb.DuckDBPyConnection, categories: Path, locale: str, levels: int
+) -> None:
+    """Make `record`: for each judged product the ESCI-S record it takes, by the rule at the top."""
+    with reading(categories):
+        connection.execute(
+            """
+            CREATE TEMP TABLE record AS
+            SELECT asin AS product_id, locale, path
+            FROM read_parquet($path) SEMI JOIN judged ON judged.product_id = asin
+            QUALIFY row_number() OVER (
+                PARTITION BY asin
+                ORDER BY coalesce(len(path), 0) >= $levels DESC, coalesce(locale = $locale, false) DESC,
+                    locale, coalesce(len(path), 0) DESC, path
+            ) = 1
+            """,
+            {"path": str(categories), "levels": levels, "locale": locale},
+        )
+
+
+def _choose_documents(connection: duckdb.DuckDBPyConnection, levels: int) -> None:
+    """Make `catalogue` (every product; `dropped` null or why), `document` (numbered) and `judgement`."""
+    connection.execute(
+        """
+        CREATE TEMP TABLE catalogue AS
+        WITH wanted AS (SELECT DISTINCT product_id FROM judged)
+        SELECT product.product_id, product.row, record.locale AS record_locale, record.path[1:$levels] AS path,
+            len(record.path) AS depth, len(list_distinct(record.path)) < len(record.path) AS repeats_a_name,
+            CASE WHEN wanted.product_id IS NULL THEN 'not_judged'
+                WHEN record.product_id IS NULL THEN 'no_esci_s_record'
+                WHEN record.path IS NULL THEN 'no_category'
+                WHEN len(record.path) < $levels THEN 'path_too_short'
+            END AS dropped
+        FROM product LEFT JOIN wanted USING (product_id) LEFT JOIN record USING (product_id)
+        """,
+        {"levels": levels},
+    )
+    connection.execute(
+        """
+        CREATE TEMP TABLE document AS
+        SELECT (row_number() OVER (ORDER BY product_id) - 1)::INTEGER AS doc_id, * EXCLUDE (dropped)
+        FROM catalogue WHERE dropped IS NULL
+        """
+    )
+    connection.execute(
+        "CREATE TEMP TABLE judgement AS SELECT judged.*, doc_id FROM judged JOIN document USING (product_id)"
+    )
+
+
+def _place_documents(connection: duckdb.DuckDBPyConnection) -> Tree:
+    """Build the tree of the documents' paths, and make `place`: the nodes of each path."""
+    counts = connection.execute("SELECT path, count(*) FROM document GROUP BY path").fetchall()
+    paths = [tuple(path) for path, _ in counts]
+    tree = build_tree(paths, [count for _, count in counts])
+    nodes = {f"category_id_{level}": column for level, column in enumerate(tree.ancestors.T, start=1)}
+    connection.register("place", pa.table({"path": pa.array(paths, pa.list_(pa.string()))} | nodes))
+    return tree
+
+
+# --- the files of the corpus --------------------------------------------------------------------------
+
+
+def _write_products(
+    connection: duckdb.DuckDBPyConnection, products: Path, config: "CorpusConfig", target: Path
+) -> dict[str, dict[str, int]]:
+    """Write products.parquet by doc_id, texts cleaned; return for each text field what cleaning did."""
+    levels = range(1, config.levels + 1)
+    columns = ["doc_id", "document.product_id"]
+    columns += [f"{TEXT_COLUMNS[field]}::VARCHAR AS {field}" for field in TEXT_FIELDS]
+    columns += [f"path[{level}] AS category_{level}" for level in levels]
+    columns += [f"category_id_{level}" for level in levels]
+    text = {field: {"missing": 0, "emptied": 0, "changed": 0} for field in TEXT_FIELDS}
+    schema = pa.schema(products_columns(config.levels))
+
+    def cleaned(batches: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
+            for field in TEXT_FIELDS:
+                raw = arrays[field].to_pylist()
+                clean = [clean_text(value, config.clean_html) for value in raw]
+                text[field]["missing"] += raw.count(None)
+                text[field]["emptied"] += clean.count(None) - raw.count(None)
+                text[field]["changed"] += sum(
+                    a != b for a, b in zip(raw, clean, strict=True) if b is not None
+                )
+                arrays[field] = pa.array(clean, pa.string())
+            yield pa.RecordBatch.from_arrays(
+                [arrays[name].cast(kind) for name, kind in zip(schema.names, schema.types, strict=True)],
+                schema=schema,
+            )
+
+    with reading(products):
+        rows = connection.sql(
+            f"""
+            SELECT {", ".join(columns)}
+            FROM read_parquet($path) AS raw JOIN document ON document.row = raw.file_row_number JOIN place USING (path)
+            ORDER BY doc_id
+            """,
+            params={"path": str(products)},
+        )
+        write_stream(target, cleaned(rows.to_arrow_reader(_DOCUMENTS_PER_BATCH)), schema)
+    return text
+
+
+def _write_queries(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
+    rows = connection.execute(
+        """
+        SELECT query_id, any_value(query), any_value(split)
+        FROM example SEMI JOIN judgement USING (query_id) GROUP BY query_id ORDER BY query_id
+        """
+    ).fetchall()
+    ids, texts, splits = zip(*rows, strict=True)
+    columns = {"query_id": ids, "query": [clean_text(text, markup=False) for text in texts], "split": splits}
+    write_table(target, pa.table(columns, schema=pa.schema(QUERIES)))
+
+
+def _write_judgements(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
+    columns = ", ".join(JUDGEMENTS)
+    rows = connection.sql(f"SELECT {columns} FROM judgement ORDER BY query_id, doc_id")
+    write_table(target, rows.to_arrow_table().cast(pa.schema(JUDGEMENTS)))

@@ -1,0 +1,163 @@
+"""The counts of stats.json: what was kept, what was dropped and why, and what the corpus is like.
+
+They are counted from the tables that catid2.corpus makes: `example`, `product`, `pair`, `judged`, `catalogue`,
+`document` and `judgement`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from catid2.esci_s import STATES
+
+_WITHOUT_PATH = ("no_esci_s_record", "no_category", "path_too_short")
+_LABEL_SETS = {"E+S+C": ["E", "S", "C"], "E+S": ["E", "S"]}
+
+
+def dropped_pairs(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Return the rows of `example` that became no judgement, by the first reason that holds."""
+    return _reasons(
+        connection,
+        """
+        SELECT coalesce(pair.dropped, catalogue.dropped,
+            CASE WHEN catalogue.product_id IS NULL THEN 'no_product' END) AS reason
+        FROM pair LEFT JOIN catalogue USING (product_id)
+        """,
+        ("label_not_kept", "repeated_row", "no_product", *_WITHOUT_PATH),
+    )
+
+
+def dropped_products(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Return the rows of the products file, of this locale, that became no document, by the first reason."""
+    [(repeated,)] = connection.execute("SELECT sum(copies - 1)::BIGINT FROM product").fetchall()
+    reasons = _reasons(connection, "SELECT dropped AS reason FROM catalogue", ("not_judged", *_WITHOUT_PATH))
+    return {"repeated_row": repeated} | reasons
+
+
+def _reasons(connection: duckdb.DuckDBPyConnection, query: str, reasons: tuple[str, ...]) -> dict[str, int]:
+    counts = connection.execute(
+        f"SELECT reason, count(*) FROM ({query}) WHERE reason IS NOT NULL GROUP BY reason"
+    ).fetchall()
+    return dict.fromkeys(reasons, 0) | dict(counts)
+
+
+def balance(rows: dict[str, int], locale: str, kept: int, dropped: dict[str, int]) -> dict[str, Any]:
+    """Return the account of a raw file with `rows` per locale: rows = kept + what was dropped."""
+    other = sum(count for name, count in rows.items() if name != locale)
+    return {"rows": sum(rows.values()), "kept": kept, "dropped": {"other_locale": other} | dropped}
+
+
+def esci_s_account(connection: duckdb.DuckDBPyConnection, categories: Path) -> dict[str, Any]:
+    """Return the account of the lines of ESCI-S, all locales: rows = kept (with a path) + what was dropped."""
+    counts = connection.execute(
+        "SELECT state, count(*) FROM read_parquet($path) GROUP BY state", {"path": str(categories)}
+    )
+    states = dict.fromkeys(STATES, 0) | dict(counts.fetchall())
+    [(blank, records, keys)] = connection.execute(
+        """
+        SELECT count(*) FILTER (blank_names > 0), count(asin), count(DISTINCT (asin, locale)) FILTER (asin IS NOT NULL)
+        FROM read_parquet($path)
+        """,
+        {"path": str(categories)},
+    ).fetchall()
+    return {
+        "rows": sum(states.values()),
+        "kept": states.pop("usable"),
+        "dropped": states,
+        "blank_names_removed": blank,
+        "repeated_keys": records - keys,
+    }
+
+
+def judgement_counts(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, Any]:
+    """Return documents, queries and judgements of `table` ("judged" or "judgement"), as papers on ESCI count them."""
+    pairs: dict[str, dict[str, int]] = {"train": {}, "test": {}}
+    for split, label, count in connection.execute(
+        f"SELECT split, label, count(*) FROM {table} GROUP BY ALL ORDER BY ALL"
+    ).fetchall():
+        pairs[split][label] = count
+    queries = {"train": 0, "test": 0} | dict(
+        connection.execute(f"SELECT split, count(DISTINCT query_id) FROM {table} GROUP BY split").fetchall()
+    )
+    [(documents,)] = connection.execute(f"SELECT count(DISTINCT product_id) FROM {table}").fetchall()
+    return {
+        "documents": documents,
+        "queries": queries | {"all": sum(queries.values())},
+        "judgements": {split: labels | {"all": sum(labels.values())} for split, labels in pairs.items()},
+        "labels": {
+            name: _label_set_counts(connection, table, labels) for name, labels in _LABEL_SETS.items()
+        },
+    }
+
+
+def _label_set_counts(connection: duckdb.DuckDBPyConnection, table: str, labels: list[str]) -> dict[str, int]:
+    [row] = connection.execute(
+        f"""
+        SELECT count(DISTINCT product_id),
+            count(*) FILTER (split = 'train'),
+            count(*) FILTER (split = 'test'),
+            count(*) FILTER (split = 'test' AND seen),
+            count(DISTINCT query_id) FILTER (split = 'train'),
+            count(DISTINCT query_id) FILTER (split = 'test'),
+            count(DISTINCT query_id) FILTER (split = 'test' AND seen)
+        FROM {table} WHERE list_contains($labels, label)
+        """,
+        {"labels": labels},
+    ).fetchall()
+    keys = (
+        "documents",
+        "train_pairs",
+        "test_pairs",
+        "seen_test_pairs",
+        "train_queries",
+        "test_queries",
+        "seen_test_queries",
+    )
+    return dict(zip(keys, row, strict=True))
+
+
+def queries_without_documents(connection: duckdb.DuckDBPyConnection) -> int:
+    """Return how many queries of the locale and version kept no judgement, and so are not in the corpus."""
+    [(queries,)] = connection.execute(
+        "SELECT count(DISTINCT query_id) FROM example ANTI JOIN judgement USING (query_id)"
+    ).fetchall()
+    return queries
+
+
+def path_counts(connection: duckdb.DuckDBPyConnection, locale: str) -> dict[str, Any]:
+    """Return how the documents came by their category paths, and how deep those were before they were cut."""
+    depths = connection.execute(
+        "SELECT depth, count(*) FROM document GROUP BY depth ORDER BY depth"
+    ).fetchall()
+    [(foreign, repeating)] = connection.execute(
+        """
+        SELECT count(*) FILTER (record_locale IS DISTINCT FROM $locale), count(*) FILTER (repeats_a_name) FROM document
+        """,
+        {"locale": locale},
+    ).fetchall()
+    return {
+        "documents_by_depth": {str(depth): count for depth, count in depths},
+        "path_of_another_locale": foreign,
+        "path_repeats_a_name": repeating,
+    }
+
+
+def tree_counts(nodes: pa.Table) -> list[dict[str, int]]:
+    """Return, for each level of a tree (columns CATEGORIES), its nodes and how many documents they hold."""
+    level, n_docs = nodes.column("level").to_numpy(), nodes.column("n_docs").to_numpy()
+    counts = []
+    for number in range(1, level.max() + 1):
+        sizes = n_docs[level == number]
+        counts.append(
+            {
+                "level": number,
+                "nodes": len(sizes),
+                "fewest_documents": int(sizes.min()),
+                "median_documents": int(np.median(sizes)),
+                "most_documents": int(sizes.max()),
+            }
+        )
+    return counts

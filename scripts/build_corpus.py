@@ -1,0 +1,47 @@
+"""Build the corpus of one locale from raw ESCI and the category paths of ESCI-S.
+
+Writes documents, queries, judgements, the category tree and stats.json, which counts what was kept and what was
+dropped, with why; all of them or none.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from catid2.artifacts import entry_point
+from catid2.config.base import parse
+from catid2.config.corpus import CorpusConfig
+from catid2.corpus import CorpusFiles, RawFiles, build_corpus
+from catid2.database import Resources
+from catid2.esci import LOCALES
+
+
+@entry_point
+def main() -> None:
+    """Run the stage."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", default="{}", help="settings as JSON: keys of CorpusConfig")
+    parser.add_argument("--locale", required=True, choices=LOCALES)
+    parser.add_argument("--examples", required=True, type=Path, help="ESCI judgements, parquet")
+    parser.add_argument("--products", required=True, type=Path, help="ESCI products, parquet")
+    parser.add_argument("--category-paths", required=True, type=Path, help="from extract_categories, parquet")
+    for name in CorpusFiles._fields:
+        parser.add_argument(f"--{name}-out", required=True, type=Path, help=f"{name} of the corpus")
+    parser.add_argument("--memory-limit", default="2GB", help="DuckDB's memory (default: 2GB)")
+    parser.add_argument("--threads", type=int, help="DuckDB's threads (default: all cores)")
+    parser.add_argument("--temp-dir", type=Path, help="where DuckDB spills (default: the system's)")
+    arguments = parser.parse_args()
+    build_corpus(
+        RawFiles(arguments.examples, arguments.products, arguments.category_paths),
+        arguments.locale,
+        parse(CorpusConfig, arguments.config),
+        CorpusFiles(**{name: getattr(arguments, f"{name}_out") for name in CorpusFiles._fields}),
+        Resources(arguments.memory_limit, arguments.threads, arguments.temp_dir),
+    )
+
+
+if __name__ == "__main__":
+    main()

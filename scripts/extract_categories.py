@@ -1,0 +1,38 @@
+"""Extract the category paths of the ESCI-S records, once for all locales.
+
+Reads the zstd JSON lines of ESCI-S and writes one row per line: asin, locale, path, and the line's state (usable or
+why not). build_corpus reads this table, a hundredth of the size, instead of the records.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from catid2.artifacts import entry_point
+from catid2.database import Resources
+from catid2.esci_s import extract_categories
+
+
+@entry_point
+def main() -> None:
+    """Run the stage."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--esci-s", required=True, type=Path, help="ESCI-S records, esci.json.zst")
+    parser.add_argument("--output", required=True, type=Path, help="table of category paths, parquet")
+    parser.add_argument("--memory-limit", default="2GB", help="DuckDB's memory (default: 2GB)")
+    parser.add_argument("--threads", type=int, help="DuckDB's threads (default: all cores)")
+    parser.add_argument("--temp-dir", type=Path, help="where DuckDB spills (default: the system's)")
+    arguments = parser.parse_args()
+    states = extract_categories(
+        arguments.esci_s,
+        arguments.output,
+        Resources(arguments.memory_limit, arguments.threads, arguments.temp_dir),
+    )
+    logging.info("lines by state: %s", ", ".join(f"{count} {state}" for state, count in states.items()))
+
+
+if __name__ == "__main__":
+    main()
