@@ -29,8 +29,8 @@ class RqvaeConfig(StageConfig):
 
     # Losses
     alpha: float = Field(0.1, ge=0, description="α, weight of DisL; 0 skips it (paper: 0.1)")
-    beta: float = Field(0.0001, ge=0, description="β, weight of HCCL; 0 skips it (paper: 0.0001)")
-    gamma: float = Field(1.0, ge=0, description="γ, weight of CSCL; 0 skips it (paper: 1.0)")
+    beta: float = Field(0.1, ge=0, description="β, weight of HCCL; 0 skips it (paper: 0.0001)")
+    gamma: float = Field(0.1, ge=0, description="γ, weight of CSCL; 0 skips it (paper: 1.0)")
     mu: float = Field(0.25, ge=0, description="μ, weight of the commitment term of L_rq")
     error_reduction: Literal["sum", "mean"] = Field(
         "sum",
@@ -47,9 +47,17 @@ class RqvaeConfig(StageConfig):
         "all", description="positives of an anchor: every document of its category in the batch, or one drawn"
     )
     hccl_similarity: Literal["cosine", "l2"] = Field(
-        "cosine", description="cosine, or negative squared distance"
+        "l2",
+        description="negative squared distance, or cosine, whose gradient grows without bound on residuals that are "
+        "coded well and then ruins the reconstruction (unpublished; MERGE: cosine)",
     )
-    hccl_temperature: float = Field(0.1, gt=0, description="τ of HCCL (unpublished; MERGE: 0.1)")
+    hccl_temperature: float = Field(1.0, gt=0, description="τ of HCCL (unpublished; MERGE: 0.1 with cosine)")
+    hccl_negatives: int | None = Field(
+        1023,
+        ge=1,
+        description="level 1 is contrasted within random blocks of the batch that leave an anchor at least this many "
+        "other documents; null: the whole batch. Deeper levels always see all that share the parent",
+    )
     hccl_reduction: Literal["mean", "sum"] = Field(
         "mean", description="over the anchors of a level; levels are summed"
     )

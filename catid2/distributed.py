@@ -1,0 +1,127 @@
+"""Several processes as one: set-up under torchrun, and gathering tensors with or without gradient.
+
+The convention of every distributed loss here: each rank returns its *share* of the global loss, so that the
+shares sum to it, and parameter gradients are summed (not averaged) over ranks. One process is the special
+case in which nothing is sent.
+"""
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Group:
+    """A process among its peers: its rank, how many there are, and the device it computes on."""
+
+    rank: int = 0
+    world_size: int = 1
+    device: torch.device = CPU
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes files."""
+        return self.rank == 0
+
+    def shard(self, total: int) -> slice:
+        """Return this rank's rows of `total`; the ranks' slices follow each other and differ by at most one."""
+        return slice(*_bounds(total, self.world_size)[self.rank : self.rank + 2])
+
+
+@contextlib.contextmanager
+def process_group() -> Iterator[Group]:
+    """Join the group that torchrun's RANK, WORLD_SIZE and LOCAL_RANK describe; without them, be alone.
+
+    Takes nccl where CUDA is there and gloo otherwise, and leaves the group at the end of the block.
+    """
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    rank = int(os.environ.get("RANK", "0"))
+    device = CPU
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    if world_size == 1:
+        yield Group(0, 1, device)
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Group(rank, world_size, device)
+    finally:
+        dist.destroy_process_group()
+
+
+def gather(rows: Tensor, total: int, group: Group) -> Tensor:
+    """Return the `total` rows of all ranks in rank order, without gradient.
+
+    Args:
+        rows: (n, …), this rank's `group.shard(total)`.
+        total: how many rows the ranks hold together.
+        group: this process among its peers.
+    """
+    if group.world_size == 1:
+        return rows.detach()
+    bounds = _bounds(total, group.world_size)
+    sizes = [end - start for start, end in itertools.pairwise(bounds)]
+    padded = rows.new_zeros(max(sizes), *rows.shape[1:])
+    padded[: len(rows)] = rows.detach()
+    parts = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+
+def gather_with_gradient(rows: Tensor, total: int, group: Group) -> Tensor:
+    """As `gather`, and a row's gradient is the sum of what every rank's share of the loss sends to it."""
+    if group.world_size == 1:
+        return rows
+    return _Gather.apply(rows, total, group)
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, rows: Tensor, total: int, group: Group) -> Tensor:
+        ctx.own, ctx.group = group.shard(total), group
+        return gather(rows, total, group)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor):
+        return sum_over_ranks(gradient, ctx.group)[ctx.own], None, None
+
+
+def sum_over_ranks(tensor: Tensor, group: Group) -> Tensor:
+    """Return the elementwise sum over ranks, without gradient."""
+    tensor = tensor.detach()
+    if group.world_size > 1:
+        tensor = tensor.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def sum_gradients(parameters: Iterable[Tensor], group: Group) -> None:
+    """Replace each parameter's gradient by its sum over ranks, in one message."""
+    if group.world_size == 1:
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = sum_over_ranks(torch.cat([gradient.flatten() for gradient in gradients]), group)
+    parts = flat.split([gradient.numel() for gradient in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+def wait_for_all(group: Group) -> None:
+    """Return when every rank has come here."""
+    if group.world_size > 1:
+        dist.barrier()
+
+
+def _bounds(total: int, world_size: int) -> list[int]:
+    return [total * rank // world_size for rank in range(world_size + 1)]

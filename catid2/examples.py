@@ -1,0 +1,202 @@
+"""What the retriever is taught: (text, document) examples, and the batches of an epoch.
+
+Queries are held out of training for validation by a hash of their id, so the same queries are held out
+whatever the seed, the method or the other queries are. Nothing of the test split is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from torch.utils.data import Sampler
+
+from catid2.artifacts import JUDGEMENTS, QUERIES, InputError, read_table
+from catid2.tokens import TokenTable, join, tokenize
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from catid2.config.retriever import RetrieverConfig
+
+# Batches whose examples are sorted by length together: little padding, and the order stays random enough.
+BATCHES_PER_SORT = 50
+
+
+class TrainQueries(NamedTuple):
+    """The train queries and their relevant documents, as pairs sorted by query."""
+
+    texts: list[str]  # (Q,)
+    query: np.ndarray  # (P,) row of `texts`
+    doc: np.ndarray  # (P,) doc_id
+    held_out: np.ndarray  # (Q,) bool: kept for validation
+
+
+class Task(NamedTuple):
+    """Examples of one kind: rows start..end-1 of Examples, each seen `weight` times per epoch."""
+
+    start: int
+    end: int
+    weight: float
+
+
+class Examples(NamedTuple):
+    """Training examples: text row `text[i]` → document `doc[i]`."""
+
+    tokens: TokenTable
+    text: np.ndarray  # (E,)
+    doc: np.ndarray  # (E,)
+    tasks: tuple[Task, ...]
+
+
+class Validation(NamedTuple):
+    """Held-out queries that have relevant documents."""
+
+    tokens: TokenTable  # of V queries
+    query: np.ndarray  # (P,) row of `tokens`, sorted
+    doc: np.ndarray  # (P,) doc_id
+
+
+def read_train_queries(
+    queries: Path, judgements: Path, labels: tuple[str, ...], valid_share: float
+) -> TrainQueries:
+    """Return the queries of the train split that have a document with one of `labels`.
+
+    Raises:
+        InputError: as read_table; a judgement names an unknown query; or no pair is left.
+    """
+    table = read_table(queries, QUERIES)
+    table = table.filter(pc.equal(table.column("split"), "train"))
+    query_ids = table.column("query_id").to_numpy()
+    order = np.argsort(query_ids, kind="stable")
+    query_ids = query_ids[order]
+    pairs = read_table(judgements, JUDGEMENTS)
+    train = pc.equal(pairs.column("split"), "train")
+    pairs = pairs.filter(
+        pc.and_(train, pc.is_in(pairs.column("label"), value_set=pa.array(labels, pa.string())))
+    )
+    if not len(pairs):
+        raise InputError(
+            judgements, f"no train judgement has a label of {', '.join(labels)}", "check the corpus"
+        )
+    judged = pairs.column("query_id").to_numpy()
+    row = np.searchsorted(query_ids, judged).clip(max=max(len(query_ids) - 1, 0))
+    unknown = judged[query_ids[row] != judged] if len(query_ids) else judged
+    if len(unknown):
+        raise InputError(
+            judgements,
+            f"query {unknown[0]} is not among the train queries of {queries}",
+            "rebuild the corpus",
+        )
+    doc = pairs.column("doc_id").to_numpy()
+    used, query = np.unique(row, return_inverse=True)
+    by_query = np.lexsort([doc, query])
+    texts = table.column("query").take(order[used]).to_pylist()
+    held_out = np.array([hashed_share(int(query_ids[i])) < valid_share for i in used])
+    return TrainQueries(texts, query[by_query], doc[by_query], held_out)
+
+
+def hashed_share(query_id: int) -> float:
+    """Return a number in [0, 1) that depends on nothing but the query id."""
+    digest = hashlib.sha256(str(query_id).encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def make_examples(
+    config: RetrieverConfig, tokenizer: PreTrainedTokenizerBase, queries: TrainQueries, documents: list[str]
+) -> Examples:
+    """Tokenise the training queries and the `documents` (row = doc_id), task by task.
+
+    A document without text is no example.
+    """
+    tables, texts, docs, tasks, n_texts, n_examples = [], [], [], [], 0, 0
+    for task in config.tasks:
+        if task.source == "query":
+            tables.append(tokenize(tokenizer, queries.texts, task.prefix, config.max_query_tokens))
+            kept = ~queries.held_out[queries.query]
+            text, doc = queries.query[kept], queries.doc[kept]
+        else:
+            tables.append(tokenize(tokenizer, documents, task.prefix, config.max_document_tokens))
+            text = doc = np.flatnonzero([bool(document) for document in documents])
+        texts.append(text + n_texts)
+        docs.append(doc)
+        tasks.append(Task(n_examples, n_examples + len(text), task.weight))
+        n_texts += len(tables[-1].offsets) - 1
+        n_examples += len(text)
+    return Examples(join(tables), np.concatenate(texts), np.concatenate(docs), tuple(tasks))
+
+
+def make_validation(
+    config: RetrieverConfig, tokenizer: PreTrainedTokenizerBase, queries: TrainQueries
+) -> Validation:
+    """Tokenise the held-out queries as `retrieve` tokenises test queries."""
+    rows = np.flatnonzero(queries.held_out)
+    kept = queries.held_out[queries.query]
+    texts = [queries.texts[row] for row in rows]
+    tokens = tokenize(tokenizer, texts, config.query_task.prefix, config.max_query_tokens)
+    return Validation(tokens, np.searchsorted(rows, queries.query[kept]), queries.doc[kept])
+
+
+class EpochBatches(Sampler[np.ndarray]):
+    """The batches of one epoch for one rank: arrays of example rows, of similar length within a batch.
+
+    What an epoch holds depends on the seed and the epoch alone: a step's examples are the same for any
+    number of ranks and micro-batches. Set `epoch` before iterating.
+
+    Args:
+        examples: what to draw from.
+        batch_size: examples per step, over all ranks and micro-batches; a remainder of an epoch is left out.
+        parts: into how many equal micro-batches a step is cut: ranks × accumulation steps.
+        rank: which of the `ranks` interleaved shares of a step is ours.
+        ranks: how many processes train together.
+        seed: of the order.
+
+    Raises:
+        InputError: a step has more examples than an epoch, or is not a multiple of `parts`.
+    """
+
+    def __init__(self, examples: Examples, batch_size: int, parts: int, rank: int, ranks: int, seed: int):
+        self.examples, self.batch_size, self.parts = examples, batch_size, parts
+        self.rank, self.ranks, self.seed = rank, ranks, seed
+        self.epoch = 0
+        self.lengths = examples.tokens.lengths[examples.text]
+        drawn = sum(round(task.weight * (task.end - task.start)) for task in examples.tasks)
+        self.steps = drawn // batch_size
+        if not self.steps:
+            raise InputError(
+                "batch_size", f"{batch_size}, but an epoch has {drawn} examples", "set a smaller one"
+            )
+        if batch_size % parts:
+            raise InputError(
+                "batch_size", f"{batch_size} cannot be cut into {parts} equal parts", "set a multiple"
+            )
+
+    def __len__(self) -> int:
+        """Micro-batches per epoch of this rank."""
+        return self.steps * (self.parts // self.ranks)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield the rows of each micro-batch, (batch_size / parts,)."""
+        rng = np.random.default_rng([self.seed, self.epoch])
+        rows = rng.permutation(np.concatenate([_draw(task, rng) for task in self.examples.tasks]))
+        rows = rows[: self.steps * self.batch_size]
+        pool = BATCHES_PER_SORT * self.batch_size
+        pools = [rows[start : start + pool] for start in range(0, len(rows), pool)]
+        batches = np.concatenate([part[np.argsort(self.lengths[part], kind="stable")] for part in pools])
+        batches = rng.permutation(batches.reshape(self.steps, self.batch_size))
+        for batch in batches:
+            for part in range(self.rank, self.parts, self.ranks):
+                yield batch[part :: self.parts]
+
+
+def _draw(task: Task, rng: np.random.Generator) -> np.ndarray:
+    """Return each row of a task floor(weight) times, and a random share of them once more."""
+    rows = np.arange(task.start, task.end)
+    whole = int(task.weight)
+    more = round(task.weight * len(rows)) - whole * len(rows)
+    return np.concatenate([np.tile(rows, whole), rng.choice(rows, more, replace=False)])

@@ -1,0 +1,196 @@
+"""From queries to ranked documents: constrained beam search over all queries, alone or on several ranks."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from catid2.artifacts import QUERIES, RUN, InputError, read_table, write_table
+from catid2.beam import beam_search
+from catid2.dense import DenseRanking, dense_ranking
+from catid2.distributed import Group, gather, process_group
+from catid2.retriever import DocIDRetriever, load_retriever
+from catid2.t5_scorer import T5Scorer
+from catid2.tokens import TokenTable, tokenize
+from catid2.trie import Trie, read_docids
+
+if TYPE_CHECKING:
+    from catid2.config.retrieve import RetrieveConfig
+
+log = logging.getLogger(__name__)
+
+
+class Rankings(NamedTuple):
+    """The best documents of Q queries, best first; (Q, k), padded with -1 and -inf."""
+
+    doc_ids: np.ndarray  # int32
+    scores: np.ndarray  # float32: log-probability of the DocID given the query; with dense ranking the cosine
+
+
+class Corpus(NamedTuple):
+    """The files that `retrieve` searches; `embeddings` only for rank_below_level."""
+
+    docids: Path
+    products: Path
+    queries: Path
+    embeddings: Path | None = None
+
+
+class Search(NamedTuple):
+    """How queries are decoded."""
+
+    beams: int  # per query
+    top_k: int  # documents kept per query
+    batch_size: int  # queries decoded together; changes scores only by rounding
+
+
+def search(
+    retriever: DocIDRetriever,
+    trie: Trie,
+    queries: TokenTable,
+    how: Search,
+    group: Group = Group(),  # noqa: B008 - immutable
+    dense: DenseRanking | None = None,
+) -> Rankings:
+    """Return the best documents of every query, on every rank.
+
+    Queries of similar length are decoded together; each rank decodes its share.
+
+    Args:
+        retriever: on the device of `group`, in eval mode.
+        trie: DocIDs of the documents to find.
+        queries: tokens of the queries.
+        how: beams, results and batches.
+        group: this process among its peers.
+        dense: decode no whole DocIDs, and rank the documents below the nodes in this way.
+    """
+    trie = trie.to(group.device)
+    total = len(queries.offsets) - 1
+    by_length = np.argsort(queries.lengths, kind="stable")
+    # Every rank gets long and short queries alike.
+    order = np.concatenate([by_length[rank :: group.world_size] for rank in range(group.world_size)])
+    own = order[group.shard(total)]
+    width = min(how.top_k, len(trie))
+    doc_ids = torch.full((len(own), width), -1, dtype=torch.int32, device=group.device)
+    scores = torch.full((len(own), width), float("-inf"), device=group.device)
+    scorer = T5Scorer(retriever)
+    with torch.inference_mode():
+        for start in range(0, len(own), how.batch_size):
+            rows = slice(start, start + how.batch_size)
+            batch = queries.batch(own[rows], retriever.t5.config.pad_token_id).to(group.device)
+            found = beam_search(scorer, trie, batch, how.beams, dense.depth if dense else None)
+            if dense:
+                doc_ids[rows], scores[rows] = dense.rank(trie, found, own[rows], width)
+                continue
+            kept = min(width, found.nodes.shape[1])
+            nodes = found.nodes[:, :kept]
+            doc_ids[rows, :kept] = trie.doc_ids[nodes.clamp(min=0)].masked_fill(nodes < 0, -1)
+            scores[rows, :kept] = found.scores[:, :kept]
+    place = np.argsort(order)
+    return Rankings(
+        gather(doc_ids, total, group).cpu().numpy()[place], gather(scores, total, group).cpu().numpy()[place]
+    )
+
+
+def recall(found: np.ndarray, query: np.ndarray, doc: np.ndarray, k: int) -> float:
+    """Return recall@k: the share of a query's relevant documents among its first k, averaged over queries.
+
+    Args:
+        found: (Q, n) doc_ids, best first, -1 where there is none.
+        query: (P,) query row of each relevant pair, sorted; queries without pairs do not count.
+        doc: (P,) document of each pair.
+        k: cut-off.
+    """
+    hit = (found[query, :k] == doc[:, None]).any(axis=1)
+    rows, first = np.unique(query, return_index=True)
+    relevant = np.diff(np.append(first, len(query)))
+    return float((np.add.reduceat(hit.astype(np.float64), first) / relevant).sum() / len(rows))
+
+
+def retrieve(config: RetrieveConfig, retriever: Path, corpus: Corpus, output: Path, batch_size: int) -> None:
+    """Decode all test queries and write run.parquet (columns RUN, sorted by query and rank).
+
+    Args:
+        config: beams and how many documents to keep.
+        retriever: folder that train_retriever wrote.
+        corpus: DocIDs of the same method, and the products and queries they are of.
+        output: run.parquet.
+        batch_size: queries decoded together; more need more memory.
+
+    Raises:
+        InputError: a file cannot be used, or the files do not belong together.
+    """
+    doc_ids, codes = read_docids(corpus.docids)
+    require_same_documents(corpus.docids, corpus.products)
+    table = read_table(corpus.queries, QUERIES)
+    table = table.filter(pc.equal(table.column("split"), "test")).sort_by("query_id")
+    if not len(table):
+        raise InputError(corpus.queries, "no test queries", "build the corpus with some")
+    query_ids, texts = table.column("query_id").to_numpy(), table.column("query").to_pylist()
+    with process_group() as group:
+        model, tokenizer = load_retriever(retriever)
+        trie = Trie.from_codes(codes, require_fitting_codes(codes, model, corpus.docids, retriever), doc_ids)
+        dense = None
+        if config.rank_below_level is not None:
+            depth, prefix = config.rank_below_level, config.dense_query_prefix
+            dense = dense_ranking(depth, trie.depth, corpus.embeddings, texts, prefix, group.device)
+        settings = model.t5.config
+        tokens = tokenize(tokenizer, texts, settings.query_prefix, settings.max_query_tokens)
+        log.info("%d test queries, %d documents, %d beams", len(texts), len(trie), config.beams)
+        how = Search(config.beams, config.top_k, batch_size)
+        found = search(model.to(group.device), trie, tokens, how, group, dense)
+        if group.is_first:
+            write_table(output, run_table(query_ids, found))
+            if group.device.type == "cuda":
+                log.info("peak GPU memory %.1f GiB", torch.cuda.max_memory_allocated() / 2**30)
+
+
+def require_same_documents(docids: Path, products: Path) -> None:
+    """Check that the DocIDs are those of the products.
+
+    Raises:
+        InputError: a row has another doc_id or product_id, or their numbers differ.
+    """
+    columns = {"doc_id": pa.int32(), "product_id": pa.string()}
+    if not read_table(docids, columns).equals(read_table(products, columns)):
+        raise InputError(
+            docids, f"not the DocIDs of the documents in {products}", "run assign_docids on this corpus"
+        )
+
+
+def require_fitting_codes(
+    codes: np.ndarray, retriever: DocIDRetriever, docids: Path, folder: Path
+) -> tuple[int, ...]:
+    """Return the codes per position that the retriever knows.
+
+    Raises:
+        InputError: the DocIDs have other positions, or codes that the retriever has no token for.
+    """
+    sizes = retriever.sizes
+    if codes.shape[1] != len(sizes) or (codes.max(axis=0) >= sizes).any():
+        found = (codes.max(axis=0) + 1).tolist()
+        what = f"codes per position {found}, the retriever in {folder} knows {list(sizes)}"
+        raise InputError(docids, what, "give the DocIDs that the retriever was trained on")
+    return sizes
+
+
+def run_table(query_ids: np.ndarray, found: Rankings) -> pa.Table:
+    """Return rankings as the table run.parquet; rank counts from 1, padding is left out."""
+    valid = found.doc_ids >= 0
+    rank = np.broadcast_to(np.arange(1, valid.shape[1] + 1, dtype=np.int32), valid.shape)
+    columns = [
+        np.repeat(query_ids, valid.sum(axis=1)),
+        found.doc_ids[valid],
+        rank[valid],
+        found.scores[valid],
+    ]
+    schema = pa.schema(list(RUN.items()))
+    return pa.table(
+        [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)], schema
+    )

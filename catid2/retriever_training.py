@@ -1,0 +1,356 @@
+"""Training the retriever: Hugging Face's Seq2SeqTrainer around our model, batches, validation and resume.
+
+The Trainer gives the loop, mixed precision, DDP under torchrun, schedules and checkpoints. Ours are the
+loss (the softmax over the codes of a position), the batches (a function of seed and epoch alone), the validation
+(recall by beam search over the whole corpus) and what counts as a checkpoint: only whole ones, of this very run.
+
+A run's checkpoint folder holds `fingerprint`, up to two `checkpoint-STEP/` folders, taken at the end of an
+epoch, and `best/`, the model that validated best. Training that was killed anywhere and is started again
+ends, on a CPU, with the same bytes as one that never was.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_model
+from torch.utils.data import DataLoader, Dataset
+from transformers import PrinterCallback, Seq2SeqTrainer, Seq2SeqTrainingArguments, TrainerCallback
+
+from catid2.artifacts import InputError, atomic
+from catid2.checkpoint import fingerprint
+from catid2.distributed import Group
+from catid2.examples import (
+    EpochBatches,
+    Examples,
+    Validation,
+    make_examples,
+    make_validation,
+    read_train_queries,
+)
+from catid2.retrieval import Search, recall, require_same_documents, search
+from catid2.retriever import DocIDRetriever, build_retriever
+from catid2.text import document_texts, read_documents
+from catid2.trie import Trie, read_docids
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState
+
+    from catid2.config.retriever import RetrieverConfig
+
+log = logging.getLogger(__name__)
+
+CUTOFFS = (10, 50, 100)  # validation measures recall at these
+COMPLETE = "complete"  # a file in a checkpoint folder, written when everything else in it is
+VALIDATION_BATCH = 32  # queries decoded together
+
+
+class Inputs(NamedTuple):
+    """The files that training reads."""
+
+    products: Path
+    queries: Path
+    judgements: Path
+    docids: Path
+
+
+class Data(NamedTuple):
+    """What training runs on."""
+
+    examples: Examples
+    validation: Validation
+    codes: np.ndarray  # (N, L) int64, row = doc_id
+    trie: Trie
+
+
+def train_retriever(
+    config: RetrieverConfig,
+    inputs: Inputs,
+    checkpoints: Path,
+    output: Path,
+    seed: int,
+    microbatch: int | None = None,
+) -> None:
+    """Train a retriever and write its folder: model, tokenizer, history.tsv.
+
+    Args:
+        config: model, tasks and schedule.
+        inputs: corpus and DocIDs.
+        checkpoints: folder for the state of the run, removed when the output is written.
+        output: folder to write; AutoModelForSeq2SeqLM and AutoTokenizer load from it.
+        seed: of weights, order and dropout.
+        microbatch: most examples that one rank works on at once, to save memory; None: its whole share.
+
+    Raises:
+        InputError: an input cannot be used, or does not fit the others or the config.
+    """
+    require_same_documents(inputs.docids, inputs.products)
+    doc_ids, codes = read_docids(inputs.docids)
+    sizes = tuple(int(size) for size in codes.max(axis=0) + 1)
+    trie = Trie.from_codes(codes, sizes, doc_ids)
+    queries = read_train_queries(
+        inputs.queries, inputs.judgements, config.query_task.labels, config.valid_share
+    )
+    documents = _document_texts(config, inputs.products)
+    if queries.doc.max() >= len(codes):
+        raise InputError(
+            inputs.judgements, f"document {queries.doc.max()} has no DocID", "build the corpus again"
+        )
+
+    seen = [text for text, held_out in zip(queries.texts, queries.held_out, strict=True) if not held_out]
+    retriever, tokenizer = build_retriever(config, sizes, [*seen, *documents], seed)
+    data = Data(
+        make_examples(config, tokenizer, queries, documents),
+        make_validation(config, tokenizer, queries),
+        codes.astype(np.int64),
+        trie,
+    )
+    if config.select_by != "last" and not len(data.validation.query):
+        raise InputError(
+            "valid_share", "no query is held out", 'set a larger valid_share, or select_by "last"'
+        )
+    arguments = _training_arguments(config, checkpoints, seed)
+    trainer = RetrieverTrainer(config, retriever, data, arguments, microbatch)
+    trainer.run(fingerprint(config.model_dump(mode="json") | {"seed": seed}, *_arrays(data, retriever)))
+    if arguments.process_index == 0:
+        _write(output, checkpoints / "best", tokenizer, trainer.history())
+        shutil.rmtree(checkpoints)
+    trainer.barrier()
+
+
+def _document_texts(config: RetrieverConfig, products: Path) -> list[str]:
+    """Return the text of every document under the document task's template; without that task, of titles."""
+    template = next((task.template for task in config.tasks if task.source == "document"), "{title}")
+    # Far more characters than so many tokens have: the tokenizer need not read what is cut afterwards.
+    return document_texts(read_documents(products), template, 16 * config.max_document_tokens)
+
+
+def _training_arguments(config: RetrieverConfig, checkpoints: Path, seed: int) -> Seq2SeqTrainingArguments:
+    cpu = not torch.cuda.is_available()
+    return Seq2SeqTrainingArguments(
+        output_dir=str(checkpoints),
+        num_train_epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=config.schedule,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.clip_norm,
+        optim="adamw_torch_fused",
+        seed=seed,
+        bf16=config.bf16 and not cpu,
+        use_cpu=cpu,
+        ddp_backend="gloo" if cpu and int(os.environ.get("WORLD_SIZE", "1")) > 1 else None,
+        ddp_find_unused_parameters=False,
+        eval_strategy="no",  # EpochEnd says when
+        save_strategy="no",
+        save_total_limit=2,
+        logging_strategy="epoch",
+        report_to="none",
+        disable_tqdm=not sys.stderr.isatty(),
+    )
+
+
+class RetrieverTrainer(Seq2SeqTrainer):
+    """Seq2SeqTrainer with our loss, batches, validation and checkpoints."""
+
+    def __init__(
+        self,
+        config: RetrieverConfig,
+        retriever: DocIDRetriever,
+        data: Data,
+        arguments: Seq2SeqTrainingArguments,
+        microbatch: int | None,
+    ):
+        ranks = arguments.world_size
+        parts = ranks * math.ceil(config.batch_size / (ranks * (microbatch or config.batch_size)))
+        self.config, self.data = config, data
+        self.batches = EpochBatches(
+            data.examples, config.batch_size, parts, arguments.process_index, ranks, arguments.seed
+        )
+        arguments.per_device_train_batch_size = config.batch_size // parts
+        arguments.gradient_accumulation_steps = parts // ranks
+        arguments.warmup_steps = math.ceil(config.warmup * config.epochs * self.batches.steps)
+        super().__init__(model=retriever, args=arguments, callbacks=[EpochEnd(self.batches, config)])
+        self.remove_callback(PrinterCallback)
+
+    # --- what the Trainer asks for -------------------------------------------------------------------
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Return a loader of this rank's micro-batches; not prepared by accelerate, which would shard it again."""
+        dataset = _Rows(self.data, self.model.t5.config.pad_token_id)
+        # A generator of its own: the loader draws a number per epoch, and dropout must not notice.
+        return DataLoader(dataset, sampler=self.batches, batch_size=None, generator=torch.Generator())
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
+        """Return the loss of a micro-batch; all are of one size, so the mean over them is that over the batch."""
+        return model(**inputs)
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Return validation recall, log it, and keep the model in `best/` if it is the best so far."""
+        metrics = {f"eval_recall@{k}": value for k, value in self._validate().items()}
+        self.log(metrics)
+        last = round(self.state.epoch) == self.config.epochs
+        value = float(last) if self.config.select_by == "last" else metrics[f"eval_{self.config.select_by}"]
+        if value > (self.state.best_metric if self.state.best_metric is not None else -1.0):
+            self.state.best_metric = value
+            if self.args.should_save:
+                with atomic(Path(self.args.output_dir) / "best") as aside:
+                    self._save(aside)
+        return metrics
+
+    def _validate(self) -> dict[int, float]:
+        """Return recall at CUTOFFS over the held-out queries; the same on every rank."""
+        if not len(self.data.validation.query):
+            return {}
+        group = Group(self.args.process_index, self.args.world_size, self.args.device)
+        self.model.eval()
+        how = Search(self.config.valid_beams, self.config.valid_beams, VALIDATION_BATCH)
+        found = search(self.model, self.data.trie, self.data.validation.tokens, how, group)
+        return {
+            k: recall(found.doc_ids, self.data.validation.query, self.data.validation.doc, k) for k in CUTOFFS
+        }
+
+    def _save(self, output_dir: str | Path | None = None, state_dict: dict | None = None) -> None:
+        """Write the Hugging Face model inside the retriever, which knows how tied weights are saved."""
+        if self.args.should_save:
+            self.model.t5.save_pretrained(output_dir)
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: torch.nn.Module | None = None
+    ) -> None:
+        load_model(self.model.t5, Path(resume_from_checkpoint) / "model.safetensors")
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        """Save as the Trainer does, and mark the folder when all ranks are done."""
+        super()._save_checkpoint(model, trial)
+        self.barrier()
+        if self.args.should_save:
+            os.sync()  # the mark must not reach the disk before what it stands for
+            (Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}" / COMPLETE).touch()
+
+    # --- a run ---------------------------------------------------------------------------------------
+
+    def run(self, run_fingerprint: str) -> None:
+        """Train to the end, from the newest whole checkpoint of this run if there is one."""
+        folder = Path(self.args.output_dir)
+        if self.args.process_index == 0:
+            _discard_unusable(folder, run_fingerprint)
+        self.barrier()
+        newest = max(folder.glob("checkpoint-*"), key=_step, default=None)
+        if newest:
+            log.info("resuming from %s", newest)
+        self.train(resume_from_checkpoint=str(newest) if newest else None)
+
+    def barrier(self) -> None:
+        """Wait for the other ranks."""
+        if self.args.world_size > 1:
+            dist.barrier()
+
+    def history(self) -> str:
+        """Return history.tsv: one line per epoch, validation measures where there was a validation."""
+        names = [f"recall@{k}" for k in CUTOFFS]
+        epochs: dict[int, dict[str, Any]] = {}
+        for entry in self.state.log_history:
+            epochs.setdefault(round(entry["epoch"]), {}).update(entry)
+        lines = ["\t".join(["epoch", "step", "loss", "learning_rate", *names])]
+        for epoch, entry in sorted(epochs.items()):
+            recalls = [f"{entry[f'eval_{name}']:.6f}" if f"eval_{name}" in entry else "" for name in names]
+            values = [str(epoch), str(entry["step"]), f"{entry['loss']:.6f}", f"{entry['learning_rate']:.6e}"]
+            lines.append("\t".join([*values, *recalls]))
+        return "\n".join(lines) + "\n"
+
+
+class EpochEnd(TrainerCallback):
+    """Tells the batches which epoch it is, and when to validate and save: every `valid_every` epochs and last."""
+
+    def __init__(self, batches: EpochBatches, config: RetrieverConfig):
+        self.batches, self.config = batches, config
+
+    def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Set the epoch, counted by steps, so that a resumed run draws the batches it would have drawn."""
+        self.batches.epoch = state.global_step // self.batches.steps
+
+    def on_epoch_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Ask for validation and a checkpoint."""
+        epoch = round(state.epoch)
+        control.should_evaluate = control.should_save = (
+            epoch % self.config.valid_every == 0 or epoch == self.config.epochs
+        )
+
+    def on_log(self, args: Any, state: TrainerState, control: TrainerControl, logs: dict, **_: Any) -> None:
+        """Write losses and recalls to the log of the script."""
+        if state.is_world_process_zero and "train_runtime" not in logs:
+            values = "  ".join(
+                f"{name.removeprefix('eval_')} {value:.4g}" for name, value in logs.items() if name != "epoch"
+            )
+            log.info("epoch %d/%d  %s", round(logs["epoch"]), self.config.epochs, values)
+
+
+class _Rows(Dataset):
+    """Training batches by their rows."""
+
+    def __init__(self, data: Data, pad_token: int):
+        self.data, self.pad_token = data, pad_token
+
+    def __len__(self) -> int:
+        return len(self.data.examples.text)
+
+    def __getitem__(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        examples = self.data.examples
+        batch = examples.tokens.batch(examples.text[rows], self.pad_token)
+        codes = torch.from_numpy(self.data.codes[examples.doc[rows]])
+        return {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "codes": codes}
+
+
+def _arrays(data: Data, retriever: DocIDRetriever) -> list[np.ndarray]:
+    """Return what the result of training depends on beside the settings, the first weights included."""
+    weights = [parameter.detach().cpu().numpy() for parameter in retriever.parameters()]
+    examples, validation = data.examples, data.validation
+    tokens = [*examples.tokens, *validation.tokens]
+    return [*weights, *tokens, examples.text, examples.doc, validation.query, validation.doc, data.codes]
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rsplit("-", 1)[1])
+
+
+def _discard_unusable(folder: Path, run_fingerprint: str) -> None:
+    """Remove another run's state, and checkpoints that a kill left unfinished; leave the folder marked as ours."""
+    mark = folder / "fingerprint"
+    if (
+        folder.is_dir()
+        and any(folder.iterdir())
+        and not (mark.is_file() and mark.read_text() == run_fingerprint)
+    ):
+        log.info("%s: made with other settings or inputs, starting anew", folder)
+        shutil.rmtree(folder)
+    with atomic(mark) as aside:
+        aside.write_text(run_fingerprint)
+    for checkpoint in folder.glob("checkpoint-*"):
+        if not (checkpoint / COMPLETE).exists():
+            log.info("%s: not whole, ignored", checkpoint)
+            shutil.rmtree(checkpoint)
+
+
+def _write(output: Path, best: Path, tokenizer: PreTrainedTokenizerBase, history: str) -> None:
+    """Write the retriever's folder, whole or not at all."""
+    with atomic(output) as aside:
+        aside.mkdir()
+        for file in best.iterdir():
+            shutil.copyfile(file, aside / file.name)  # not the mode: safetensors lets only the owner read
+        tokenizer.save_pretrained(aside)
+        (aside / "history.tsv").write_text(history, encoding="utf-8")

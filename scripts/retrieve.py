@@ -1,0 +1,50 @@
+"""Decode the DocIDs of all test queries with constrained beam search. Runs alone or under torchrun."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from catid2.artifacts import entry_point
+from catid2.config.base import parse
+from catid2.config.retrieve import RetrieveConfig
+
+
+@entry_point
+def main() -> None:
+    """Parse the command line and write run.parquet."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--config", required=True, help="settings as JSON (catid2.config.retrieve.RetrieveConfig)"
+    )
+    parser.add_argument("--retriever", required=True, type=Path, help="folder written by train_retriever")
+    parser.add_argument("--docids", required=True, type=Path, help="docids.parquet of the method")
+    parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
+    parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
+    parser.add_argument(
+        "--embeddings", type=Path, help="VIEW.npy with VIEW.json beside it, for rank_below_level"
+    )
+    parser.add_argument("--output", required=True, type=Path, help="run.parquet to write")
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=32,
+        help="queries decoded together; fewer need less memory (default 32)",
+    )
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    config = parse(RetrieveConfig, arguments.config)
+
+    # Imported late: a mistake in the settings should not wait for torch.
+    from transformers.utils.logging import disable_progress_bar
+
+    from catid2.retrieval import Corpus, retrieve
+
+    if not sys.stderr.isatty():
+        disable_progress_bar()
+    corpus = Corpus(arguments.docids, arguments.products, arguments.queries, arguments.embeddings)
+    retrieve(config, arguments.retriever, corpus, arguments.output, arguments.batch_size)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Train the retriever, T5 from query text (and document text) to DocID; keep the checkpoint best on held-out queries.
+
+Runs alone or under torchrun; a run that was killed goes on from its last whole checkpoint.
+"""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from catid2.artifacts import entry_point
+from catid2.config.base import parse
+from catid2.config.retriever import RetrieverConfig
+
+
+@entry_point
+def main() -> None:
+    """Parse the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--config", required=True, help="settings as JSON (catid2.config.retriever.RetrieverConfig)"
+    )
+    parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
+    parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
+    parser.add_argument("--judgements", required=True, type=Path, help="corpus/judgements.parquet")
+    parser.add_argument("--docids", required=True, type=Path, help="docids.parquet of the method")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and dropout (default 0)")
+    parser.add_argument(
+        "--checkpoints", required=True, type=Path, help="folder for the run's state, removed at the end"
+    )
+    parser.add_argument(
+        "--output", required=True, type=Path, help="folder to write: model, tokenizer, history.tsv"
+    )
+    parser.add_argument(
+        "--microbatch",
+        type=int,
+        help="most examples one rank works on at once, to save memory (default: its whole share)",
+    )
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    config = parse(RetrieverConfig, arguments.config)
+
+    # Imported late: a mistake in the settings should not wait for torch.
+    from transformers.utils.logging import disable_progress_bar
+
+    from catid2.retriever_training import Inputs, train_retriever
+
+    if not sys.stderr.isatty():
+        disable_progress_bar()
+    inputs = Inputs(arguments.products, arguments.queries, arguments.judgements, arguments.docids)
+    train_retriever(
+        config, inputs, arguments.checkpoints, arguments.output, arguments.seed, arguments.microbatch
+    )
+
+
+if __name__ == "__main__":
+    main()

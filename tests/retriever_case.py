@@ -1,0 +1,127 @@
+"""A tiny corpus with DocIDs, and tiny random retrievers, for the tests of retriever and decoding."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from transformers import MT5Config, MT5ForConditionalGeneration, T5Config, T5ForConditionalGeneration
+
+from catid2.artifacts import JUDGEMENTS, QUERIES, docids_columns, products_columns, write_table
+from catid2.config.retriever import RetrieverConfig
+from catid2.retriever import DocIDRetriever, add_docid_tokens
+from catid2.tokenizer import train_tokenizer
+
+WORDS = ("red", "blue", "shoe", "lamp", "kettle", "chair", "desk", "rug", "靴", "椅子")
+KINDS = ("t5", "t5-1.1", "mt5")
+
+TINY = RetrieverConfig.model_validate(
+    {
+        "pretrained": None,
+        "small": {
+            "d_model": 16,
+            "num_heads": 2,
+            "d_kv": 8,
+            "d_ff": 32,
+            "num_layers": 1,
+            "num_decoder_layers": 1,
+            "vocabulary": 400,
+        },
+        "epochs": 6,
+        "batch_size": 16,
+        "learning_rate": 0.01,
+        "valid_share": 0.25,
+        "valid_beams": 20,
+        "valid_every": 2,
+        "select_by": "recall@10",
+    }
+)
+
+
+class Case(NamedTuple):
+    """Files of a tiny corpus."""
+
+    products: Path
+    queries: Path
+    judgements: Path
+    docids: Path
+
+
+def random_codes(documents: int, sizes: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """Return distinct random DocIDs, (documents, L) int32, in random order."""
+    chosen = np.random.default_rng(seed).choice(int(np.prod(sizes)), documents, replace=False)
+    return np.stack(np.unravel_index(chosen, sizes), axis=1).astype(np.int32)
+
+
+def random_retriever(kind: str, sizes: tuple[int, ...], seed: int = 0) -> DocIDRetriever:
+    """Return a random model of one of KINDS: output layer tied (T5), or its own (T5 1.1, mT5)."""
+    torch.manual_seed(seed)
+    tokenizer = train_tokenizer(WORDS, 300)
+    shape = {
+        "vocab_size": len(tokenizer),
+        "d_model": 16,
+        "d_kv": 8,
+        "d_ff": 32,
+        "num_layers": 2,
+        "num_heads": 2,
+        "decoder_start_token_id": 0,
+    }
+    if kind == "t5":
+        model = T5ForConditionalGeneration(T5Config(**shape))
+    else:
+        if kind == "mt5":
+            model = MT5ForConditionalGeneration(MT5Config(**shape))
+        else:
+            model = T5ForConditionalGeneration(
+                T5Config(**shape, feed_forward_proj="gated-gelu", tie_word_embeddings=False)
+            )
+        model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight) / 4)
+    return add_docid_tokens(model, tokenizer, sizes).eval()
+
+
+def write_case(
+    folder: Path, documents: int = 60, queries: int = 40, sizes: tuple[int, ...] = (4, 4, 8)
+) -> Case:
+    """Write a corpus whose queries are words of titles, half of them in the test split, and its DocIDs."""
+    rng = np.random.default_rng(0)
+    words = rng.choice(len(WORDS), (documents, 3))
+    names = [f"P{row:03d}" for row in range(documents)]
+    titles = [" ".join(WORDS[word] for word in row) for row in words]
+    columns = products_columns(1)
+    values = {
+        "doc_id": range(documents),
+        "product_id": names,
+        "title": titles,
+        "category_1": ["all"] * documents,
+        "category_id_1": [0] * documents,
+    }
+    nulls = [None] * documents
+    arrays = {name: pa.array(values.get(name, nulls), kind) for name, kind in columns.items()}
+    write_table(folder / "products.parquet", pa.table(arrays))
+
+    asked = rng.choice(len(WORDS), (queries, 2))
+    splits = ["train" if query % 2 else "test" for query in range(queries)]
+    texts = [" ".join(WORDS[word] for word in row) for row in asked]
+    _write(folder / "queries.parquet", QUERIES, [range(100, 100 + queries), texts, splits])
+    pairs = [
+        (100 + query, document, "ESCI"[(query + document) % 4], splits[query], True)
+        for query in range(queries)
+        for document in range(documents)
+        if asked[query, 0] in words[document]
+    ]
+    _write(folder / "judgements.parquet", JUDGEMENTS, list(zip(*pairs, strict=True)))
+    write_docids(folder / "docids.parquet", random_codes(documents, sizes), names)
+    return Case(*(folder / f"{name}.parquet" for name in Case._fields))
+
+
+def write_docids(path: Path, codes: np.ndarray, names: list[str]) -> None:
+    """Write docids.parquet."""
+    length = codes.shape[1]
+    moved = np.zeros(len(codes), dtype=bool)
+    _write(path, docids_columns(length, length), [range(len(codes)), names, *codes.T, *codes.T, moved])
+
+
+def _write(path: Path, columns: dict[str, pa.DataType], values: list) -> None:
+    arrays = [pa.array(column, kind) for column, kind in zip(values, columns.values(), strict=True)]
+    write_table(path, pa.table(arrays, names=list(columns)))

@@ -1,0 +1,219 @@
+"""Model, tokens, loss and batches of the retriever."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from retriever_case import KINDS, TINY, random_codes, random_retriever, write_case
+from torch.nn import functional
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, BertConfig
+
+from catid2.artifacts import InputError
+from catid2.config.retriever import RetrieverConfig
+from catid2.examples import EpochBatches, Examples, Task, hashed_share, make_examples, read_train_queries
+from catid2.retriever import build_retriever, load_retriever
+from catid2.tokenizer import train_tokenizer
+from catid2.tokens import TokenTable, join, tokenize
+
+SIZES = (5, 5, 5, 3)
+
+
+def logits_of_hugging_face(model, ids, mask, codes, first_tokens):
+    """Return the model's logits over its whole vocabulary at each position of DocIDs `codes`."""
+    tokens = codes + torch.tensor(first_tokens)
+    start = torch.full_like(codes[:, :1], model.config.decoder_start_token_id)
+    decoder_ids = torch.cat([start, tokens[:, :-1]], dim=1)
+    return model(input_ids=ids, attention_mask=mask, decoder_input_ids=decoder_ids).logits
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loss_is_cross_entropy_restricted_to_the_codes_of_each_position(kind):
+    retriever = random_retriever(kind, SIZES)
+    codes = torch.from_numpy(random_codes(6, SIZES)).long()
+    ids, mask = torch.randint(3, 250, (6, 7)), torch.ones(6, 7, dtype=torch.long)
+    mask[0, 4:] = 0
+
+    def naive() -> torch.Tensor:
+        logits = logits_of_hugging_face(retriever.t5, ids, mask, codes, retriever.first_tokens)
+        restricted = torch.full_like(logits, -torch.inf)
+        for position, (first, size) in enumerate(zip(retriever.first_tokens, SIZES, strict=True)):
+            restricted[:, position, first : first + size] = logits[:, position, first : first + size]
+        labels = codes + torch.tensor(retriever.first_tokens)
+        return functional.cross_entropy(restricted.flatten(0, 1), labels.flatten())
+
+    def gradients(loss: torch.Tensor) -> list[torch.Tensor]:
+        return torch.autograd.grad(loss, list(retriever.parameters()))
+
+    ours, expected = retriever(ids, mask, codes), naive()
+    torch.testing.assert_close(ours, expected)
+    for a, b in zip(gradients(ours), gradients(expected), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_saved_retriever_loads_as_a_hugging_face_model_with_the_same_logits(kind, tmp_path):
+    retriever = random_retriever(kind, SIZES)
+    retriever.t5.save_pretrained(tmp_path)
+    train_tokenizer(["a"], 300).save_pretrained(tmp_path)
+    codes = torch.from_numpy(random_codes(4, SIZES)).long()
+    ids, mask = torch.randint(3, 250, (4, 6)), torch.ones(4, 6, dtype=torch.long)
+    loaded = AutoModelForSeq2SeqLM.from_pretrained(tmp_path)
+    arguments = (ids, mask, codes, loaded.config.docid_first_tokens)
+    with torch.inference_mode():
+        assert torch.equal(
+            logits_of_hugging_face(loaded, *arguments), logits_of_hugging_face(retriever.t5, *arguments)
+        )
+    ours, _ = load_retriever(tmp_path)
+    assert (ours.sizes, ours.first_tokens, ours.scale) == (SIZES, retriever.first_tokens, retriever.scale)
+    assert not loaded.generation_config.do_sample
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_new_tokens_leave_the_pretrained_rows_as_they_were(kind):
+    plain, enlarged = random_retriever(kind, (1,)), random_retriever(kind, SIZES)
+    text = plain.first_tokens[0]
+    assert torch.equal(plain.t5.shared.weight[:text], enlarged.t5.shared.weight[:text])
+    assert torch.equal(plain.t5.lm_head.weight[:text], enlarged.t5.lm_head.weight[:text])
+    assert enlarged.t5.lm_head.weight.shape[0] >= text + sum(SIZES)
+    assert (enlarged.t5.lm_head.weight is enlarged.t5.shared.weight) == (kind == "t5")
+
+
+def test_a_small_retriever_is_the_same_for_the_same_seed_and_has_a_token_per_code(tmp_path):
+    texts = ["red shoe", "赤い靴 22cm", "blue lamp"]
+    (one, tokenizer), (other, _) = (build_retriever(TINY, SIZES, texts, seed=3) for _ in range(2))
+    for a, b in zip(one.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+    tokenizer.save_pretrained(tmp_path)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    for position, (first, size) in enumerate(zip(one.first_tokens, SIZES, strict=True)):
+        codes = [f"<c_{position}_{code}>" for code in range(size)]
+        assert loaded.convert_tokens_to_ids(codes) == list(range(first, first + size))
+
+
+def test_the_tokenizer_is_deterministic_and_knows_every_script():
+    texts = ["Red shoe", "赤い靴 22cm", "zapatos niña"] * 3
+    one, other = train_tokenizer(texts, 300), train_tokenizer(iter(texts), 300)
+    assert one.backend_tokenizer.to_str() == other.backend_tokenizer.to_str()
+    ids = one("Никогда ＡＢ")["input_ids"]
+    assert one.unk_token_id not in ids
+    assert ids[-1] == one.eos_token_id
+    assert one.decode(ids, skip_special_tokens=True).strip() == "никогда ab"
+
+
+def test_what_is_no_retriever_is_named(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        load_retriever(tmp_path / "none")
+    retriever = random_retriever("t5", SIZES)
+    retriever.t5.save_pretrained(tmp_path / "plain")
+    train_tokenizer(["a"], 300).save_pretrained(tmp_path / "plain")
+    config = tmp_path / "plain" / "config.json"
+    values = json.loads(config.read_text())
+    del values["docid_sizes"]
+    config.write_text(json.dumps(values))
+    with pytest.raises(InputError, match="without DocID tokens"):
+        load_retriever(tmp_path / "plain")
+    BertConfig().save_pretrained(tmp_path / "bert")
+    with pytest.raises(InputError, match="a bert model"):
+        build_retriever(TINY.model_copy(update={"pretrained": str(tmp_path / "bert")}), SIZES, [], 0)
+    with pytest.raises(InputError, match="cannot be loaded"):
+        build_retriever(TINY.model_copy(update={"pretrained": str(tmp_path / "missing")}), SIZES, [], 0)
+
+
+def test_batches_of_tokens_are_those_of_the_tokenizer():
+    tokenizer = train_tokenizer(["red shoe", "lamp"], 300)
+    texts = ["red", "a long red shoe and a lamp", ""]
+    parts = [tokenize(tokenizer, texts[:1], "query: ", 9), tokenize(tokenizer, texts[1:], "query: ", 9)]
+    rows = np.array([2, 0, 1, 0])
+    batch = join(parts).batch(rows, tokenizer.pad_token_id)
+    asked = ["query: " + texts[row] for row in rows]
+    expected = tokenizer(asked, truncation=True, max_length=9, padding=True, return_tensors="pt")
+    assert torch.equal(batch.input_ids, expected["input_ids"])
+    assert torch.equal(batch.attention_mask, expected["attention_mask"])
+
+
+def test_training_reads_relevant_train_pairs_and_holds_queries_out_by_their_id(tmp_path):
+    case = write_case(tmp_path)
+    queries = read_train_queries(case.queries, case.judgements, ("E", "S"), 0.3)
+    asked = {row["query_id"]: row for row in pq.read_table(case.queries).to_pylist()}
+    expected = sorted(
+        (row["query_id"], row["doc_id"])
+        for row in pq.read_table(case.judgements).to_pylist()
+        if row["split"] == "train" and row["label"] in "ES"
+    )
+    ids = sorted({query for query, _ in expected})
+    assert [(ids[query], doc) for query, doc in zip(queries.query, queries.doc, strict=True)] == expected
+    assert queries.texts == [asked[query]["query"] for query in ids]
+    assert queries.held_out.tolist() == [hashed_share(query) < 0.3 for query in ids]
+    examples = make_examples(TINY, train_tokenizer(queries.texts, 300), queries, ["text", "", "text"])
+    start, end, _ = examples.tasks[0]
+    assert not queries.held_out[examples.text[start:end]].any()
+    assert examples.doc[examples.tasks[1].start :].tolist() == [0, 2]  # a document without text is no example
+
+
+def test_the_held_out_share_is_near_what_was_asked():
+    assert abs(np.mean([hashed_share(query) < 0.05 for query in range(20_000)]) - 0.05) < 0.005
+
+
+def numbered_examples(queries: int, documents: int, weights: tuple[float, float]) -> Examples:
+    """Return examples whose texts have lengths 1, 2, 3, …"""
+    n = queries + documents
+    lengths = np.arange(1, n + 1)
+    tokens = TokenTable(np.zeros(lengths.sum(), np.int32), np.concatenate([[0], np.cumsum(lengths)]))
+    tasks = (Task(0, queries, weights[0]), Task(queries, n, weights[1]))
+    return Examples(tokens, np.arange(n), np.arange(n), tasks)
+
+
+def test_an_epoch_holds_each_example_as_often_as_its_task_weighs():
+    examples = numbered_examples(30, 20, (2.0, 0.5))
+    batches = EpochBatches(examples, 10, 1, 0, 1, seed=1)
+    drawn = np.concatenate(list(batches))
+    assert len(batches) == batches.steps == 7
+    assert np.bincount(drawn, minlength=50)[:30].tolist() == [2] * 30
+    assert np.isin(np.bincount(drawn, minlength=50)[30:], [0, 1]).all()
+    assert len(drawn) == 70
+    batches.epoch = 1
+    assert not np.array_equal(drawn, np.concatenate(list(batches)))
+
+
+@pytest.mark.parametrize(("ranks", "accumulation"), [(1, 2), (2, 1), (2, 3)])
+def test_a_step_holds_the_same_examples_for_any_number_of_ranks(ranks, accumulation):
+    examples = numbered_examples(40, 33, (1.0, 1.0))
+    parts = ranks * accumulation
+    whole = list(EpochBatches(examples, 12, 1, 0, 1, seed=5))
+    shares = [list(EpochBatches(examples, 12, parts, rank, ranks, seed=5)) for rank in range(ranks)]
+    assert all(len(share) == len(whole) * accumulation for share in shares)
+    for step, batch in enumerate(whole):
+        own = [part for share in shares for part in share[step * accumulation : (step + 1) * accumulation]]
+        assert {len(part) for part in own} == {12 // parts}
+        assert sorted(np.concatenate(own).tolist()) == sorted(batch.tolist())
+
+
+def test_batches_are_of_similar_length():
+    examples = numbered_examples(500, 500, (1.0, 1.0))
+    spread = [np.ptp(examples.tokens.lengths[batch]) for batch in EpochBatches(examples, 10, 1, 0, 1, seed=0)]
+    assert np.mean(spread) < 1000 / 20  # a random batch of ten spans four fifths of the range
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "parts", "message"), [(200, 1, "an epoch has 50"), (10, 4, "equal parts")]
+)
+def test_an_impossible_batch_size_is_named(batch_size, parts, message):
+    with pytest.raises(InputError, match=message):
+        EpochBatches(numbered_examples(30, 20, (1.0, 1.0)), batch_size, parts, 0, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tasks": []},
+        {"tasks": [{"source": "document"}]},
+        {"tasks": [{"source": "query"}, {"source": "query"}]},
+        {"tasks": [{"source": "query"}, {"source": "document", "template": "{colour}"}]},
+        {"valid_share": 0.0},
+    ],
+)
+def test_impossible_settings_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"task|template|select_by"):
+        RetrieverConfig.model_validate(wrong)
