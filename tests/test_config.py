@@ -56,7 +56,9 @@ def test_schema_and_readme_are_written_from_the_models():
 
 def test_every_key_is_described():
     def undescribed(name, definition):
-        return [f"{name}.{key}" for key, field in definition["properties"].items() if not field.get("description")]
+        return [
+            f"{name}.{key}" for key, field in definition["properties"].items() if not field.get("description")
+        ]
 
     schema = document.PipelineConfig.model_json_schema()
     missing = undescribed("PipelineConfig", schema)
@@ -134,13 +136,21 @@ def set_in(tree, path, value):
     [
         ("rqvae.bta", 1, ["unknown key 'rqvae.bta'", "did you mean 'beta'?", "allowed keys: allow_levels"]),
         ("methods.catid2", {"rqvea": {}}, ["unknown key 'methods.catid2.rqvea'", "did you mean 'rqvae'?"]),
-        ("methods.catid2", {"rqvae": {"bta": 1}}, ["methods.catid2", "unknown key 'bta'", "did you mean 'beta'?"]),
+        (
+            "methods.catid2",
+            {"rqvae": {"bta": 1}},
+            ["methods.catid2", "unknown key 'bta'", "did you mean 'beta'?"],
+        ),
         ("methods.catid2", {"search": "dense"}, ["'methods.catid2'", "'bm25'", "'generative'"]),
         ("rqvae.levels", 4, ["levels (4) must be below layers (4)"]),
         ("rqvae.epochs", "many", ["'rqvae.epochs'", "integer", "'many'"]),
         ("datasets.demo_us.locale", "fr", ["'datasets.demo_us.locale'", "'us', 'es' or 'jp'", "'fr'"]),
         ("datasets.demo_us.source", "nowhere", ["datasets.demo_us.source names 'nowhere'", "known are demo"]),
-        ("datasets.demo_us.corpus", {"levls": 2}, ["datasets.demo_us", "unknown key 'levls'", "did you mean 'levels'?"]),
+        (
+            "datasets.demo_us.corpus",
+            {"levls": 2},
+            ["datasets.demo_us", "unknown key 'levls'", "did you mean 'levels'?"],
+        ),
         ("views.text.encoder", {"kind": "bert"}, ["'views.text.encoder'", "'hf'", "'tfidf_svd'"]),
         ("views.text.template", "{titel}", ["'views.text.template'", "titel"]),
         ("view", "picture", ["view names 'picture'"]),

@@ -1,7 +1,5 @@
 """The workflow's plans: which jobs run after which change, and errors before any job."""
 
-import shutil
-
 import pytest
 
 from workflow import Project
@@ -20,11 +18,7 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def project(finished, tmp_path):
     """A copy of the finished project that a test may change."""
-    shutil.copytree(finished.folder, tmp_path / "project", symlinks=True)
-    copy = object.__new__(Project)
-    copy.folder = tmp_path / "project"
-    copy.environment = finished.environment | {"PYTHONPATH": str(copy.folder)}
-    return copy
+    return finished.copy(tmp_path / "project")
 
 
 def jobs(rules, datasets, methods, seeds=(0,)):
@@ -85,15 +79,22 @@ def test_products_of_one_locale_rerun_that_locale(project):
 
 
 def test_a_setting_of_one_dataset_reruns_that_dataset(project):
-    project.edit("config/demo.yaml", "  demo_jp: {source: demo, locale: jp}",
-                 "  demo_jp: {source: demo, locale: jp, retrieve: {beams: 120}}")
+    project.edit(
+        "config/demo.yaml",
+        "  demo_jp: {source: demo, locale: jp}",
+        "  demo_jp: {source: demo, locale: jp, retrieve: {beams: 120}}",
+    )
     planned = without_report(project.planned(*DEMO))
-    assert planned == jobs(["retrieve"], ["demo_jp"], ["catid2", "tiger"]) | {"evaluate dataset=demo_jp study=recall"}
+    assert planned == jobs(["retrieve"], ["demo_jp"], ["catid2", "tiger"]) | {
+        "evaluate dataset=demo_jp study=recall"
+    }
 
 
 def test_a_new_method_that_differs_late_shares_the_earlier_stages(project):
     project.edit("config/demo.yaml", "  catid2: {}", "  catid2: {}\n  digit: {docids: {repair: digit}}")
-    project.edit("config/demo.yaml", "methods: [catid2, tiger, bm25]", "methods: [catid2, tiger, bm25, digit]")
+    project.edit(
+        "config/demo.yaml", "methods: [catid2, tiger, bm25]", "methods: [catid2, tiger, bm25, digit]"
+    )
     planned = without_report(project.planned(*DEMO))
     assert planned == jobs(CHAIN[1:], LOCALES, ["digit"]) | TABLES
 
@@ -132,7 +133,9 @@ def test_a_wrong_config_is_one_line_before_any_job(tmp_path, old, new, words):
 
 def test_a_raw_file_that_the_config_names_must_be_there(tmp_path):
     project = Project(tmp_path, stub=True)
-    project.edit("config/config.yaml", "  esci: {kind: esci}", "  esci: {kind: esci, products: /nowhere/p.parquet}")
+    project.edit(
+        "config/config.yaml", "  esci: {kind: esci}", "  esci: {kind: esci, products: /nowhere/p.parquet}"
+    )
     done = project.snakemake("--dry-run", "results/esci_us/recall.tsv", check=False)
     assert done.returncode == 1
     assert "sources.esci.products: no file /nowhere/p.parquet" in done.stderr

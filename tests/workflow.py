@@ -39,6 +39,14 @@ class Project:
             binaries.insert(0, str(python.parent))
         self.environment["PATH"] = ":".join([*binaries, os.environ["PATH"]])
 
+    def copy(self, folder: Path) -> "Project":
+        """Return a copy of the copy, results included, that a test may change."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        twin = object.__new__(Project)
+        twin.folder = folder
+        twin.environment = self.environment | {"PYTHONPATH": str(folder)}
+        return twin
+
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
         """Run Snakemake in the copy; with `check`, fail with its output unless it exits with 0."""
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]

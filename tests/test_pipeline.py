@@ -1,0 +1,89 @@
+"""The whole path on a tiny dataset, with real jobs: what it leaves, and what a bad raw file does."""
+
+import shutil
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from catid2.evaluate import read_recall
+from workflow import ROOT, Project
+
+CONFIG = ("--configfile", "config/tiny.yaml")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A copy of the project in which the tiny run has been made."""
+    project = Project(tmp_path_factory.mktemp("tiny"), stub=False)
+    shutil.copy(ROOT / "tests" / "tiny.yaml", project.folder / "config")
+    project.snakemake(*CONFIG)
+    return project
+
+
+def test_leaves_every_table_and_no_temporary_file(finished):
+    results = finished.folder / "results"
+    recall = read_recall(results / "tiny_es" / "recall.tsv")
+    assert set(recall["method"]) == {"catid2", "tiger", "bm25"}
+    assert set(recall["protocol"]) == {"seen", "all"}
+    assert recall["recall@100"].is_between(0, 1).all()
+    for name in ("locales.tsv", "report.html", "tiny_es/figures/recall.svg", "tiny_es/figures/layers.svg"):
+        assert (results / name).stat().st_size > 500
+    left = [
+        path
+        for path in finished.folder.rglob("*")
+        if path.name.startswith(".tmp-") or path.name == "checkpoints"
+    ]
+    assert [path for path in left if path.is_file() or any(path.iterdir())] == []
+
+
+@pytest.mark.parametrize("method", ["catid2", "tiger"])
+def test_docids_are_unique_and_runs_hold_documents_of_the_corpus(finished, method):
+    folder = finished.folder / "results" / "tiny_es"
+    table = pq.read_table(folder / method / "seed0" / "docids.parquet").to_pydict()
+    codes = np.array([table[name] for name in table if name.startswith("c_")]).T
+    products = pq.read_table(
+        folder / "corpus" / "products.parquet", columns=["doc_id", "product_id"]
+    ).to_pydict()
+    assert len(np.unique(codes, axis=0)) == len(codes)
+    assert dict(zip(table["doc_id"], table["product_id"], strict=True)) == dict(
+        zip(products["doc_id"], products["product_id"], strict=True)
+    )
+    run = pq.read_table(folder / method / "seed0" / "run.parquet").to_pydict()
+    assert set(run["doc_id"]) <= set(products["doc_id"])
+    pairs = list(zip(run["query_id"], run["doc_id"], strict=True))
+    assert len(set(pairs)) == len(pairs)
+
+
+def test_is_finished_and_stays_so(finished):
+    assert finished.planned(*CONFIG) == set()
+
+
+def test_a_second_run_gives_the_same_bytes(finished, tmp_path):
+    again = Project(tmp_path, stub=False)
+    shutil.copy(ROOT / "tests" / "tiny.yaml", again.folder / "config")
+    target = "results/tiny_es/catid2/seed0/run.parquet"
+    again.snakemake(target, *CONFIG)
+    for path in again.folder.joinpath("results").rglob("*"):
+        if path.is_file():
+            assert path.read_bytes() == (finished.folder / path.relative_to(again.folder)).read_bytes(), path
+
+
+def test_snakemake_makes_its_own_report(finished):
+    finished.snakemake("--report", "snakemake-report.zip", *CONFIG)
+    assert (finished.folder / "snakemake-report.zip").stat().st_size > 10_000
+
+
+def test_a_cut_raw_file_is_one_line_and_leaves_no_corpus(finished, tmp_path):
+    project = finished.copy(tmp_path / "copy")
+    raw = next((project.folder / "resources" / "tiny").glob("*products.parquet"))
+    raw.write_bytes(raw.read_bytes()[:-1000])
+    shutil.rmtree(project.folder / "results" / "tiny_es" / "corpus")
+    done = project.snakemake("results/tiny_es/corpus/stats.json", *CONFIG, check=False)
+    assert done.returncode == 1
+    log = (project.folder / "logs" / "tiny_es" / "build_corpus.log").read_text()
+    errors = [line for line in log.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1
+    assert raw.name in errors[0]
+    assert "Traceback" not in log
+    assert not list((project.folder / "results" / "tiny_es").glob("corpus/*"))
