@@ -14,7 +14,7 @@ from catid2.config.pipeline import METHOD_STAGES, Pipeline, read_pipeline
 from catid2.config.rqvae import RqvaeConfig
 
 ROOT = Path(__file__).parent.parent
-CONFIGS = [["config.yaml"], ["demo.yaml"], ["demo.yaml", "seeds.yaml"], ["recipe.yaml"]]
+CONFIGS = [["config.yaml"], ["demo.yaml"], ["demo.yaml", "seeds.yaml"], ["recipe.yaml", "candidates.yaml"]]
 
 
 def values(*names):

@@ -1,0 +1,67 @@
+"""How well codes are spread, and how much they say about the categories."""
+
+import numpy as np
+
+
+def prefix_ids(codes: np.ndarray) -> np.ndarray:
+    """Return (N, L): column l numbers the distinct prefixes c_0..c_l of (N, L) codes, from 0, in sorted order."""
+    prefixes = np.empty(codes.shape, dtype=np.int64)
+    prefix = np.zeros(len(codes), dtype=np.int64)
+    for layer in range(codes.shape[1]):
+        column = codes[:, layer].astype(np.int64)
+        # Renumbering at every layer keeps the product far from overflow, whatever K and L are.
+        prefix = np.unique(prefix * (column.max(initial=0) + 1) + column, return_inverse=True)[1]
+        prefixes[:, layer] = prefix
+    return prefixes
+
+
+def perplexity(codes: np.ndarray, size: int) -> float:
+    """Return exp of the entropy of (N,) codes of one layer: 1 if all are the same, K if all K are used alike."""
+    share = np.bincount(codes, minlength=size) / len(codes)
+    share = share[share > 0]
+    return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def dead_codes(codes: np.ndarray, size: int) -> int:
+    """Return how many of the K codes of one layer no document uses."""
+    return int((np.bincount(codes, minlength=size) == 0).sum())
+
+
+def collision_rate(codes: np.ndarray) -> float:
+    """Return the share of documents that add no new ID, (N - distinct codes) / N, for (N, L) codes.
+
+    The definition of LC-Rec and its successors: two documents with one ID count as one collision.
+    """
+    # One number per code, renumbered only where it would overflow: this runs after every epoch.
+    number, span = np.zeros(len(codes), dtype=np.int64), 1
+    for column in codes.astype(np.int64).T:
+        size = int(column.max(initial=0)) + 1
+        if span * size >= 2**63:
+            number = np.unique(number, return_inverse=True)[1]
+            span = len(codes)
+        number, span = number * size + column, span * size
+    return 1 - len(np.unique(number)) / len(codes)
+
+
+def nmi(labels: np.ndarray, categories: np.ndarray) -> float:
+    """Return the normalised mutual information (arithmetic mean) of two labellings (N,): 0 unrelated, 1 the same."""
+    from sklearn.metrics import normalized_mutual_info_score  # not on the minimal training image
+
+    return float(normalized_mutual_info_score(categories, labels))
+
+
+def category_nmi(codes: np.ndarray, categories: np.ndarray) -> dict[str, list[list[float]]]:
+    """Return how well codes and code prefixes tell the categories.
+
+    Args:
+        codes: (N, L).
+        categories: (N, H) category of each document per level.
+
+    Returns:
+        "codes"[h][l] is the NMI of c_l alone with level h + 1, "prefixes"[h][l] that of c_0..c_l.
+    """
+    prefixes = prefix_ids(codes)
+    return {
+        name: [[nmi(column, level) for column in table.T] for level in categories.T]
+        for name, table in (("codes", codes), ("prefixes", prefixes))
+    }

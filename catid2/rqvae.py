@@ -1,0 +1,155 @@
+"""The RQ-VAE: an encoder, a residual quantiser, a decoder; and the folder a trained one is kept in."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from catid2.artifacts import InputError, read_json, require_file, write_json
+from catid2.quantizer import Quantized, ResidualQuantizer
+
+MODEL_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What the shapes and the forward pass of an RQ-VAE depend on; the fields are keys of RqvaeConfig."""
+
+    input_dim: int
+    layers: int
+    codebook_size: int
+    latent_dim: int
+    hidden: tuple[int, ...]
+    layer_norm: bool
+    standardize: Literal["none", "unit", "center"]
+    codebook_update: Literal["ema", "gradient"]
+    ema_decay: float
+
+
+class Pass(NamedTuple):
+    """What a forward pass over (B, D) embeddings yields."""
+
+    x: Tensor  # (B, D) standardised embeddings: what is to be reconstructed
+    z: Tensor  # (B, d) latents
+    quantized: Quantized
+    reconstruction: Tensor  # (B, D)
+
+
+class RQVAE(nn.Module):
+    """Residual-quantised auto-encoder over D-dimensional embeddings, with L codebooks of K codes in d dimensions."""
+
+    def __init__(self, architecture: Architecture):
+        super().__init__()
+        self.architecture = architecture
+        widths = [architecture.input_dim, *architecture.hidden, architecture.latent_dim]
+        self.register_buffer("mean", torch.zeros(architecture.input_dim))
+        self.encoder = _perceptron(widths, architecture.layer_norm)
+        self.decoder = _perceptron(widths[::-1], architecture.layer_norm)
+        self.quantizer = ResidualQuantizer(
+            architecture.layers,
+            architecture.codebook_size,
+            architecture.latent_dim,
+            architecture.codebook_update,
+            architecture.ema_decay,
+        )
+
+    @property
+    def codebooks(self) -> Tensor:
+        """(L, K, d) codes."""
+        return self.quantizer.codebooks
+
+    def standardize(self, x: Tensor) -> Tensor:
+        """Return (B, D) embeddings in float32, as `architecture.standardize` says."""
+        x = x.float()
+        if self.architecture.standardize == "center":
+            x = x - self.mean
+        return x if self.architecture.standardize == "none" else F.normalize(x, dim=1)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return (B, d) latents of (B, D) raw embeddings."""
+        return self.encoder(self.standardize(x)).float()
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return (B, D) reconstructions, on the scale of the standardised embeddings, of (B, d) latents."""
+        return self.decoder(latents).float()
+
+    def forward(self, x: Tensor, distance_gradient: bool = False) -> Pass:
+        """Encode, quantise and decode (B, D) raw embeddings; the quantiser is passed straight through.
+
+        `distance_gradient` is as in `ResidualQuantizer.forward`. Run under autocast, encoder and decoder take its
+        precision and the quantiser stays in float32.
+        """
+        x = self.standardize(x)
+        z = self.encoder(x).float()
+        with torch.autocast(z.device.type, enabled=False):
+            quantized = self.quantizer(z, distance_gradient)
+            straight_through = z + (quantized.latents - z).detach()
+        return Pass(x, z, quantized, self.decode(straight_through))
+
+    @torch.no_grad()
+    def codes(self, x: Tensor) -> Tensor:
+        """Return (B, L) codes of (B, D) raw embeddings."""
+        return self.quantizer(self.encode(x)).codes
+
+    def save(self, model: Path, config: Path, details: Mapping[str, Any]) -> None:
+        """Write the weights and a JSON file with the architecture, the weights' sha256 and `details`.
+
+        `load` finds them when they are called model.safetensors and config.json in one folder. The same model
+        gives the same bytes. The files are written as they come: write them aside where they must be whole.
+        """
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        save_file(tensors, model)
+        write_json(
+            config, {**details, "architecture": asdict(self.architecture), "model_sha256": _sha256(model)}
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> "RQVAE":
+        """Return the RQ-VAE that `train_rqvae` wrote to a folder, on the CPU, ready to encode.
+
+        Raises:
+            InputError: a file is missing or cut, the weights are not the ones config.json was written with, or
+                they do not fit its architecture.
+        """
+        path, config = require_file(folder / MODEL_FILE), folder / CONFIG_FILE
+        content = read_json(config)
+        remedy = "run train_rqvae again"
+        try:
+            values = content["architecture"]
+            model = cls(Architecture(**{**values, "hidden": tuple(values["hidden"])}))
+            expected = content["model_sha256"]
+        except (KeyError, TypeError) as error:
+            raise InputError(config, f"not the config of an RQ-VAE ({error})", remedy) from None
+        if _sha256(path) != expected:
+            raise InputError(path, f"its sha256 is not the one in {CONFIG_FILE}", remedy)
+        try:
+            model.load_state_dict(load_file(path))
+        except (SafetensorError, RuntimeError) as error:
+            raise InputError(
+                path, f"does not fit the architecture in {CONFIG_FILE} ({error})", remedy
+            ) from None
+        return model.eval()
+
+
+def _perceptron(widths: list[int], layer_norm: bool) -> nn.Sequential:
+    """Return linear layers with a ReLU after each but the last."""
+    layers: list[nn.Module] = []
+    for index, (width, next_width) in enumerate(pairwise(widths)):
+        layers.append(nn.Linear(width, next_width))
+        if index < len(widths) - 2:
+            layers += [nn.LayerNorm(next_width)] * layer_norm + [nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,112 @@
+"""Train the RQ-VAE that codes embeddings, on one device or, under torchrun, on several.
+
+Reads the embeddings and the categories of the products; writes the weights, their config and the figures of
+every epoch. Started again after a kill, it goes on from its last checkpoint and ends with the same result.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from catid2.artifacts import InputError, atomic, entry_point, products_columns, read_embeddings, read_table
+from catid2.checkpoint import Checkpoints, fingerprint
+from catid2.config.base import parse
+from catid2.config.rqvae import RqvaeConfig
+from catid2.distributed import process_group
+from catid2.rqvae_training import format_history, train
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", required=True, help="settings (RqvaeConfig) as JSON")
+    parser.add_argument(
+        "--seed", type=int, required=True, help="of weights, batches, k-means, drawn positives"
+    )
+    parser.add_argument("--embeddings", type=Path, required=True, help="(N, D) float16 .npy, row = doc_id")
+    parser.add_argument("--products", type=Path, required=True, help="products.parquet, for the categories")
+    parser.add_argument("--checkpoints", type=Path, required=True, help="folder for the state to resume from")
+    parser.add_argument(
+        "--checkpoint-seconds", type=float, default=60, help="time between two saves, in seconds"
+    )
+    parser.add_argument("--model", type=Path, required=True, help="output: weights (model.safetensors)")
+    parser.add_argument(
+        "--model-config", type=Path, required=True, help="output: config.json beside the weights"
+    )
+    parser.add_argument("--history", type=Path, required=True, help="output: one line per epoch, TSV")
+    return parser.parse_args()
+
+
+@entry_point
+def main() -> None:
+    """Run the stage."""
+    arguments = _arguments()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    config = parse(RqvaeConfig, arguments.config)
+    categories = read_categories(arguments.products, config.levels)
+    embeddings = read_embeddings(arguments.embeddings, rows=len(categories))
+    check_finite(arguments.embeddings, embeddings)
+    digest = fingerprint(
+        {"config": config.model_dump(mode="json"), "seed": arguments.seed}, embeddings, categories
+    )
+    checkpoints = Checkpoints(arguments.checkpoints, digest)
+    with process_group() as group:
+        if group.rank:
+            logging.getLogger().setLevel(logging.WARNING)
+        trained = train(
+            embeddings, categories, config, arguments.seed, group, checkpoints, arguments.checkpoint_seconds
+        )
+    if not group.is_first:
+        return
+    details = {
+        "config": config.model_dump(mode="json"),
+        "seed": arguments.seed,
+        "n_docs": len(embeddings),
+        "n_categories": [len(np.unique(level)) for level in categories.T],
+        "fingerprint": digest,
+    }
+    with atomic(arguments.model, arguments.model_config, arguments.history) as (model, model_config, history):
+        trained.model.save(model, model_config, details)
+        history.write_text(format_history(trained.history), encoding="utf-8")
+    checkpoints.remove()
+
+
+def read_categories(products: Path, levels: int) -> np.ndarray:
+    """Return (N, levels) category ids in the order of doc_id.
+
+    Raises:
+        InputError: products.parquet is not what build_corpus writes, doc_ids are not 0..N-1 in order, or a category
+            stands under two parents.
+    """
+    columns = products_columns(levels)
+    wanted = ["doc_id", *(f"category_id_{level}" for level in range(1, levels + 1))]
+    table = read_table(products, {name: columns[name] for name in wanted})
+    if not np.array_equal(table["doc_id"].to_numpy(), np.arange(len(table))):
+        raise InputError(products, "doc_id is not 0..N-1 in order", "run build_corpus again")
+    categories = np.stack([table[name].to_numpy() for name in wanted[1:]], axis=1)
+    for level in range(1, levels):
+        pairs = np.unique(categories[:, level - 1 : level + 1], axis=0)
+        nodes, parents = np.unique(pairs[:, 1], return_counts=True)
+        if (parents > 1).any():
+            node = nodes[parents > 1][0]
+            raise InputError(
+                products, f"category {node} of level {level + 1} has two parents", "make it a tree"
+            )
+    return categories
+
+
+def check_finite(path: Path, embeddings: np.ndarray) -> None:
+    """Raise InputError naming the first row that holds a NaN or an infinity."""
+    for start in range(0, len(embeddings), 65_536):
+        bad = ~np.isfinite(embeddings[start : start + 65_536]).all(axis=1)
+        if bad.any():
+            raise InputError(
+                path, f"row {start + int(bad.argmax())}: a value is no finite number", "run embed again"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Training states: exact, tied to their run, whole or not there."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from catid2.checkpoint import Checkpoints, State, fingerprint
+
+STATE = State(
+    {"weights": torch.tensor([[0.1, -1e-30]]), "step": torch.tensor(7.0), "codes": torch.arange(3)},
+    {"history": [{"loss": 0.1, "perplexity": float("nan")}], "name": "añ"},
+)
+
+
+def test_what_was_saved_is_loaded_to_the_bit(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "run", "a")
+    checkpoints.save(STATE._replace(progress="an older state"))
+    checkpoints.save(STATE)
+    loaded = Checkpoints(tmp_path / "run", "a").load()
+    assert loaded.tensors.keys() == STATE.tensors.keys()
+    for name, tensor in STATE.tensors.items():
+        assert torch.equal(loaded.tensors[name], tensor)
+        assert loaded.tensors[name].dtype == tensor.dtype
+    assert loaded.progress["history"][0]["loss"] == 0.1
+    assert np.isnan(loaded.progress["history"][0]["perplexity"])
+    assert loaded.progress["name"] == "añ"
+
+
+def test_no_state_is_no_state(tmp_path: Path) -> None:
+    assert Checkpoints(tmp_path / "run", "a").load() is None
+
+
+def test_a_state_of_another_run_is_left_alone_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    Checkpoints(tmp_path, "a").save(STATE)
+    assert Checkpoints(tmp_path, "b").load() is None
+    assert "other settings or inputs" in caplog.text
+    assert Checkpoints(tmp_path, "a").load() is not None
+
+
+@pytest.mark.parametrize("size", [0, 4, 60, -1])
+def test_a_cut_file_starts_the_run_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture, size: int) -> None:
+    checkpoints = Checkpoints(tmp_path, "a")
+    checkpoints.save(STATE)
+    checkpoints.path.write_bytes(checkpoints.path.read_bytes()[:size])
+    assert checkpoints.load() is None
+    assert "not a whole checkpoint" in caplog.text
+
+
+def test_a_save_that_fails_keeps_the_state_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints = Checkpoints(tmp_path, "a")
+    checkpoints.save(STATE)
+
+    def disk_full(_: dict, path: Path, __: dict) -> None:
+        path.write_bytes(b"half a st")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("catid2.checkpoint.save_file", disk_full)
+    with pytest.raises(OSError, match="No space"):
+        checkpoints.save(STATE._replace(progress="newer"))
+    assert checkpoints.load().progress["name"] == "añ"
+    assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
+
+
+def test_removed_with_the_folder(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "run", "a")
+    checkpoints.save(STATE)
+    checkpoints.remove()
+    assert not (tmp_path / "run").exists()
+    checkpoints.remove()  # of a run too short to have saved
+
+
+def test_the_fingerprint_tells_settings_values_types_and_shapes_apart() -> None:
+    array = np.arange(6, dtype=np.float16)
+    variants = [
+        fingerprint({"lr": 1}, array),
+        fingerprint({"lr": 2}, array),
+        fingerprint({"lr": 1}, array + 1),
+        fingerprint({"lr": 1}, array.reshape(2, 3)),
+        fingerprint({"lr": 1}, array.view(np.int16)),
+        fingerprint({"lr": 1}, array, array),
+    ]
+    assert len(set(variants)) == len(variants)
+    assert fingerprint({"a": 1, "b": 2}, array) == fingerprint({"b": 2, "a": 1}, array.copy())

@@ -1,0 +1,257 @@
+"""Each loss equals a loop over documents that follows the paper's equation, in value and in gradient."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from catid2.contrast import block_bounds, plan_contrast
+from catid2.distributed import Group
+from catid2.losses import cscl, disl, hccl, quantisation_loss
+from catid2.quantizer import ResidualQuantizer, squared_distances
+
+ALONE = Group()
+CPU = torch.device("cpu")
+
+
+def similarity(a: Tensor, b: Tensor, kind: str, temperature: float) -> Tensor:
+    value = F.cosine_similarity(a, b, dim=0) if kind == "cosine" else -(a - b).square().sum()
+    return value / temperature
+
+
+def info_nce(positive: Tensor, negatives: list[Tensor]) -> Tensor:
+    return -(positive.exp() / (positive.exp() + torch.stack(negatives).exp().sum())).log()
+
+
+def slow_hccl(r: Tensor, categories: Tensor, parents: Tensor, kind: str, temperature: float) -> list[Tensor]:
+    """Return one loss per anchor that has a positive and a negative."""
+    losses = []
+    everyone = range(len(r))
+    for i in everyone:
+        positives = [j for j in everyone if j != i and categories[j] == categories[i]]
+        negatives = [j for j in everyone if parents[j] == parents[i] and categories[j] != categories[i]]
+        if positives and negatives:
+            scores = [similarity(r[i], r[n], kind, temperature) for n in negatives]
+            pairs = [info_nce(similarity(r[i], r[p], kind, temperature), scores) for p in positives]
+            losses.append(torch.stack(pairs).mean())
+    return losses
+
+
+def slow_cscl(distances: list[Tensor], literal: bool, temperature: float) -> Tensor:
+    total = torch.zeros((), dtype=torch.float64)
+    for distance in distances:
+        scale = 1.0 if literal else distance.mean().item()
+        p = torch.stack([torch.softmax(-row / (temperature * scale), 0) for row in distance])
+        mean = sum(p) / len(p)
+        for share in mean:
+            uniform = 1 / len(mean)
+            total = total + share * (share / uniform).log() + uniform * (uniform / share).log()
+    return total
+
+
+def slow_disl(reconstruction: Tensor, originals: Tensor, kind: str, temperature: float) -> list[Tensor]:
+    losses = []
+    for i, row in enumerate(reconstruction):
+        scores = [similarity(row, original, kind, temperature) for original in originals]
+        losses.append(info_nce(scores[i], scores[:i] + scores[i + 1 :]))
+    return losses
+
+
+def tree(documents: int, seed: int, width: int = 3) -> Tensor:
+    """Return (B, 3) category ids of a random tree, skewed, with categories and parents of one document."""
+    generator = torch.Generator().manual_seed(seed)
+    steps = (torch.rand(documents, 3, generator=generator) ** 2 * width).long()
+    weights = torch.tensor([[100, 0, 0], [10, 100, 0], [1, 10, 100]])
+    return 1000 * torch.tensor([1, 2, 3]) + steps @ weights.T
+
+
+def parents_of(categories: Tensor, level: int) -> Tensor:
+    return categories[:, level - 1] if level else torch.zeros(len(categories), dtype=torch.long)
+
+
+def same_gradients(fast: Tensor, slow: Tensor, inputs: list[Tensor]) -> None:
+    torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-12)
+    for x, y in zip(torch.autograd.grad(fast, inputs), torch.autograd.grad(slow, inputs), strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["cosine", "l2"])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("level", [0, 1, 2])
+@pytest.mark.parametrize("tile_rows", [1, 7, 128])
+def test_hccl_equals_a_loop(level: int, tile_rows: int, kind: str, reduction: str) -> None:
+    categories = tree(40, seed=level)
+    r = torch.randn(
+        40, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True
+    )
+    labels, parents = categories[:, level], parents_of(categories, level)
+    plan = plan_contrast(labels, parents, "all", torch.Generator(), CPU, tile_rows)
+    losses = slow_hccl(r, labels, parents, kind, 0.7)
+    slow = torch.stack(losses).sum() / (len(losses) if reduction == "mean" else 1)
+    same_gradients(hccl(r, plan, kind, 0.7, reduction, ALONE), slow, [r])
+    assert (plan.anchors, plan.dropped) == (len(losses), 40 - len(losses))
+
+
+def test_level_one_contrasts_with_every_other_category() -> None:
+    categories = torch.tensor([0, 0, 1, 1, 2])
+    plan = plan_contrast(categories, torch.zeros(5, dtype=torch.long), "all", torch.Generator(), CPU)
+    assert plan.anchors == 4  # the lone document of category 2 has no positive, but is everyone's negative
+    assert [tile.columns for tile in plan.tiles] == [slice(0, 5)]
+
+
+def test_a_category_name_under_two_parents_is_two_categories() -> None:
+    categories, parents = torch.tensor([7, 7, 8, 7, 7, 8, 9]), torch.tensor([0, 0, 0, 1, 1, 1, 1])
+    r = torch.randn(7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    plan = plan_contrast(categories, parents, "all", torch.Generator(), CPU)
+    halves = [
+        slow_hccl(r[part], categories[part], parents[part], "l2", 1.0) for part in (slice(0, 3), slice(3, 7))
+    ]
+    same_gradients(hccl(r, plan, "l2", 1.0, "sum", ALONE), torch.stack(halves[0] + halves[1]).sum(), [r])
+
+
+@pytest.mark.parametrize(
+    ("total", "negatives"), [(10, None), (10, 3), (10, 9), (10, 50), (4096, 255), (1, 1)]
+)
+def test_blocks_leave_enough_others(total: int, negatives: int | None) -> None:
+    bounds = block_bounds(total, negatives)
+    assert (bounds[0], bounds[-1]) == (0, total)
+    sizes = [end - start for start, end in pairwise(bounds)]
+    assert min(sizes) > min(negatives or total, total - 1)
+    assert max(sizes) - min(sizes) <= 1
+    if negatives is not None and len(sizes) > 1:
+        assert total // (len(sizes) + 1) <= negatives  # no further block would fit
+
+
+def test_nothing_masked_away_is_built() -> None:
+    categories = tree(400, seed=0, width=4)
+    plan = plan_contrast(categories[:, 2], categories[:, 1], "all", torch.Generator(), CPU, tile_rows=8)
+    built = sum(len(tile.rows) * (tile.columns.stop - tile.columns.start) for tile in plan.tiles)
+    sizes = categories[:, 1].unique(return_counts=True)[1]
+    assert built <= 2 * sizes.square().sum() + 8 * 8 * len(plan.tiles)
+    assert built < 400 * 400 / 4
+
+
+def test_one_drawn_positive_is_a_fair_draw_among_all() -> None:
+    categories = tree(30, seed=3)
+    labels, parents = categories[:, 0], parents_of(categories, 0)
+    r = torch.randn(30, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(5)
+    plan = plan_contrast(labels, parents, "all", generator, CPU)
+    expected = hccl(r, plan, "cosine", 0.5, "mean", ALONE)
+    draws, seen = [], set()
+    for _ in range(600):
+        plan = plan_contrast(labels, parents, "one", generator, CPU)
+        for tile in plan.tiles:
+            rows, partners = plan.order[tile.rows], plan.order[tile.partners]
+            assert (rows != partners).all()
+            assert (labels[rows] == labels[partners]).all()
+            seen |= set(zip(rows.tolist(), partners.tolist(), strict=True))
+        draws.append(hccl(r, plan, "cosine", 0.5, "mean", ALONE))
+    same = labels[:, None] == labels
+    assert len(seen) == int(same.sum()) - 30
+    standard_error = torch.stack(draws).std() / math.sqrt(len(draws))
+    assert abs(torch.stack(draws).mean() - expected) < 4 * standard_error
+
+
+@pytest.mark.parametrize("kind", ["cosine", "l2"])
+def test_gradient_of_drawn_positives(kind: str) -> None:
+    categories = tree(12, seed=1)
+    plan = plan_contrast(
+        categories[:, 1], categories[:, 0], "one", torch.Generator().manual_seed(0), CPU, tile_rows=4
+    )
+    r = torch.randn(
+        12, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True
+    )
+    assert torch.autograd.gradcheck(lambda x: hccl(x, plan, kind, 0.6, "sum", ALONE), (r,))
+
+
+def test_hccl_without_any_anchor_is_zero() -> None:
+    r = torch.randn(4, 3, requires_grad=True)
+    plan = plan_contrast(torch.arange(4), torch.zeros(4, dtype=torch.long), "all", torch.Generator(), CPU)
+    loss = hccl(r, plan, "cosine", 0.1, "mean", ALONE)
+    loss.backward()
+    assert loss == 0
+    assert (r.grad == 0).all()
+    assert plan.dropped == 4
+
+
+def test_hccl_stays_finite_at_a_tiny_temperature() -> None:
+    categories = tree(40, seed=2)
+    plan = plan_contrast(categories[:, 0], parents_of(categories, 0), "all", torch.Generator(), CPU)
+    r = torch.randn(40, 8, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    loss = hccl(r, plan, "cosine", 1e-3, "mean", ALONE)
+    loss.backward()
+    assert loss.isfinite()
+    assert r.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("scaling", ["batch_mean", "literal"])
+@pytest.mark.parametrize("temperature", [1.0, 0.3])
+def test_cscl_equals_a_loop(scaling: str, temperature: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    z, codes = (
+        torch.randn(n, 3, dtype=torch.float64, generator=generator, requires_grad=True) for n in (9, 6)
+    )
+    distances = [squared_distances(z, codes), squared_distances(z * 2, codes)]
+    slow = slow_cscl(
+        [torch.cdist(z, codes) ** 2, torch.cdist(2 * z, codes) ** 2], scaling == "literal", temperature
+    )
+    same_gradients(cscl(distances, scaling, temperature, ALONE, len(z)), slow, [z, codes])
+
+
+def test_cscl_is_zero_where_all_codes_are_used_alike_and_grows_from_there() -> None:
+    even = torch.full((4, 4), 50.0).fill_diagonal_(0)
+    uneven = even[[0, 0, 0, 1]]
+    assert cscl([even], "literal", 1.0, ALONE, 4) == pytest.approx(0, abs=1e-5)
+    assert cscl([uneven], "literal", 1.0, ALONE, 4) > 1
+
+
+@pytest.mark.parametrize("kind", ["cosine", "l2"])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_disl_equals_a_loop(kind: str, reduction: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    d, back = (
+        torch.randn(9, 4, dtype=torch.float64, generator=generator, requires_grad=True) for _ in range(2)
+    )
+    losses = torch.stack(slow_disl(back, d, kind, 0.5))
+    slow = losses.mean() if reduction == "mean" else losses.sum()
+    fast = disl(back, d, None, kind, 0.5, reduction, ALONE)
+    same_gradients(fast, slow, [back])
+    assert torch.autograd.grad(fast, d, allow_unused=True)[0] is None  # nothing pulls the originals
+
+
+def test_disl_in_blocks_is_disl_of_each_block() -> None:
+    generator = torch.Generator().manual_seed(0)
+    d, back = (torch.randn(11, 4, dtype=torch.float64, generator=generator) for _ in range(2))
+    blocks = [slice(0, 3), slice(3, 7), slice(7, 11)]
+    slow = sum(disl(back[b], d[b], None, "cosine", 0.5, "sum", ALONE) for b in blocks)
+    torch.testing.assert_close(disl(back, d, 2, "cosine", 0.5, "sum", ALONE), slow)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_quantisation_loss_equals_a_loop(reduction: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(7, 3, dtype=torch.float64, generator=generator, requires_grad=True)
+    x, back = (
+        torch.randn(7, 5, dtype=torch.float64, generator=generator, requires_grad=True) for _ in range(2)
+    )
+    quantizer = ResidualQuantizer(2, 4, 3, "gradient").double()
+    quantizer.codebooks.data = torch.randn(2, 4, 3, dtype=torch.float64, generator=generator)
+    loss = quantisation_loss(x, back, quantizer(z), reduction, len(z))
+
+    reconstruction = codebook = commitment = 0
+    for i in range(len(z)):
+        reconstruction = reconstruction + (x[i] - back[i]).square().sum()
+        residual = z[i]
+        for book in quantizer.codebooks:
+            code = book[torch.stack([(residual - e).square().sum() for e in book]).argmin()]
+            codebook = codebook + (residual.detach() - code).square().sum()
+            commitment = commitment + (residual - code.detach()).square().sum()
+            residual = residual - code.detach()
+    width, depth = (5, 3) if reduction == "mean" else (1, 1)
+    same_gradients(loss.reconstruction, reconstruction / (7 * width), [x, back])
+    same_gradients(loss.codebook, codebook / (7 * depth), [quantizer.codebooks])
+    same_gradients(loss.commitment, commitment / (7 * depth), [z])

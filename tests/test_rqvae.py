@@ -1,0 +1,343 @@
+"""The RQ-VAE as a model, as a folder, as a training run and as a command line."""
+
+import json
+import math
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rqvae_case import arguments, catalogue, settings, write_inputs
+
+from catid2 import rqvae_training
+from catid2.artifacts import InputError
+from catid2.checkpoint import Checkpoints
+from catid2.config.base import validate
+from catid2.config.rqvae import RqvaeConfig
+from catid2.diagnostics import collision_rate, perplexity
+from catid2.distributed import Group
+from catid2.rqvae import RQVAE
+from catid2.rqvae_training import Trained, architecture, format_history, train
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "train_rqvae.py"
+OUTPUTS = ("model.safetensors", "config.json", "history.tsv")
+
+
+def fit(folder: Path, seed: int = 0, **overrides: object) -> Trained:
+    return train(*catalogue(), settings(**overrides), seed, Group(), Checkpoints(folder / "state", "test"))
+
+
+def run_script(monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *options])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+
+
+# --- the model -------------------------------------------------------------------------------------------
+
+
+def test_the_quantiser_is_passed_straight_through() -> None:
+    model = RQVAE(architecture(settings(), input_dim=20))
+    model.codebooks.data = torch.randn_like(model.codebooks)
+    x = torch.randn(5, 20)
+    done = model(x)
+    torch.testing.assert_close(
+        done.reconstruction, model.decode(done.quantized.latents), rtol=1e-4, atol=1e-5
+    )
+    through = torch.autograd.grad(done.reconstruction.sum(), done.z)[0]
+    latents = done.quantized.latents.detach().requires_grad_()
+    direct = torch.autograd.grad(model.decode(latents).sum(), latents)[0]
+    torch.testing.assert_close(through, direct, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("standardize", ["none", "unit", "center"])
+def test_standardised_embeddings(standardize: str) -> None:
+    model = RQVAE(architecture(settings(standardize=standardize), input_dim=20))
+    model.mean.copy_(torch.full((20,), 2.0))
+    x = torch.randn(5, 20) + 2
+    rows = model.standardize(x.half())
+    if standardize == "none":
+        assert torch.equal(rows, x.half().float())
+    else:
+        shifted = x - 2 if standardize == "center" else x
+        torch.testing.assert_close(rows, shifted / shifted.norm(dim=1, keepdim=True), rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("standardize", ["none", "center"])
+def test_a_saved_model_codes_alike_and_is_the_same_file(tmp_path: Path, standardize: str) -> None:
+    model = fit(tmp_path, standardize=standardize, layer_norm=True).model
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        model.save(tmp_path / name / "model.safetensors", tmp_path / name / "config.json", {"seed": 0})
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+    loaded = RQVAE.load(tmp_path / "a")
+    x = torch.from_numpy(catalogue().embeddings)
+    assert torch.equal(loaded.codes(x), model.codes(x))
+    assert torch.equal(loaded.encode(x), model.encode(x))
+    assert loaded.codebooks.shape == (3, 8, 6)
+
+
+def test_a_folder_that_does_not_fit_is_refused_in_one_line(tmp_path: Path) -> None:
+    weights, config = tmp_path / "model.safetensors", tmp_path / "config.json"
+    with pytest.raises(InputError, match="no such file"):
+        RQVAE.load(tmp_path)
+    RQVAE(architecture(settings(), input_dim=20)).save(weights, config, {})
+    good, content = weights.read_bytes(), json.loads(config.read_text())
+
+    weights.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    with pytest.raises(InputError, match="sha256"):
+        RQVAE.load(tmp_path)
+    weights.write_bytes(good)
+    config.write_text(json.dumps({**content, "architecture": {**content["architecture"], "layers": 4}}))
+    with pytest.raises(InputError, match="does not fit"):
+        RQVAE.load(tmp_path)
+    config.write_text(json.dumps({"layers": 4}))
+    with pytest.raises(InputError, match="not the config of an RQ-VAE"):
+        RQVAE.load(tmp_path)
+
+
+# --- settings --------------------------------------------------------------------------------------------
+
+
+def test_levels_from_layers_on_need_to_be_asked_for() -> None:
+    with pytest.raises(InputError, match=r"levels \(4\) must be below layers \(4\)"):
+        validate(RqvaeConfig, {"levels": 4}, "config.yaml")
+    assert validate(RqvaeConfig, {"levels": 4, "allow_levels_ge_layers": True}, "config.yaml").levels == 4
+
+
+def test_more_levels_than_layers_train(tmp_path: Path) -> None:
+    trained = fit(tmp_path, layers=1, allow_levels_ge_layers=True)
+    assert math.isfinite(trained.history[-1]["loss"])
+
+
+# --- training --------------------------------------------------------------------------------------------
+
+
+def test_training_codes_better_than_its_start(tmp_path: Path) -> None:
+    history = fit(tmp_path, epochs=40, warmup_epochs=10, mu=0.25, alpha=0, beta=0, gamma=0).history
+    assert history[-1]["reconstruction"] < 0.75 * history[10]["reconstruction"]
+    assert history[-1]["collision_rate"] < history[10]["collision_rate"]
+
+
+def test_more_category_weight_puts_more_of_the_category_into_the_first_code(tmp_path: Path) -> None:
+    embeddings, categories = catalogue()
+    noise = np.random.default_rng(0).normal(size=embeddings.shape)
+    blurred = (0.5 * embeddings + noise).astype(np.float16)  # embeddings alone show it poorly
+
+    def purity(beta: float) -> float:
+        options = {"epochs": 60, "warmup_epochs": 10, "learning_rate": 0.01, "mu": 0.25, "levels": 1}
+        config = settings(**options, alpha=0, beta=beta, gamma=0)
+        checkpoints = Checkpoints(tmp_path / str(beta), "test")
+        model = train(blurred, categories, config, 0, Group(), checkpoints).model
+        first = model.codes(torch.from_numpy(blurred))[:, 0].numpy()
+        majorities = [np.bincount(categories[first == code, 0]).max() for code in np.unique(first)]
+        return sum(majorities) / len(first)
+
+    assert purity(1.0) > purity(0.0) + 0.08
+
+
+def test_the_history_tells_what_happened(tmp_path: Path) -> None:
+    embeddings, _ = catalogue()
+    trained = fit(tmp_path)
+    rows = trained.history
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert [row["warmup"] for row in rows] == [1, 1, 0, 0, 0, 0]
+    assert math.isnan(rows[0]["hccl"])
+    last = rows[-1]
+    no_figure = {name for name, value in last.items() if math.isnan(value)}
+    assert no_figure == {"codebook"}  # an average, not a loss, moves the codebooks
+    weighted = last["reconstruction"] + 0.25 * last["commitment"] + 0.1 * last["disl"] + 0.05 * last["hccl"]
+    assert last["loss"] == pytest.approx(weighted + 0.1 * last["cscl"])
+    codes = trained.model.codes(torch.from_numpy(embeddings)).numpy()
+    assert last["collision_rate"] == pytest.approx(collision_rate(codes))
+    assert last["perplexity_1"] == pytest.approx(perplexity(codes[:, 1], 8))
+    assert last["dropped_2"] >= 1  # the document that is alone in its category
+    table = [line.split("\t") for line in format_history(rows).splitlines()]
+    assert len(table) == 7
+    assert {len(line) for line in table} == {len(last)}
+
+
+def test_a_term_sends_a_gradient_in_proportion_to_its_weight(tmp_path: Path) -> None:
+    light = fit(tmp_path / "a", epochs=3, beta=0.01).history[2]
+    heavy = fit(tmp_path / "b", epochs=3, beta=0.05).history[2]
+    assert heavy["gradient_hccl"] == pytest.approx(5 * light["gradient_hccl"], rel=1e-4)
+    assert heavy["gradient_rq"] == pytest.approx(light["gradient_rq"], rel=1e-4)
+
+
+def test_zero_weights_are_the_plain_rq_vae_and_compute_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("computed although its weight is zero")
+
+    for name in ("disl", "hccl", "cscl", "plan_contrast"):
+        monkeypatch.setattr(rqvae_training, name, fail)
+    row = fit(tmp_path, alpha=0, beta=0, gamma=0).history[-1]
+    assert row["loss"] == pytest.approx(row["reconstruction"] + 0.25 * row["commitment"])
+    assert all(math.isnan(row[name]) for name in ("disl", "hccl", "cscl", "gradient_cscl", "dropped_1"))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"codebook_update": "gradient", "error_reduction": "mean"},
+        {"hccl_positives": "one", "hccl_similarity": "l2", "hccl_reduction": "sum"},
+        {"disl_negatives": None, "disl_similarity": "l2", "cscl_scaling": "literal"},
+        {"precision": "bfloat16", "schedule": "constant", "rise_steps": 5},
+        {"warmup_epochs": 0, "batch_size": 1000, "kmeans_documents": 50, "revive_dead_codes": False},
+    ],
+)
+def test_every_option_trains(tmp_path: Path, overrides: dict[str, object]) -> None:
+    history = fit(tmp_path, **overrides).history
+    assert len(history) == 6
+    assert all(math.isfinite(row["loss"]) for row in history)
+
+
+def test_the_seed_decides_everything(tmp_path: Path) -> None:
+    first, again, other = fit(tmp_path / "a"), fit(tmp_path / "b"), fit(tmp_path / "c", seed=1)
+    assert format_history(first.history) == format_history(again.history)
+    assert format_history(first.history) != format_history(other.history)
+
+
+def test_an_epoch_holds_every_document_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+    plans = rqvae_training.Training.plans
+    monkeypatch.setattr(
+        rqvae_training.Training,
+        "plans",
+        lambda run, batch, draws: seen.append(batch) or plans(run, batch, draws),
+    )
+    fit(tmp_path, epochs=3, batch_size=60)
+    assert [len(batch) for batch in seen] == [50, 50, 50, 50]
+    assert torch.equal(torch.cat(seen).sort().values, torch.arange(200))
+
+
+# --- stopping --------------------------------------------------------------------------------------------
+
+
+def test_a_collapsed_layer_stops_the_run_and_names_the_last_good_state(tmp_path: Path) -> None:
+    overrides = {"epochs": 12, "collapse_perplexity": 0.95, "collapse_grace_epochs": 3}
+    with pytest.raises(InputError, match=r"epoch 6: layer \d has collapsed") as caught:
+        fit(tmp_path, **overrides)
+    kept = f"the last good checkpoint is of epoch 3, {tmp_path / 'state' / 'state.safetensors'}"
+    assert kept in str(caught.value)
+    assert "\n" not in str(caught.value)
+    state = Checkpoints(tmp_path / "state", "test").load()
+    assert len(state.progress["history"]) == 3
+
+
+def test_a_collapse_can_be_reported_instead(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    overrides = {"collapse_perplexity": 0.95, "collapse_grace_epochs": 0, "on_collapse": "report"}
+    assert len(fit(tmp_path, **overrides).history) == 6
+    assert "has collapsed" in caplog.text
+
+
+def test_a_loss_that_is_no_number_always_stops(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a finite number"):
+        fit(tmp_path, learning_rate=1e30, layer_norm=False, on_collapse="report")
+
+
+# --- the command line ------------------------------------------------------------------------------------
+
+
+def test_killed_and_started_again_it_ends_with_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    write_inputs(tmp_path, catalogue(documents=600))
+    config = settings(epochs=40)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    process = subprocess.Popen(
+        [sys.executable, SCRIPT, *arguments(tmp_path, config, killed)], stderr=subprocess.PIPE
+    )
+    state = killed / "checkpoints" / "state.safetensors"
+    while not state.exists():
+        assert process.poll() is None, process.stderr.read().decode()
+        time.sleep(0.002)
+    time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (killed / "rqvae").exists()
+
+    run_script(monkeypatch, *arguments(tmp_path, config, killed))
+    run_script(monkeypatch, *arguments(tmp_path, config, whole))
+    for name in OUTPUTS:
+        assert (killed / "rqvae" / name).read_bytes() == (whole / "rqvae" / name).read_bytes(), name
+    assert not (killed / "checkpoints").exists()
+    torch.set_num_threads(threads)
+
+
+def test_it_goes_on_after_the_last_epoch_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_inputs(tmp_path, catalogue())
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    run_script(monkeypatch, *arguments(tmp_path, settings(), whole))
+    run_epoch = rqvae_training.Training.run_epoch
+
+    def stop_at_the_fifth(run: rqvae_training.Training, epoch: int) -> dict[str, float]:
+        if epoch == 4:
+            raise KeyboardInterrupt
+        return run_epoch(run, epoch)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(rqvae_training.Training, "run_epoch", stop_at_the_fifth)
+        run_script(patch, *arguments(tmp_path, settings(), stopped))
+    caplog.set_level("INFO")
+    run_script(monkeypatch, *arguments(tmp_path, settings(), stopped))
+    assert "resuming after epoch 4" in caplog.text
+    for name in OUTPUTS:
+        assert (stopped / "rqvae" / name).read_bytes() == (whole / "rqvae" / name).read_bytes(), name
+
+
+def test_the_config_beside_the_weights_says_what_made_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_inputs(tmp_path, catalogue())
+    run_script(monkeypatch, *arguments(tmp_path, settings(), tmp_path / "out", seed=3))
+    content = json.loads((tmp_path / "out/rqvae/config.json").read_text())
+    assert RqvaeConfig(**content["config"]) == settings()
+    assert (content["seed"], content["n_docs"], content["n_categories"]) == (3, 200, [3, 9])
+    assert content["architecture"]["input_dim"] == 20
+    assert RQVAE.load(tmp_path / "out/rqvae").codebooks.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("nan", "row 17: a value is no finite number"),
+        ("rows", "199 rows for 200 documents"),
+        ("parents", "category 7 of level 2 has two parents"),
+        ("missing", "no such file"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_1(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    damage: str,
+    message: str,
+) -> None:
+    case = catalogue()
+    if damage == "nan":
+        case.embeddings[17, 3] = np.nan
+    if damage == "parents":
+        case.categories[np.flatnonzero(case.categories[:, 1] == 7)[0], 0] = 0
+    write_inputs(tmp_path, case._replace(embeddings=case.embeddings[1:]) if damage == "rows" else case)
+    if damage == "missing":
+        (tmp_path / "embeddings.npy").unlink()
+    with pytest.raises(SystemExit) as caught:
+        run_script(monkeypatch, *arguments(tmp_path, settings(), tmp_path / "out"))
+    assert caught.value.code == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
