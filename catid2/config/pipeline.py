@@ -190,6 +190,8 @@ class Pipeline:
             for method in self.config.methods:
                 for stage in self.stages(method):
                     self.stage(stage, dataset, method)
+            for method in self.methods("generative"):
+                self._check_search(dataset, method)
 
     def source(self, dataset: str) -> EsciSource | SimulatedSource:
         """Return the source that `dataset` is made from."""
@@ -255,6 +257,22 @@ class Pipeline:
     def study_datasets(self, study: str) -> list[str]:
         """Return the datasets that a study covers."""
         return self.config.studies[study].datasets or list(self.config.datasets)
+
+    def _check_search(self, dataset: str, method: str) -> None:
+        """Refuse what only `retrieve`, after hours of training, would find impossible."""
+        where = f"{self.where}: retrieve of datasets.{dataset} with methods.{method}"
+        level = self.stage("retrieve", dataset, method).rank_below_level
+        encoder = self.view(dataset, self.method_view(method)).encoder.kind
+        if level is not None and encoder != "hf":
+            what = f"rank_below_level needs a view that encodes queries too, {encoder!r} does not"
+            raise InputError(where, what, "use a view of kind hf, or rank_below_level: null")
+        layers = self.stage("rqvae", dataset, method).layers
+        if level is not None and level >= layers:
+            raise InputError(where, f"rank_below_level is {level}", f"it must be below layers ({layers})")
+        studied = any(method in study.methods for study in self.config.studies.values())
+        if studied and self.stage("docids", dataset, method).allow_collisions:
+            what = "DocIDs of several documents (docids.allow_collisions) cannot be searched"
+            raise InputError(where, what, "take the method out of the studies, or choose a repair")
 
     def _chain(self, stage: str, dataset: str, method: str) -> str:
         stages = CHAIN[: CHAIN.index(stage) + 1]

@@ -141,6 +141,18 @@ def view_of_method(wildcards):
     return f"results/{wildcards.dataset}/embeddings/{pipeline.method_view(wildcards.method)}.npy"
 
 
+def dense_embeddings(wildcards):
+    """Return the embeddings that `retrieve` ranks by, if it decodes to an intermediate node only."""
+    ranks = pipeline.stage("retrieve", wildcards.dataset, wildcards.method).rank_below_level is not None
+    path = view_of_method(wildcards)
+    return [path, path.removesuffix(".npy") + ".json"] if ranks else []
+
+
+def embeddings_option(wildcards, input):
+    """Return `--embeddings PATH` if the job has embeddings."""
+    return f"--embeddings {input.embeddings[0]}" if input.embeddings else ""
+
+
 # --- studies
 
 

@@ -36,6 +36,7 @@ rule retrieve:
         docids=from_owner("docids", "docids.parquet"),
         products=corpus("products.parquet"),
         queries=corpus("queries.parquet"),
+        embeddings=dense_embeddings,
     output:
         "results/{dataset}/{method}/seed{seed}/run.parquet",
     log:
@@ -46,7 +47,8 @@ rule retrieve:
         gpu=0,
     params:
         config=settings("retrieve"),
+        embeddings=embeddings_option,
     shell:
         "workflow/launch.sh {resources.gpu} {input.script} --config {params.config:q} --retriever {input.retriever}"
         " --docids {input.docids} --products {input.products} --queries {input.queries}"
-        " --output {output} > {log} 2>&1"
+        " {params.embeddings} --output {output} > {log} 2>&1"
