@@ -1,3 +1,4 @@
+# make setup  the virtual environment .venv with everything in it; the others do this themselves
 # make demo   the whole path on simulated data, offline, on two CPU cores
 # make test   the test suite
 # make bench  the benchmarks, each with a ratio against an alternative (about 20 minutes)
@@ -10,10 +11,12 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # nothing may reach for a model hub
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo test bench lint format document clean
+.PHONY: setup demo test bench lint format document clean
+
+setup: .venv/installed
 
 demo: .venv/installed
-	@snakemake --configfile config/demo.yaml
+	@snakemake --cores all --configfile config/demo.yaml
 
 test: .venv/installed
 	@pytest
@@ -35,8 +38,9 @@ format: .venv/installed
 document: .venv/installed
 	@python -m catid2.config.document
 
+# keeps downloads (resources/) and results
 clean:
-	rm -rf .venv .snakemake logs results/* resources/*
+	rm -rf .venv logs .snakemake/log
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -6,10 +6,12 @@ names that start with `.tmp-`, which the next write of the same output removes.
 """
 
 import contextlib
+import errno
 import functools
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -66,10 +68,14 @@ class InputError(Exception):
 
 
 def entry_point(main: Callable[[], None]) -> Callable[[], None]:
-    """Decorate a script's `main`: an InputError becomes its one line on stderr and exit code 1."""
+    """Decorate a script's `main`: an InputError becomes its one line on stderr and exit code 1.
+
+    A TERM (a time limit, a cancelled job) ends the script by an exception, so that temporary files go away.
+    """
 
     @functools.wraps(main)
     def run() -> None:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         try:
             main()
         except InputError as error:
@@ -82,6 +88,9 @@ def entry_point(main: Callable[[], None]) -> Callable[[], None]:
 # --- whole or not at all ----------------------------------------------------------------------------
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 @contextlib.contextmanager
 def atomic(*paths: str | Path) -> Iterator[Any]:
     """Yield one temporary path per target (one path if one target); rename all when the block succeeds.
@@ -92,8 +101,11 @@ def atomic(*paths: str | Path) -> Iterator[Any]:
     targets = [Path(path) for path in paths]
     temporary = [target.with_name(f".tmp-{target.name}") for target in targets]
     for target, aside in zip(targets, temporary, strict=True):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _remove(aside)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _remove(aside)
+        except OSError as error:
+            raise InputError(target, f"cannot be written ({error.strerror})", "name another place") from None
     try:
         yield temporary[0] if len(temporary) == 1 else temporary
         for aside in temporary:
@@ -102,9 +114,13 @@ def atomic(*paths: str | Path) -> Iterator[Any]:
             if target.is_dir():
                 shutil.rmtree(target)
             os.replace(aside, target)
-    except BaseException:
+    except BaseException as error:
         for aside in temporary:
             _remove(aside)
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise InputError(
+                targets[0], f"cannot be written ({error.strerror})", "make room and run again"
+            ) from None
         raise
 
 

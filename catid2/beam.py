@@ -68,7 +68,12 @@ def beam_search(scorer: CodeScorer, trie: Trie, batch: Any, beams: int, depth: i
 
 def _best(candidates: torch.Tensor, beams: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return scores and indices of the best candidates per row, ties in order of index."""
-    _, chosen = candidates.topk(min(beams, candidates.shape[1]), dim=1, sorted=False)
-    chosen = chosen.sort(dim=1).values  # topk leaves the order of equal scores open
+    found, chosen = candidates.topk(min(beams, candidates.shape[1]), dim=1, sorted=False)
+    # topk leaves open which of the candidates equal to the last one it finds: take the first of them.
+    last = found.amin(dim=1, keepdim=True)
+    at_cut = found == last
+    nth = at_cut.cumsum(dim=1, dtype=torch.int32)
+    first = torch.searchsorted((candidates == last).cumsum(dim=1, dtype=torch.int32), nth)
+    chosen = torch.where(at_cut, first, chosen).sort(dim=1).values
     scores, order = candidates.gather(1, chosen).sort(dim=1, descending=True, stable=True)
     return scores, chosen.gather(1, order)

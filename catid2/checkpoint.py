@@ -7,7 +7,8 @@ file can be replaced atomically and two cannot; nothing is ever unpickled.
 import hashlib
 import json
 import logging
-import shutil
+import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,11 +16,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from catid2.artifacts import atomic
+from catid2.artifacts import InputError, atomic
+from catid2.imports import PACKAGE, imported_modules
 
 logger = logging.getLogger(__name__)
+
+STATE_FILE = "state.safetensors"
+OWN_FILES = re.compile(rf"(\.tmp-)?{re.escape(STATE_FILE)}")
 
 
 class State(NamedTuple):
@@ -35,11 +41,15 @@ class Checkpoints:
     Args:
         folder: created when the first state is saved.
         fingerprint: of everything the run's result depends on; a state with another one is not taken up.
+
+    Raises:
+        InputError: the folder holds anything that is no training state.
     """
 
     def __init__(self, folder: Path, fingerprint: str):
+        require_checkpoints_only(folder, OWN_FILES)
         self.folder = folder
-        self.path = folder / "state.safetensors"
+        self.path = folder / STATE_FILE
         self.fingerprint = fingerprint
 
     def load(self) -> State | None:
@@ -65,8 +75,65 @@ class Checkpoints:
             save_file({name: tensor.contiguous() for name, tensor in state.tensors.items()}, aside, header)
 
     def remove(self) -> None:
-        """Remove the folder; called when the outputs are written."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the state, and the folder if nothing else is in it; called when the outputs are written."""
+        remove_checkpoints(self.folder, OWN_FILES)
+
+
+def require_checkpoints_only(folder: Path, own: re.Pattern[str]) -> None:
+    """Raise InputError if `folder` holds anything but checkpoints; one that does not exist yet is fine.
+
+    Args:
+        folder: where a stage keeps its checkpoints, and will remove them in the end.
+        own: matches the paths of the stage's files and folders, relative to `folder`.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(folder, "is not a folder", "name an empty folder")
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if not own.fullmatch(name):
+            raise InputError(
+                folder, f"holds files that are not checkpoints ({name!r})", "name an empty folder"
+            )
+
+
+def remove_checkpoints(folder: Path, own: re.Pattern[str]) -> None:
+    """Remove the files and folders whose paths relative to `folder` match `own`; `folder` too if that empties it."""
+    for path in sorted(folder.rglob("*"), reverse=True):  # what a folder holds before the folder
+        if own.fullmatch(path.relative_to(folder).as_posix()):
+            _remove(path)
+    if folder.is_dir():
+        _remove(folder)
+
+
+def _remove(path: Path) -> None:
+    if not path.is_dir() or path.is_symlink():
+        path.unlink(missing_ok=True)
+    elif not any(path.iterdir()):
+        path.rmdir()
+
+
+def tensors_of(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
+    """Return the tensors of a model and of its optimiser, under names that `restore_tensors` reads."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in values.items()}
+    return tensors
+
+
+def restore_tensors(tensors: Mapping[str, Tensor], model: nn.Module, optimizer: Optimizer) -> None:
+    """Take up what `tensors_of` returned; the optimiser keeps its own settings, such as the weight decay."""
+    weights: dict[str, Tensor] = {}
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        part, key = name.split(".", 1)
+        if part == "model":
+            weights[key] = tensor
+        else:
+            index, moment = key.split(".")
+            moments.setdefault(int(index), {})[moment] = tensor
+    model.load_state_dict(weights)
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
 
 def fingerprint(settings: Mapping[str, Any], *arrays: np.ndarray) -> str:
@@ -76,4 +143,26 @@ def fingerprint(settings: Mapping[str, Any], *arrays: np.ndarray) -> str:
         digest.update(f"{array.dtype.str} {array.shape}".encode())
         for start in range(0, len(array), 65_536):  # a memory-mapped matrix is read in parts
             digest.update(np.ascontiguousarray(array[start : start + 65_536]).tobytes())
+    return digest.hexdigest()
+
+
+def code_digest(module_file: str | Path) -> str:
+    """Return a sha256 of a module, the package's modules that it imports, and the libraries' versions.
+
+    It belongs into a fingerprint, because a state that other code made may mean something else. An edited comment
+    changes it too, which costs a training run that was interrupted and nothing else.
+
+    Args:
+        module_file: the module's `__file__`; it lies in the package.
+    """
+    path = Path(module_file).resolve()
+    root = next(folder.parent for folder in path.parents if folder.name == PACKAGE)
+    module = path.relative_to(root).as_posix()
+    digest = hashlib.sha256()
+    for name in sorted({module, *imported_modules(module, root)}):
+        content = (root / name).read_bytes()
+        digest.update(f"{name} {len(content)}\n".encode() + content)
+    for library in ("numpy", "torch", "transformers"):
+        if library in sys.modules:
+            digest.update(f"{library} {sys.modules[library].__version__}\n".encode())
     return digest.hexdigest()

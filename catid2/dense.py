@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from torch.nn import functional
 from catid2.artifacts import InputError, read_embeddings, read_json
 from catid2.beam import Beams
 from catid2.trie import Trie
+
+if TYPE_CHECKING:
+    from catid2.config.embed import ViewConfig
 
 BATCH_TOKENS = 16_384  # tokens of queries encoded at once, padding included
 
@@ -57,27 +60,28 @@ class DenseRanking(NamedTuple):
         return doc_ids, scores
 
 
-def dense_ranking(
-    depth: int,
-    length: int,
-    embeddings: Path | None,
-    queries: Sequence[str],
-    prefix: str,
-    device: torch.device,
-) -> DenseRanking:
-    """Encode the queries and load the documents' vectors.
+class DocumentVectors(NamedTuple):
+    """Embeddings of a view that can encode queries too."""
+
+    matrix: np.ndarray  # (N, d) float16, row = doc_id
+    description: Path  # VIEW.json
+    view: ViewConfig
+    identity: str | None  # of the encoder that made them
+
+
+def open_vectors(depth: int, codes: np.ndarray, embeddings: Path | None) -> DocumentVectors:
+    """Open the documents' vectors, and check all that can be checked before a model is loaded.
 
     Args:
-        depth: nodes of this depth are decoded.
-        length: positions of a DocID.
+        depth: nodes of this depth are to be decoded.
+        codes: the DocIDs, (N, L).
         embeddings: VIEW.npy of a view with a transformer encoder, VIEW.json beside it.
-        queries: their texts.
-        prefix: what the encoder wants before a query, such as "query: " for E5 models.
-        device: where vectors are kept and compared.
 
     Raises:
-        InputError: no embeddings are given, their encoder cannot encode queries, or DocIDs are not deeper than `depth`.
+        InputError: DocIDs are not deeper than `depth`; no embeddings are given, they are of other documents,
+            or their encoder cannot encode queries.
     """
+    documents, length = codes.shape
     if depth >= length:
         raise InputError(
             "rank_below_level", f"{depth}, but DocIDs have {length} positions", "set a lower level"
@@ -88,16 +92,43 @@ def dense_ranking(
     from catid2.config.embed import ViewConfig
 
     description = embeddings.with_suffix(".json")
-    view = validate(ViewConfig, read_json(description).get("view"), str(description))
+    content = read_json(description)
+    view = validate(ViewConfig, content.get("view"), str(description))
     if view.encoder.kind != "hf":
         remedy = "use embeddings of a view with `encoder: {kind: hf, …}`"
         raise InputError(description, f"a {view.encoder.kind} view does not encode queries", remedy)
+    return DocumentVectors(
+        read_embeddings(embeddings, rows=documents), description, view, content.get("identity")
+    )
+
+
+def dense_ranking(
+    depth: int, documents: DocumentVectors, queries: Sequence[str], prefix: str, device: torch.device
+) -> DenseRanking:
+    """Encode the queries as the documents were encoded.
+
+    Args:
+        depth: nodes of this depth are decoded.
+        documents: what is ranked.
+        queries: their texts.
+        prefix: what the encoder wants before a query, such as "query: " for E5 models.
+        device: where vectors are kept and compared.
+
+    Raises:
+        InputError: the encoder is not the one that made the documents' vectors, or gives vectors that are not finite.
+    """
     from catid2.encoders import TransformerEncoder
 
-    encoder = TransformerEncoder(view.encoder.model_copy(update={"prefix": prefix}), device, BATCH_TOKENS)
+    config = documents.view.encoder.model_copy(update={"prefix": prefix})
+    encoder = TransformerEncoder(config, device, BATCH_TOKENS)
+    if encoder.identity != documents.identity:
+        what = f"made with {config.model} {documents.identity}, which now is {encoder.identity}"
+        raise InputError(documents.description, what, "run embed again, or restore the encoder")
     vectors = torch.from_numpy(encoder.encode(queries)).float()
-    documents = torch.from_numpy(np.array(read_embeddings(embeddings), np.float32))
-    return DenseRanking(depth, _unit(vectors).to(device), _unit(documents).to(device))
+    if not vectors.isfinite().all():
+        raise InputError(config.model, "a query's vector is not finite in float16", "use another encoder")
+    matrix = torch.from_numpy(np.array(documents.matrix, np.float32))
+    return DenseRanking(depth, _unit(vectors).to(device), _unit(matrix).to(device))
 
 
 def _unit(vectors: torch.Tensor) -> torch.Tensor:

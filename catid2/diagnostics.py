@@ -44,7 +44,11 @@ def collision_rate(codes: np.ndarray) -> float:
 
 
 def nmi(labels: np.ndarray, categories: np.ndarray) -> float:
-    """Return the normalised mutual information (arithmetic mean) of two labellings (N,): 0 unrelated, 1 the same."""
+    """Return the normalised mutual information (arithmetic mean) of two labellings (N,): 1 if they are the same.
+
+    Unrelated labellings have 0 only in the limit of many documents per label: N unique labels and 30 equal
+    categories of N = 5,000 documents have 0.57, whatever the categories are. Read it beside `category_nmi_chance`.
+    """
     from sklearn.metrics import normalized_mutual_info_score  # not on the minimal training image
 
     return float(normalized_mutual_info_score(categories, labels))
@@ -65,3 +69,11 @@ def category_nmi(codes: np.ndarray, categories: np.ndarray) -> dict[str, list[li
         name: [[nmi(column, level) for column in table.T] for level in categories.T]
         for name, table in (("codes", codes), ("prefixes", prefixes))
     }
+
+
+def category_nmi_chance(codes: np.ndarray, categories: np.ndarray) -> dict[str, list[list[float]]]:
+    """Return `category_nmi` after the documents' categories are shuffled: what it is by chance, in the same shape.
+
+    Codes and categories stay as frequent as they are; a document's levels stay together. One shuffle, seed 0.
+    """
+    return category_nmi(codes, np.random.default_rng(0).permutation(categories))

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from catid2.artifacts import InputError, docids_columns, read_table
 from catid2.codes import collisions, distortion, greedy_codes
-from catid2.diagnostics import category_nmi, dead_codes, perplexity
+from catid2.diagnostics import category_nmi, category_nmi_chance, dead_codes, perplexity
 from catid2.repair import extra_digit, sinkhorn_loop, transport
 
 if TYPE_CHECKING:
@@ -205,4 +205,5 @@ def _describe_codes(
         "perplexity": [perplexity(column, size) for column in codes.T],
         "dead_codes": [dead_codes(column, size) for column in codes.T],
         "category_nmi": category_nmi(codes[:, :layers], categories),
+        "category_nmi_chance": category_nmi_chance(codes[:, :layers], categories),
     }

@@ -14,7 +14,7 @@ import itertools
 import json
 import logging
 import os
-import shutil
+import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from importlib.metadata import version
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from catid2.config.embed import ViewConfig
 
 log = logging.getLogger(__name__)
+
+# Paths below the folder of checkpoints: a folder named by its fingerprint, and the shards in it.
+SHARD_FILES = re.compile(r"[0-9a-f]{64}(/(\.tmp-)?shard-\d{9}\.npy)?")
 
 
 class Ranks(NamedTuple):
@@ -70,13 +73,13 @@ def embed(
     Args:
         config: template and encoder.
         products: corpus/products.parquet.
-        outputs: files to write, and the folder for shards, removed at the end.
+        outputs: files to write, and the folder for shards, which are removed at the end.
         seed: of the randomised SVD of `tfidf_svd`; a transformer has no use for it.
         batching: of a transformer; the default if None.
 
     Raises:
-        InputError: the products, the template or the encoder cannot be used; a document's vector is not
-            finite in float16.
+        InputError: the products, the template or the encoder cannot be used; the folder for shards holds other
+            files; a document's vector is not finite in float16.
     """
     table = read_documents(products)
     document_texts(table.slice(0, 1), config.template, config.max_characters)  # do its fields exist?
@@ -113,7 +116,10 @@ def _embed_transformer(
 ) -> None:
     import torch  # tfidf_svd starts without it
 
+    from catid2.checkpoint import code_digest, remove_checkpoints, require_checkpoints_only
     from catid2.encoders import TransformerEncoder
+
+    require_checkpoints_only(outputs.checkpoints, SHARD_FILES)
 
     def texts(start: int) -> list[str]:
         return document_texts(table.slice(start, batching.shard), config.template, config.max_characters)
@@ -126,7 +132,7 @@ def _embed_transformer(
             "precision": "bfloat16 autocast" if device.type == "cuda" else "float32",
             "versions": _versions("numpy", "tokenizers", "torch", "transformers"),
         }
-        fingerprint = _fingerprint(config, products, made_with, batching.shard)
+        fingerprint = _fingerprint(config, products, made_with, batching.shard, code_digest(__file__))
         if outputs.checkpoints.is_dir() and not (outputs.checkpoints / fingerprint).is_dir():
             log.info("shards in %s are of other settings or inputs: not used", outputs.checkpoints)
         starts = range(0, table.num_rows, batching.shard)
@@ -150,7 +156,7 @@ def _embed_transformer(
             "empty_texts": sum(texts(start).count("") for start in starts),
         }
         _write(config, outputs, map(read_embeddings, shards), table.num_rows, details | made_with)
-        shutil.rmtree(outputs.checkpoints)
+        remove_checkpoints(outputs.checkpoints, SHARD_FILES)
 
 
 def require_finite(vectors: np.ndarray, products: Path, first: int) -> None:
@@ -179,11 +185,11 @@ def _write(
     log.info("%s: %d documents, %d dimensions, %s", outputs.matrix, *matrix.shape, details["encoder"])
 
 
-def _fingerprint(config: ViewConfig, products: Path, made_with: dict, shard: int) -> str:
+def _fingerprint(config: ViewConfig, products: Path, made_with: dict, shard: int, code: str) -> str:
     """A name for everything the rows of a shard depend on (the batch budget changes only their rounding)."""
     with require_file(products).open("rb") as handle:
         table = hashlib.file_digest(handle, "sha256").hexdigest()
-    parts = [config.model_dump(), table, made_with, shard]
+    parts = [config.model_dump(), table, made_with, shard, code]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

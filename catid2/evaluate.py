@@ -279,7 +279,9 @@ def _single_queries(
 def _header(config: EvaluateConfig, first: str, seed: int) -> list[str]:
     test = {"randomization": f"randomization test ({config.n_resamples} sign flips)", "t_test": "t-test"}
     protocols = {
-        "seen": "protocol seen: only test pairs whose document occurs in a training pair",
+        "seen": "protocol seen: only test pairs whose document occurs in a training pair with one of the corpus's "
+        "seen_labels (E, S, C unless its config says otherwise), training queries that the retriever holds out for "
+        "validation included",
         "all": "protocol all: every test pair",
     }
     return [

@@ -7,6 +7,7 @@ whatever the seed, the method or the other queries are. Nothing of the test spli
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from torch.utils.data import Sampler
 
-from catid2.artifacts import JUDGEMENTS, QUERIES, InputError, read_table
+from catid2.artifacts import JUDGEMENTS, InputError, read_table
+from catid2.queries import read_queries
 from catid2.tokens import TokenTable, join, tokenize
 
 if TYPE_CHECKING:
@@ -68,13 +70,10 @@ def read_train_queries(
     """Return the queries of the train split that have a document with one of `labels`.
 
     Raises:
-        InputError: as read_table; a judgement names an unknown query; or no pair is left.
+        InputError: as read_queries; a judgement names an unknown query; or no pair is left.
     """
-    table = read_table(queries, QUERIES)
-    table = table.filter(pc.equal(table.column("split"), "train"))
+    table = read_queries(queries, "train")
     query_ids = table.column("query_id").to_numpy()
-    order = np.argsort(query_ids, kind="stable")
-    query_ids = query_ids[order]
     pairs = read_table(judgements, JUDGEMENTS)
     train = pc.equal(pairs.column("split"), "train")
     pairs = pairs.filter(
@@ -96,7 +95,7 @@ def read_train_queries(
     doc = pairs.column("doc_id").to_numpy()
     used, query = np.unique(row, return_inverse=True)
     by_query = np.lexsort([doc, query])
-    texts = table.column("query").take(order[used]).to_pylist()
+    texts = table.column("query").take(used).to_pylist()
     held_out = np.array([hashed_share(int(query_ids[i])) < valid_share for i in used])
     return TrainQueries(texts, query[by_query], doc[by_query], held_out)
 
@@ -142,6 +141,23 @@ def make_validation(
     return Validation(tokens, np.searchsorted(rows, queries.query[kept]), queries.doc[kept])
 
 
+def equal_parts(batch_size: int, ranks: int, microbatch: int | None) -> int:
+    """Return into how many equal micro-batches a step is cut: the fewest of at most `microbatch` examples.
+
+    Raises:
+        InputError: the examples cannot be shared equally among the ranks.
+    """
+    share, rest = divmod(batch_size, ranks)
+    if rest:
+        raise InputError(
+            "batch_size", f"{batch_size} cannot be cut into {ranks} equal parts", "set a multiple"
+        )
+    accumulation = math.ceil(share / (microbatch or share))
+    while share % accumulation:
+        accumulation += 1
+    return ranks * accumulation
+
+
 class EpochBatches(Sampler[np.ndarray]):
     """The batches of one epoch for one rank: arrays of example rows, of similar length within a batch.
 
@@ -151,13 +167,13 @@ class EpochBatches(Sampler[np.ndarray]):
     Args:
         examples: what to draw from.
         batch_size: examples per step, over all ranks and micro-batches; a remainder of an epoch is left out.
-        parts: into how many equal micro-batches a step is cut: ranks × accumulation steps.
+        parts: into how many micro-batches a step is cut (equal_parts): ranks × accumulation steps.
         rank: which of the `ranks` interleaved shares of a step is ours.
         ranks: how many processes train together.
         seed: of the order.
 
     Raises:
-        InputError: a step has more examples than an epoch, or is not a multiple of `parts`.
+        InputError: a step has more examples than an epoch.
     """
 
     def __init__(self, examples: Examples, batch_size: int, parts: int, rank: int, ranks: int, seed: int):
@@ -170,10 +186,6 @@ class EpochBatches(Sampler[np.ndarray]):
         if not self.steps:
             raise InputError(
                 "batch_size", f"{batch_size}, but an epoch has {drawn} examples", "set a smaller one"
-            )
-        if batch_size % parts:
-            raise InputError(
-                "batch_size", f"{batch_size} cannot be cut into {parts} equal parts", "set a multiple"
             )
 
     def __len__(self) -> int:

@@ -14,8 +14,8 @@ def imported_modules(script: str | Path, root: str | Path = ".") -> list[str]:
     """Return the package's files that `script` imports, directly or through each other, sorted.
 
     Imports inside functions count, imports for type checkers alone (`if TYPE_CHECKING:`) do not. Paths are
-    relative to `root`, the folder that holds the package; `script` is relative to it as well. Non-Python
-    files of a package folder (templates) count when a module of that folder is imported.
+    relative to `root`, the folder that holds the package; `script` is relative to it as well. Templates
+    (`*.j2`) count when a module of their folder is imported.
     """
     root = Path(root)
     found: set[Path] = set()
@@ -63,4 +63,4 @@ def _files(root: Path, module: str) -> list[Path]:
 
 
 def _data_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file() and path.suffix not in (".py", ".pyc"))
+    return sorted(folder.glob("[!.]*.j2"))

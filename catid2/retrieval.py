@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 
-from catid2.artifacts import QUERIES, RUN, InputError, read_table, write_table
+from catid2.artifacts import RUN, InputError, read_table, write_table
 from catid2.beam import beam_search
-from catid2.dense import DenseRanking, dense_ranking
+from catid2.checkpoint import fingerprint
+from catid2.dense import DenseRanking, dense_ranking, open_vectors
 from catid2.distributed import Group, gather, process_group
+from catid2.queries import read_queries
 from catid2.retriever import DocIDRetriever, load_retriever
 from catid2.t5_scorer import T5Scorer
 from catid2.tokens import TokenTable, tokenize
@@ -69,6 +70,9 @@ def search(
         how: beams, results and batches.
         group: this process among its peers.
         dense: decode no whole DocIDs, and rank the documents below the nodes in this way.
+
+    Raises:
+        InputError: the retriever's scores are not numbers, as after a training that diverged.
     """
     trie = trie.to(group.device)
     total = len(queries.offsets) - 1
@@ -93,9 +97,12 @@ def search(
             doc_ids[rows, :kept] = trie.doc_ids[nodes.clamp(min=0)].masked_fill(nodes < 0, -1)
             scores[rows, :kept] = found.scores[:, :kept]
     place = np.argsort(order)
-    return Rankings(
+    found = Rankings(
         gather(doc_ids, total, group).cpu().numpy()[place], gather(scores, total, group).cpu().numpy()[place]
     )
+    if np.isnan(found.scores).any():
+        raise InputError("retriever", "its scores are NaN", "train it again, with a lower learning_rate")
+    return found
 
 
 def recall(found: np.ndarray, query: np.ndarray, doc: np.ndarray, k: int) -> float:
@@ -128,8 +135,9 @@ def retrieve(config: RetrieveConfig, retriever: Path, corpus: Corpus, output: Pa
     """
     doc_ids, codes = read_docids(corpus.docids)
     require_same_documents(corpus.docids, corpus.products)
-    table = read_table(corpus.queries, QUERIES)
-    table = table.filter(pc.equal(table.column("split"), "test")).sort_by("query_id")
+    level = config.rank_below_level
+    documents = None if level is None else open_vectors(level, codes, corpus.embeddings)
+    table = read_queries(corpus.queries, "test")
     if not len(table):
         raise InputError(corpus.queries, "no test queries", "build the corpus with some")
     query_ids, texts = table.column("query_id").to_numpy(), table.column("query").to_pylist()
@@ -137,9 +145,8 @@ def retrieve(config: RetrieveConfig, retriever: Path, corpus: Corpus, output: Pa
         model, tokenizer = load_retriever(retriever)
         trie = Trie.from_codes(codes, require_fitting_codes(codes, model, corpus.docids, retriever), doc_ids)
         dense = None
-        if config.rank_below_level is not None:
-            depth, prefix = config.rank_below_level, config.dense_query_prefix
-            dense = dense_ranking(depth, trie.depth, corpus.embeddings, texts, prefix, group.device)
+        if documents:
+            dense = dense_ranking(level, documents, texts, config.dense_query_prefix, group.device)
         settings = model.t5.config
         tokens = tokenize(tokenizer, texts, settings.query_prefix, settings.max_query_tokens)
         log.info("%d test queries, %d documents, %d beams", len(texts), len(trie), config.beams)
@@ -164,19 +171,28 @@ def require_same_documents(docids: Path, products: Path) -> None:
         )
 
 
+def docids_digest(docids: Path) -> str:
+    """Return a sha256 of the DocIDs and the product_ids that they belong to, in the order of docids.parquet."""
+    names = read_table(docids, {"product_id": pa.string()}).column("product_id").to_pylist()
+    return fingerprint({"product_id": names}, read_docids(docids)[1])
+
+
 def require_fitting_codes(
     codes: np.ndarray, retriever: DocIDRetriever, docids: Path, folder: Path
 ) -> tuple[int, ...]:
     """Return the codes per position that the retriever knows.
 
     Raises:
-        InputError: the DocIDs have other positions, or codes that the retriever has no token for.
+        InputError: the DocIDs are not those that the retriever was trained on.
     """
     sizes = retriever.sizes
+    remedy = "give the DocIDs that the retriever was trained on, or train it again"
     if codes.shape[1] != len(sizes) or (codes.max(axis=0) >= sizes).any():
         found = (codes.max(axis=0) + 1).tolist()
         what = f"codes per position {found}, the retriever in {folder} knows {list(sizes)}"
-        raise InputError(docids, what, "give the DocIDs that the retriever was trained on")
+        raise InputError(docids, what, remedy)
+    if docids_digest(docids) != getattr(retriever.t5.config, "docid_sha256", None):
+        raise InputError(docids, f"not the DocIDs that the retriever in {folder} was trained on", remedy)
     return sizes
 
 

@@ -41,7 +41,8 @@ class DocIDRetriever(nn.Module):
     """T5 or mT5 with the layout of its DocID tokens.
 
     Attributes:
-        t5: the Hugging Face model; its config holds docid_sizes, docid_first_tokens, query_prefix and max_query_tokens.
+        t5: the Hugging Face model; its config holds docid_sizes, docid_first_tokens, query_prefix and max_query_tokens,
+            and when it is trained docid_sha256 (catid2.retrieval.docids_digest).
         sizes: how many codes each position has; (L,).
         first_tokens: token id of code 0 of each position; (L,).
         start_token: the token that the decoder starts with.
@@ -106,7 +107,7 @@ def build_retriever(
         seed: of the weights that are drawn.
 
     Raises:
-        InputError: the pretrained model cannot be loaded, or is no T5.
+        InputError: the pretrained model cannot be loaded, is no T5, or has DocID tokens.
     """
     torch.manual_seed(seed)
     if config.pretrained is None:
@@ -165,11 +166,15 @@ def add_docid_tokens(
     """Give `tokenizer` and `t5` one new token per code and position, in place; return the retriever.
 
     New rows are drawn as T5 draws its embeddings (normal, standard deviation `initializer_factor`).
+
+    Raises:
+        InputError: the tokenizer has some of these tokens.
     """
     first_tokens = []
     for position, size in enumerate(sizes):
         first_tokens.append(len(tokenizer))
-        tokenizer.add_tokens([f"<c_{position}_{code}>" for code in range(size)])
+        if tokenizer.add_tokens([f"<c_{position}_{code}>" for code in range(size)]) != size:
+            raise InputError("pretrained", "already has DocID tokens", "name a model that has none")
     _enlarge(t5, max(len(tokenizer), t5.config.vocab_size), first_tokens[0])
     t5.config.docid_sizes = list(sizes)
     t5.config.docid_first_tokens = first_tokens

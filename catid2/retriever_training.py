@@ -4,9 +4,10 @@ The Trainer gives the loop, mixed precision, DDP under torchrun, schedules and c
 loss (the softmax over the codes of a position), the batches (a function of seed and epoch alone), the validation
 (recall by beam search over the whole corpus) and what counts as a checkpoint: only whole ones, of this very run.
 
-A run's checkpoint folder holds `fingerprint`, up to two `checkpoint-STEP/` folders, taken at the end of an
-epoch, and `best/`, the model that validated best. Training that was killed anywhere and is started again
-ends, on a CPU, with the same bytes as one that never was.
+Checkpoints are taken at the end of an epoch (catid2.retriever_state says what is in their folder). Training that
+was killed anywhere and is started again ends, on a CPU, with the same bytes as one that never was. It goes
+on with any micro-batch (another one changes rounding and dropout), but not with other code or another number
+of ranks: it then starts anew.
 """
 
 from __future__ import annotations
@@ -27,18 +28,20 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Seq2SeqTrainer, Seq2SeqTrainingArguments, TrainerCallback
 
 from catid2.artifacts import InputError, atomic
-from catid2.checkpoint import fingerprint
+from catid2.checkpoint import code_digest, fingerprint
 from catid2.distributed import Group
 from catid2.examples import (
     EpochBatches,
     Examples,
     Validation,
+    equal_parts,
     make_examples,
     make_validation,
     read_train_queries,
 )
-from catid2.retrieval import Search, recall, require_same_documents, search
+from catid2.retrieval import Search, docids_digest, recall, require_same_documents, search
 from catid2.retriever import DocIDRetriever, build_retriever
+from catid2.retriever_state import StateFolder
 from catid2.text import document_texts, read_documents
 from catid2.trie import Trie, read_docids
 
@@ -50,7 +53,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CUTOFFS = (10, 50, 100)  # validation measures recall at these
-COMPLETE = "complete"  # a file in a checkpoint folder, written when everything else in it is
 VALIDATION_BATCH = 32  # queries decoded together
 
 
@@ -85,14 +87,16 @@ def train_retriever(
     Args:
         config: model, tasks and schedule.
         inputs: corpus and DocIDs.
-        checkpoints: folder for the state of the run, removed when the output is written.
+        checkpoints: folder for the state of the run, new or empty, removed when the output is written.
         output: folder to write; AutoModelForSeq2SeqLM and AutoTokenizer load from it.
         seed: of weights, order and dropout.
         microbatch: most examples that one rank works on at once, to save memory; None: its whole share.
 
     Raises:
-        InputError: an input cannot be used, or does not fit the others or the config.
+        InputError: an input cannot be used, or does not fit the others or the config; `checkpoints` holds
+            something else; or the training diverged.
     """
+    folder = StateFolder(checkpoints)
     require_same_documents(inputs.docids, inputs.products)
     doc_ids, codes = read_docids(inputs.docids)
     sizes = tuple(int(size) for size in codes.max(axis=0) + 1)
@@ -108,6 +112,7 @@ def train_retriever(
 
     seen = [text for text, held_out in zip(queries.texts, queries.held_out, strict=True) if not held_out]
     retriever, tokenizer = build_retriever(config, sizes, [*seen, *documents], seed)
+    retriever.t5.config.docid_sha256 = docids_digest(inputs.docids)
     data = Data(
         make_examples(config, tokenizer, queries, documents),
         make_validation(config, tokenizer, queries),
@@ -119,12 +124,30 @@ def train_retriever(
             "valid_share", "no query is held out", 'set a larger valid_share, or select_by "last"'
         )
     arguments = _training_arguments(config, checkpoints, seed)
-    trainer = RetrieverTrainer(config, retriever, data, arguments, microbatch)
-    trainer.run(fingerprint(config.model_dump(mode="json") | {"seed": seed}, *_arrays(data, retriever)))
+    trainer = RetrieverTrainer(config, retriever, data, arguments, folder, microbatch)
+    trainer.run(run_fingerprint(config, retriever, data, seed, arguments.world_size))
     if arguments.process_index == 0:
-        _write(output, checkpoints / "best", tokenizer, trainer.history())
-        shutil.rmtree(checkpoints)
+        _write(output, folder.best(trainer.state.best_global_step), tokenizer, trainer.history())
+        folder.remove()
     trainer.barrier()
+
+
+def run_fingerprint(
+    config: RetrieverConfig, retriever: DocIDRetriever, data: Data, seed: int, ranks: int
+) -> str:
+    """Return a sha256 of what the result of training depends on: settings, code, ranks, data, first weights."""
+    settings = {
+        "config": config.model_dump(mode="json"),
+        "seed": seed,
+        "ranks": ranks,  # they cut batches and dropout differently
+        "code": code_digest(__file__),
+        "docids": retriever.t5.config.docid_sha256,
+    }
+    weights = [parameter.detach().cpu().numpy() for parameter in retriever.parameters()]
+    examples, validation = data.examples, data.validation
+    tokens = [*examples.tokens, *validation.tokens]
+    arrays = [examples.text, examples.doc, validation.query, validation.doc, data.codes]
+    return fingerprint(settings, *weights, *tokens, *arrays)
 
 
 def _document_texts(config: RetrieverConfig, products: Path) -> list[str]:
@@ -136,7 +159,7 @@ def _document_texts(config: RetrieverConfig, products: Path) -> list[str]:
 
 def _training_arguments(config: RetrieverConfig, checkpoints: Path, seed: int) -> Seq2SeqTrainingArguments:
     cpu = not torch.cuda.is_available()
-    return Seq2SeqTrainingArguments(
+    arguments = Seq2SeqTrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=config.epochs,
         learning_rate=config.learning_rate,
@@ -153,9 +176,15 @@ def _training_arguments(config: RetrieverConfig, checkpoints: Path, seed: int) -
         save_strategy="no",
         save_total_limit=2,
         logging_strategy="epoch",
+        logging_nan_inf_filter=False,  # it would hide that the loss is NaN
         report_to="none",
         disable_tqdm=not sys.stderr.isatty(),
     )
+    if arguments.n_gpu > 1:
+        # One process that sees several GPUs would become nn.DataParallel, for which our batches are not made;
+        # several GPUs are used under torchrun.
+        arguments._n_gpu = 1
+    return arguments
 
 
 class RetrieverTrainer(Seq2SeqTrainer):
@@ -167,11 +196,12 @@ class RetrieverTrainer(Seq2SeqTrainer):
         retriever: DocIDRetriever,
         data: Data,
         arguments: Seq2SeqTrainingArguments,
+        folder: StateFolder,
         microbatch: int | None,
     ):
         ranks = arguments.world_size
-        parts = ranks * math.ceil(config.batch_size / (ranks * (microbatch or config.batch_size)))
-        self.config, self.data = config, data
+        parts = equal_parts(config.batch_size, ranks, microbatch)
+        self.config, self.data, self.folder = config, data, folder
         self.batches = EpochBatches(
             data.examples, config.batch_size, parts, arguments.process_index, ranks, arguments.seed
         )
@@ -199,30 +229,42 @@ class RetrieverTrainer(Seq2SeqTrainer):
         """Return the loss of a micro-batch; all are of one size, so the mean over them is that over the batch."""
         return model(**inputs)
 
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Log as the Trainer does, on every rank, unless the training has diverged.
+
+        Raises:
+            InputError: the loss or the gradient of the epoch is not finite; the last checkpoint is kept.
+        """
+        for name in ("loss", "grad_norm"):
+            if not math.isfinite(logs.get(name, 0.0)):
+                rate, epoch = self.config.learning_rate, round(self.state.epoch)
+                what = f"with {rate:g} the {name} of epoch {epoch} is {logs[name]}"
+                raise InputError("learning_rate", what, "lower learning_rate")
+        super().log(logs, *args, **kwargs)
+
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Return validation recall, log it, and keep the model in `best/` if it is the best so far."""
+        """Return validation recall, log it, and keep the model if it is the best so far."""
         metrics = {f"eval_recall@{k}": value for k, value in self._validate().items()}
         self.log(metrics)
         last = round(self.state.epoch) == self.config.epochs
         value = float(last) if self.config.select_by == "last" else metrics[f"eval_{self.config.select_by}"]
         if value > (self.state.best_metric if self.state.best_metric is not None else -1.0):
-            self.state.best_metric = value
+            self.state.best_metric, self.state.best_global_step = value, self.state.global_step
             if self.args.should_save:
-                with atomic(Path(self.args.output_dir) / "best") as aside:
+                with atomic(self.folder.best(self.state.global_step)) as aside:
                     self._save(aside)
         return metrics
 
     def _validate(self) -> dict[int, float]:
-        """Return recall at CUTOFFS over the held-out queries; the same on every rank."""
+        """Return recall over the held-out queries at those CUTOFFS that the beams reach; the same on every rank."""
         if not len(self.data.validation.query):
             return {}
         group = Group(self.args.process_index, self.args.world_size, self.args.device)
         self.model.eval()
         how = Search(self.config.valid_beams, self.config.valid_beams, VALIDATION_BATCH)
         found = search(self.model, self.data.trie, self.data.validation.tokens, how, group)
-        return {
-            k: recall(found.doc_ids, self.data.validation.query, self.data.validation.doc, k) for k in CUTOFFS
-        }
+        query, doc = self.data.validation.query, self.data.validation.doc
+        return {k: recall(found.doc_ids, query, doc, k) for k in CUTOFFS if k <= how.beams}
 
     def _save(self, output_dir: str | Path | None = None, state_dict: dict | None = None) -> None:
         """Write the Hugging Face model inside the retriever, which knows how tied weights are saved."""
@@ -239,20 +281,20 @@ class RetrieverTrainer(Seq2SeqTrainer):
         super()._save_checkpoint(model, trial)
         self.barrier()
         if self.args.should_save:
-            os.sync()  # the mark must not reach the disk before what it stands for
-            (Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}" / COMPLETE).touch()
+            self.folder.seal(self.state.global_step, self.state.best_global_step)
 
     # --- a run ---------------------------------------------------------------------------------------
 
-    def run(self, run_fingerprint: str) -> None:
+    def run(self, own_fingerprint: str) -> None:
         """Train to the end, from the newest whole checkpoint of this run if there is one."""
-        folder = Path(self.args.output_dir)
         if self.args.process_index == 0:
-            _discard_unusable(folder, run_fingerprint)
+            self.folder.claim(own_fingerprint)
         self.barrier()
-        newest = max(folder.glob("checkpoint-*"), key=_step, default=None)
+        newest = self.folder.newest()
         if newest:
             log.info("resuming from %s", newest)
+        # The Trainer seeds all ranks alike, and each would drop the same units. A checkpoint has each rank's state.
+        torch.manual_seed(self.args.seed + self.args.process_index)
         self.train(resume_from_checkpoint=str(newest) if newest else None)
 
     def barrier(self) -> None:
@@ -261,16 +303,17 @@ class RetrieverTrainer(Seq2SeqTrainer):
             dist.barrier()
 
     def history(self) -> str:
-        """Return history.tsv: one line per epoch, validation measures where there was a validation."""
+        """Return history.tsv: one line per epoch, recall where it was measured, `kept` 1 for the model that is kept."""
         names = [f"recall@{k}" for k in CUTOFFS]
         epochs: dict[int, dict[str, Any]] = {}
         for entry in self.state.log_history:
             epochs.setdefault(round(entry["epoch"]), {}).update(entry)
-        lines = ["\t".join(["epoch", "step", "loss", "learning_rate", *names])]
+        lines = ["\t".join(["epoch", "step", "loss", "learning_rate", *names, "kept"])]
         for epoch, entry in sorted(epochs.items()):
             recalls = [f"{entry[f'eval_{name}']:.6f}" if f"eval_{name}" in entry else "" for name in names]
             values = [str(epoch), str(entry["step"]), f"{entry['loss']:.6f}", f"{entry['learning_rate']:.6e}"]
-            lines.append("\t".join([*values, *recalls]))
+            kept = str(int(entry["step"] == self.state.best_global_step))
+            lines.append("\t".join([*values, *recalls, kept]))
         return "\n".join(lines) + "\n"
 
 
@@ -314,36 +357,6 @@ class _Rows(Dataset):
         batch = examples.tokens.batch(examples.text[rows], self.pad_token)
         codes = torch.from_numpy(self.data.codes[examples.doc[rows]])
         return {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "codes": codes}
-
-
-def _arrays(data: Data, retriever: DocIDRetriever) -> list[np.ndarray]:
-    """Return what the result of training depends on beside the settings, the first weights included."""
-    weights = [parameter.detach().cpu().numpy() for parameter in retriever.parameters()]
-    examples, validation = data.examples, data.validation
-    tokens = [*examples.tokens, *validation.tokens]
-    return [*weights, *tokens, examples.text, examples.doc, validation.query, validation.doc, data.codes]
-
-
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.rsplit("-", 1)[1])
-
-
-def _discard_unusable(folder: Path, run_fingerprint: str) -> None:
-    """Remove another run's state, and checkpoints that a kill left unfinished; leave the folder marked as ours."""
-    mark = folder / "fingerprint"
-    if (
-        folder.is_dir()
-        and any(folder.iterdir())
-        and not (mark.is_file() and mark.read_text() == run_fingerprint)
-    ):
-        log.info("%s: made with other settings or inputs, starting anew", folder)
-        shutil.rmtree(folder)
-    with atomic(mark) as aside:
-        aside.write_text(run_fingerprint)
-    for checkpoint in folder.glob("checkpoint-*"):
-        if not (checkpoint / COMPLETE).exists():
-            log.info("%s: not whole, ignored", checkpoint)
-            shutil.rmtree(checkpoint)
 
 
 def _write(output: Path, best: Path, tokenizer: PreTrainedTokenizerBase, history: str) -> None:

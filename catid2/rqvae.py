@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from catid2.artifacts import InputError, read_json, require_file, write_json
 from catid2.quantizer import Quantized, ResidualQuantizer
+
+if TYPE_CHECKING:
+    from catid2.config.rqvae import RqvaeConfig
 
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -33,6 +36,12 @@ class Architecture:
     standardize: Literal["none", "unit", "center"]
     codebook_update: Literal["ema", "gradient"]
     ema_decay: float
+
+
+def architecture(config: "RqvaeConfig", input_dim: int) -> Architecture:
+    """Return what the config says of the model's shapes, for D-dimensional embeddings."""
+    fields = Architecture.__dataclass_fields__
+    return Architecture(input_dim, **{name: getattr(config, name) for name in fields if name != "input_dim"})
 
 
 class Pass(NamedTuple):
@@ -65,7 +74,7 @@ class RQVAE(nn.Module):
     @property
     def codebooks(self) -> Tensor:
         """(L, K, d) codes."""
-        return self.quantizer.codebooks
+        return self.quantizer.codebooks.detach()
 
     def standardize(self, x: Tensor) -> Tensor:
         """Return (B, D) embeddings in float32, as `architecture.standardize` says."""

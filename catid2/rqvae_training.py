@@ -15,23 +15,18 @@ import torch
 from torch import Tensor
 
 from catid2.artifacts import InputError
-from catid2.checkpoint import Checkpoints, State
+from catid2.checkpoint import Checkpoints, State, restore_tensors, tensors_of
 from catid2.contrast import ContrastPlan, block_bounds, plan_contrast
-from catid2.diagnostics import collision_rate, dead_codes, perplexity
 from catid2.distributed import Group, gather, sum_gradients, sum_over_ranks, wait_for_all
 from catid2.losses import cscl, disl, hccl, quantisation_loss, squared_error
 from catid2.quantizer import Quantized
-from catid2.rqvae import RQVAE, Architecture
+from catid2.rqvae import RQVAE, architecture
+from catid2.rqvae_history import NAN, TERMS, Row, coding_figures, find_problem, gradient_norms, summary
 
 if TYPE_CHECKING:
     from catid2.config.rqvae import RqvaeConfig
 
 logger = logging.getLogger(__name__)
-
-NAN = math.nan
-TERMS = ("reconstruction", "codebook", "commitment", "disl", "hccl", "cscl")
-GRADIENTS = {"rq": TERMS[:3], "disl": ("disl",), "hccl": ("hccl",), "cscl": ("cscl",)}
-Row = dict[str, float]
 
 
 class Purpose(IntEnum):
@@ -88,8 +83,8 @@ def train(
     for epoch in range(len(training.history), config.epochs):
         started = time.monotonic()
         row = training.run_epoch(epoch)
-        logger.info("epoch %d, %.2f s: %s", epoch + 1, time.monotonic() - started, _summary(row))
-        problem = _problem(row, config)
+        logger.info("epoch %d, %.2f s: %s", epoch + 1, time.monotonic() - started, summary(row))
+        problem = find_problem(row, config)
         if problem:
             if problem.fatal:
                 kept = f"the last good checkpoint is of epoch {saved_epochs}, {checkpoints.path}"
@@ -98,7 +93,7 @@ def train(
             logger.warning("epoch %d: %s", epoch + 1, problem.text)
         # The first epoch with codes is always kept: it is what a collapse leaves behind at least.
         due = time.monotonic() - saved_at >= checkpoint_seconds or epoch == config.warmup_epochs
-        if group.is_first and due and not problem:
+        if group.is_first and due:
             checkpoints.save(training.state())
             saved_epochs, saved_at = epoch + 1, time.monotonic()
     if group.device.type == "cuda":
@@ -141,26 +136,12 @@ class Training:
 
     def state(self) -> State:
         """Return all that the next epoch depends on."""
-        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        for index, values in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in values.items()}
-        return State(tensors, {"history": self.history})
+        return State(tensors_of(self.model, self.optimizer), {"history": self.history})
 
     def restore(self, state: State) -> None:
         """Take up what `state` returned."""
         self.history = state.progress["history"]
-        model: dict[str, Tensor] = {}
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in state.tensors.items():
-            part, key = name.split(".", 1)
-            if part == "model":
-                model[key] = tensor
-            else:
-                index, moment = key.split(".")
-                moments.setdefault(int(index), {})[moment] = tensor
-        self.model.load_state_dict(model)
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        restore_tensors(state.tensors, self.model, self.optimizer)
 
     def run_epoch(self, epoch: int) -> Row:
         """Pass once over the corpus; return the epoch's figures and add them to the history."""
@@ -170,10 +151,10 @@ class Training:
         row: Row = {"epoch": epoch + 1, "warmup": int(warmup)}
         row |= self._train_epoch(epoch, warmup)
         if warmup:
-            row |= _coding_figures(None, self.config)
+            row |= coding_figures(None, self.config)
         else:
             codes = self._corpus_codes()
-            row |= _coding_figures(codes, self.config)
+            row |= coding_figures(codes, self.config)
             if self.config.revive_dead_codes and epoch + 1 < self.config.epochs:
                 self._revive(codes, epoch)
         self.history.append(row)
@@ -186,13 +167,14 @@ class Training:
         totals = torch.zeros(len(TERMS), device=self.group.device)
         zero = totals.new_zeros(())
         dropped = [0] * config.levels
-        norms = dict.fromkeys(GRADIENTS, NAN)
+        norms: dict[str, float] = {}
         self.model.train()
         for index, batch in enumerate(order.tensor_split(self.batches)):
             plans = [] if warmup else self.plans(batch, draws)
             terms, quantized = self._warmup_terms(batch) if warmup else self.terms(batch, plans)
             if index == 0:
-                norms |= self._gradient_norms(terms)
+                weighted = {name: self._weight(name) * term for name, term in terms.items()}
+                norms = gradient_norms(weighted, self.model.encoder.parameters(), self.group)
             rate = self._learning_rate(epoch * self.batches + index)
             self.descend(terms, quantized, rate)
             values = [terms[name].detach() if name in terms else zero for name in TERMS]
@@ -296,18 +278,6 @@ class Training:
             for level in range(min(config.levels, config.layers))
         ]
 
-    def _gradient_norms(self, terms: dict[str, Tensor]) -> dict[str, float]:
-        """Return the norm of what each weighted loss sends to the encoder's weights on this batch."""
-        parameters = list(self.model.encoder.parameters())
-        norms = {}
-        for name, members in GRADIENTS.items():
-            sent = [self._weight(member) * terms[member] for member in members if member in terms]
-            if sent:
-                parts = torch.autograd.grad(sum(sent), parameters, retain_graph=True, materialize_grads=True)
-                flat = sum_over_ranks(torch.cat([part.flatten() for part in parts]), self.group)
-                norms[name] = float(flat.norm())
-        return norms
-
     def _learning_rate(self, step: int) -> float:
         config = self.config
         if step < config.rise_steps:
@@ -366,55 +336,6 @@ def _check_ranks(epochs: int, checkpoints: Checkpoints, group: Group) -> None:
     if len(held.unique()) > 1:
         what = f"the ranks start after different epochs ({', '.join(map(str, held.tolist()))})"
         raise InputError(checkpoints.path, what, "keep the checkpoints on a file system that all nodes share")
-
-
-def architecture(config: "RqvaeConfig", input_dim: int) -> Architecture:
-    """Return what the config says of the model's shapes, for D-dimensional embeddings."""
-    fields = Architecture.__dataclass_fields__
-    return Architecture(input_dim, **{name: getattr(config, name) for name in fields if name != "input_dim"})
-
-
-def format_history(history: list[Row]) -> str:
-    """Return the history as TSV: a header, then a line per epoch; nan where a figure does not exist."""
-    lines = ["\t".join(history[0])]
-    lines += ["\t".join(f"{value:.6g}" for value in row.values()) for row in history]
-    return "\n".join(lines) + "\n"
-
-
-class _Problem(NamedTuple):
-    text: str
-    remedy: str
-    fatal: bool
-
-
-def _problem(row: Row, config: "RqvaeConfig") -> _Problem | None:
-    """Return what is wrong with an epoch: a loss that is no number, or a collapsed layer after the grace."""
-    if not math.isfinite(row["loss"]):
-        return _Problem("the loss is not a finite number", "lower learning_rate or the loss weights", True)
-    if row["epoch"] <= config.warmup_epochs + config.collapse_grace_epochs:
-        return None
-    values = [row[f"perplexity_{layer}"] for layer in range(config.layers)]
-    layer = int(np.argmin(values))
-    if values[layer] >= config.collapse_perplexity * config.codebook_size:
-        return None
-    text = f"layer {layer} has collapsed: perplexity {values[layer]:.1f} of {config.codebook_size} codes"
-    return _Problem(text, "lower beta or gamma, or set on_collapse: report", config.on_collapse == "stop")
-
-
-def _coding_figures(codes: np.ndarray | None, config: "RqvaeConfig") -> Row:
-    """Return how the corpus is coded; nan in every place before there are codes."""
-    figures: Row = {}
-    for name, figure in (("perplexity", perplexity), ("dead", dead_codes)):
-        for layer in range(config.layers):
-            column = None if codes is None else codes[:, layer]
-            figures[f"{name}_{layer}"] = NAN if column is None else figure(column, config.codebook_size)
-    figures["collision_rate"] = NAN if codes is None else collision_rate(codes)
-    return figures
-
-
-def _summary(row: Row) -> str:
-    shown = [name for name in row if name not in ("epoch", "warmup") and not math.isnan(row[name])]
-    return " ".join(f"{name}={row[name]:.4g}" for name in shown)
 
 
 def _seed(seed: int, epoch: int, purpose: Purpose) -> int:

@@ -52,11 +52,14 @@ def randomization_test(differences: np.ndarray, n_resamples: int, seed: int) -> 
 def paired_t_test(differences: np.ndarray) -> np.ndarray:
     """Return the two-sided p of the mean paired difference of each column; 1 where all are 0.
 
-    `differences` is (queries, M), p is (M,); NaN for a single query.
+    `differences` is (queries, M), p is (M,). NaN where all queries, or the only one, differ by the same amount other
+    than 0: without variance, t has no distribution.
     """
-    p = np.ones(differences.shape[1])
-    moved = differences.any(axis=0)
-    p[moved] = stats.ttest_1samp(differences[:, moved], 0.0).pvalue
+    p = np.full(differences.shape[1], np.nan)
+    p[~differences.any(axis=0)] = 1
+    # Differences that are equal on paper differ by rounding.
+    varied = np.ptp(differences, axis=0) > 1e-9 * np.abs(differences).max(axis=0)
+    p[varied] = stats.ttest_1samp(differences[:, varied], 0.0).pvalue
     return p
 
 

@@ -2,15 +2,15 @@
 
 Reads the embeddings, the corpus and the RQ-VAE; writes docids.parquet (doc_id, product_id, the DocID, the codes
 before the repair, moved) and docids.json (collisions and distortion before and after, perplexity, dead codes,
-mutual information with the categories). Nothing is written if documents are left with the same DocID, unless
-the config allows it.
+mutual information with the categories and what it is by chance). Nothing is written if documents are left with
+the same DocID, unless the config allows it.
 """
 
 import argparse
 import logging
 from pathlib import Path
 
-from catid2.artifacts import InputError, entry_point, read_embeddings, write_json, write_table
+from catid2.artifacts import InputError, atomic, entry_point, read_embeddings, write_json, write_table
 from catid2.config.base import parse
 from catid2.config.docids import DocidsConfig
 from catid2.docids import assign, canonical_order, describe, docids_table, read_products, require_unique
@@ -61,8 +61,9 @@ def main() -> None:
             report[state]["distortion"],
         )
     require_unique(assignment, config)
-    write_table(options.output, docids_table(product_ids, assignment))
-    write_json(options.report, report)
+    with atomic(options.output, options.report) as (table_aside, report_aside):
+        write_table(table_aside, docids_table(product_ids, assignment))
+        write_json(report_aside, report)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 
 from catid2.artifacts import entry_point
-from catid2.config.base import parse
+from catid2.config.base import parse, require_at_least
 from catid2.config.embed import ViewConfig
 from catid2.embed import Batching, Outputs, embed
 
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path, help="embeddings/VIEW.npy to write")
     parser.add_argument("--metadata", required=True, type=Path, help="embeddings/VIEW.json to write")
     parser.add_argument(
-        "--checkpoints", required=True, type=Path, help="folder for shards, removed at the end"
+        "--checkpoints", required=True, type=Path, help="folder for shards, which are removed at the end"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the SVD of tfidf_svd (default 0)")
     parser.add_argument(
@@ -34,6 +34,8 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(ViewConfig, arguments.config)
+    require_at_least("--seed", arguments.seed, 0)
+    require_at_least("--batch-tokens", arguments.batch_tokens, 1)
     outputs = Outputs(arguments.output, arguments.metadata, arguments.checkpoints)
     embed(config, arguments.products, outputs, arguments.seed, Batching(arguments.batch_tokens))
 

@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 
 from catid2.artifacts import InputError, entry_point
-from catid2.config.base import parse
+from catid2.config.base import parse, require_at_least
 from catid2.config.evaluate import EvaluateConfig
 from catid2.evaluate import Inputs, RunFile, evaluate, write_evaluation
 
@@ -55,6 +55,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(EvaluateConfig, arguments.config)
+    require_at_least("--seed", arguments.seed, 0)
     inputs = Inputs(arguments.dataset, arguments.judgements, arguments.queries, arguments.products)
     runs = [parse_run(text) for text in arguments.run]
     notes = dict(parse_note(text) for text in arguments.note)

@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.artifacts import entry_point
+from catid2.artifacts import atomic, entry_point
 from catid2.config.base import parse
 from catid2.config.report import Comparison, ReportConfig
 from catid2.report.inputs import read_comparison
@@ -33,8 +33,9 @@ def main() -> None:
     config = parse(ReportConfig, arguments.config)
     comparison = parse(Comparison, arguments.comparison)
     tables = read_comparison(arguments.results, comparison)
-    write_page(arguments.page, arguments.results, comparison, config, tables, commit(Path(__file__).parent))
-    write_locales(arguments.table, tables)
+    with atomic(arguments.table, arguments.page) as (table, page):  # both or neither
+        write_page(page, arguments.results, comparison, config, tables, commit(Path(__file__).parent))
+        write_locales(table, tables)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import logging
 import sys
 from pathlib import Path
 
-from catid2.artifacts import entry_point
+from catid2.artifacts import InputError, entry_point
 from catid2.config.base import parse
 from catid2.config.retrieve import RetrieveConfig
 
@@ -32,6 +32,8 @@ def main() -> None:
         help="queries decoded together; fewer need less memory (default 32)",
     )
     arguments = parser.parse_args()
+    if arguments.batch_size < 1:
+        raise InputError("--batch-size", f"{arguments.batch_size}", "give 1 or more")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(RetrieveConfig, arguments.config)
 

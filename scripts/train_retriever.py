@@ -8,7 +8,7 @@ import logging
 import sys
 from pathlib import Path
 
-from catid2.artifacts import entry_point
+from catid2.artifacts import InputError, entry_point
 from catid2.config.base import parse
 from catid2.config.retriever import RetrieverConfig
 
@@ -37,6 +37,8 @@ def main() -> None:
         help="most examples one rank works on at once, to save memory (default: its whole share)",
     )
     arguments = parser.parse_args()
+    if arguments.microbatch is not None and arguments.microbatch < 1:
+        raise InputError("--microbatch", f"{arguments.microbatch}", "give 1 or more")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(RetrieverConfig, arguments.config)
 

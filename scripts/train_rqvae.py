@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+from catid2 import rqvae_training
 from catid2.artifacts import InputError, atomic, entry_point, products_columns, read_embeddings, read_table
-from catid2.checkpoint import Checkpoints, fingerprint
-from catid2.config.base import parse
+from catid2.checkpoint import Checkpoints, code_digest, fingerprint
+from catid2.config.base import parse, require_at_least
 from catid2.config.rqvae import RqvaeConfig
 from catid2.distributed import process_group
-from catid2.rqvae_training import format_history, train
+from catid2.rqvae_history import format_history
+from catid2.rqvae_training import train
 
 
 def _arguments() -> argparse.Namespace:
@@ -30,7 +32,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--products", type=Path, required=True, help="products.parquet, for the categories")
     parser.add_argument("--checkpoints", type=Path, required=True, help="folder for the state to resume from")
     parser.add_argument(
-        "--checkpoint-seconds", type=float, default=60, help="time between two saves, in seconds"
+        "--checkpoint-seconds",
+        type=float,
+        default=60,
+        help="time between two saves, in seconds; 0 saves after every epoch (default 60)",
     )
     parser.add_argument("--model", type=Path, required=True, help="output: weights (model.safetensors)")
     parser.add_argument(
@@ -46,12 +51,14 @@ def main() -> None:
     arguments = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(RqvaeConfig, arguments.config)
+    require_at_least("--seed", arguments.seed, 0)
+    require_at_least("--checkpoint-seconds", arguments.checkpoint_seconds, 0)
     categories = read_categories(arguments.products, config.levels)
     embeddings = read_embeddings(arguments.embeddings, rows=len(categories))
     check_finite(arguments.embeddings, embeddings)
-    digest = fingerprint(
-        {"config": config.model_dump(mode="json"), "seed": arguments.seed}, embeddings, categories
-    )
+    settings = {"config": config.model_dump(mode="json"), "seed": arguments.seed}
+    code = code_digest(rqvae_training.__file__)
+    digest = fingerprint(settings | {"code": code}, embeddings, categories)
     checkpoints = Checkpoints(arguments.checkpoints, digest)
     with process_group() as group:
         if group.rank:
@@ -61,9 +68,7 @@ def main() -> None:
         )
     if not group.is_first:
         return
-    details = {
-        "config": config.model_dump(mode="json"),
-        "seed": arguments.seed,
+    details = settings | {
         "n_docs": len(embeddings),
         "n_categories": [len(np.unique(level)) for level in categories.T],
         "fingerprint": digest,

@@ -8,7 +8,14 @@ import pyarrow as pa
 import torch
 from transformers import MT5Config, MT5ForConditionalGeneration, T5Config, T5ForConditionalGeneration
 
-from catid2.artifacts import JUDGEMENTS, QUERIES, docids_columns, products_columns, write_table
+from catid2.artifacts import (
+    JUDGEMENTS,
+    QUERIES,
+    docids_columns,
+    products_columns,
+    read_table,
+    write_table,
+)
 from catid2.config.retriever import RetrieverConfig
 from catid2.retriever import DocIDRetriever, add_docid_tokens
 from catid2.tokenizer import train_tokenizer
@@ -120,6 +127,14 @@ def write_docids(path: Path, codes: np.ndarray, names: list[str]) -> None:
     length = codes.shape[1]
     moved = np.zeros(len(codes), dtype=bool)
     _write(path, docids_columns(length, length), [range(len(codes)), names, *codes.T, *codes.T, moved])
+
+
+def without_text(source: Path, query_id: int, target: Path) -> Path:
+    """Write queries.parquet again, with a null for the text of one query."""
+    table = read_table(source, QUERIES)
+    rows = [row | {"query": None} if row["query_id"] == query_id else row for row in table.to_pylist()]
+    write_table(target, pa.Table.from_pylist(rows, table.schema))
+    return target
 
 
 def _write(path: Path, columns: dict[str, pa.DataType], values: list) -> None:

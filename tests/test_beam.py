@@ -125,6 +125,29 @@ def test_equal_scores_are_ordered_by_rank_of_the_parent_then_code():
     assert found.nodes[0].tolist() == list(range(9))
 
 
+class FixedScorer:
+    """Scores DocIDs of one position by a table, (Q, K)."""
+
+    def __init__(self, table: torch.Tensor):
+        self.table = table
+
+    def start(self, batch: None) -> torch.Tensor:
+        """Score position 0."""
+        return self.table.unsqueeze(1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 400), st.integers(1, 60), st.integers(1, 3))
+def test_of_equal_scores_at_the_cut_the_first_are_kept(seed, documents, beams, levels):
+    table = torch.from_numpy(np.random.default_rng(seed).integers(-levels, 0, (3, documents))).float()
+    trie = Trie.from_codes(np.arange(documents)[:, None], (documents,))
+    found = beam_search(FixedScorer(table), trie, None, beams)
+    for query, scores in enumerate(table.tolist()):
+        expected = sorted(range(documents), key=lambda code, scores=scores: (-scores[code], code))[:beams]
+        assert found.nodes[query].tolist() == expected
+        assert found.scores[query].tolist() == [scores[code] for code in expected]
+
+
 def test_the_search_is_repeatable_with_ties():
     sizes = (6, 6, 6)
     trie = Trie.from_codes(random_codes(150, sizes), sizes)

@@ -1,13 +1,23 @@
 """Training states: exact, tied to their run, whole or not there."""
 
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from catid2.checkpoint import Checkpoints, State, fingerprint
+import catid2.checkpoint
+from catid2.artifacts import InputError
+from catid2.checkpoint import (
+    Checkpoints,
+    State,
+    code_digest,
+    fingerprint,
+    remove_checkpoints,
+    require_checkpoints_only,
+)
 
 STATE = State(
     {"weights": torch.tensor([[0.1, -1e-30]]), "step": torch.tensor(7.0), "codes": torch.arange(3)},
@@ -73,6 +83,63 @@ def test_removed_with_the_folder(tmp_path: Path) -> None:
     checkpoints.remove()
     assert not (tmp_path / "run").exists()
     checkpoints.remove()  # of a run too short to have saved
+
+
+def test_files_of_others_are_refused_before_work_and_never_removed(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, "a")
+    checkpoints.save(STATE)
+    (tmp_path / ".tmp-state.safetensors").write_bytes(b"left by a kill")
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"not checkpoints \('notes.txt'\); name an empty folder"):
+        Checkpoints(tmp_path, "a")
+    checkpoints.remove()
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    with pytest.raises(InputError, match=r"notes.txt: is not a folder"):
+        Checkpoints(tmp_path / "notes.txt", "a")
+
+
+def test_own_folders_are_removed_only_when_they_are_empty(tmp_path: Path) -> None:
+    own = re.compile(r"[ab](/\d)?")
+    for name in ("a/1", "a/2", "b/1", "b/x"):
+        (tmp_path / "run" / name).mkdir(parents=True)
+        (tmp_path / "run" / name).rmdir()
+        (tmp_path / "run" / name).touch()
+    with pytest.raises(InputError, match=r"\('b/x'\)"):
+        require_checkpoints_only(tmp_path / "run", own)
+    remove_checkpoints(tmp_path / "run", own)
+    assert sorted(tmp_path.rglob("*")) == [
+        tmp_path / "run",
+        tmp_path / "run" / "b",
+        tmp_path / "run" / "b" / "x",
+    ]
+    (tmp_path / "run" / "b" / "x").unlink()
+    require_checkpoints_only(tmp_path / "run", own)
+    remove_checkpoints(tmp_path / "run", own)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_code_digest_follows_the_modules_that_are_imported(tmp_path: Path) -> None:
+    package = tmp_path / "catid2"
+    package.mkdir()
+    for name, text in {"__init__": "", "a": "from catid2 import b\n", "b": "K = 1\n", "c": ""}.items():
+        (package / f"{name}.py").write_text(text)
+    first = code_digest(package / "a.py")
+    (package / "c.py").write_text("not imported by a\n")
+    assert code_digest(package / "a.py") == first
+    (package / "b.py").write_text("K = 2\n")
+    second = code_digest(package / "a.py")
+    (package / "a.py").write_text("from catid2 import b\nL = 3\n")
+    assert len({first, second, code_digest(package / "a.py")}) == 3
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_the_code_digest_follows_the_versions_of_the_libraries(
+    monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    module = Path(catid2.checkpoint.__file__)
+    first = code_digest(module)
+    monkeypatch.setattr(f"{library}.__version__", "0.0")
+    assert code_digest(module) != first
 
 
 def test_the_fingerprint_tells_settings_values_types_and_shapes_apart() -> None:

@@ -1,6 +1,7 @@
 """Configuration: overlays, shared stages, one-line errors, and documents that are in step."""
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -194,3 +195,52 @@ def test_every_stage_of_a_method_can_be_overridden_by_a_dataset():
     from catid2.config.pipeline import Dataset
 
     assert set(METHOD_STAGES) <= set(Dataset.model_fields)
+
+
+def test_constraints_are_exact_versions_and_nothing_else():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.!+-]+", line) for line in pins)
+    assert "torch==2.13.0" in pins
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"corpus.levels": 2}, ["rqvae.levels of catid2 is 3", "2 category levels"]),
+        ({"evaluate": {"cutoffs": [5, 50]}}, ["report.cutoff is 10", "5, 50"]),
+        (
+            {"evaluate": {"labels": ["ESC"]}, "corpus": {"labels": ["E", "S"], "seen_labels": ["E"]}},
+            ["asks for C"],
+        ),
+        ({"studies.recall": {"methods": ["catid2", "catid2"]}}, ["names something twice"]),
+        (
+            {"sources.demo.simulate": {"locales": {"us": {}}}},
+            ["datasets.demo_es.locale names 'es'", "known are us"],
+        ),
+        ({"sources.esci": {"kind": "simulated"}}, ["kept for the downloaded files"]),
+        ({"rqvae.alpha": float("inf")}, ["'rqvae.alpha'", "finite"]),
+    ],
+)
+def test_contradictions_are_found_before_any_job(demo, changes, words):
+    demo.setdefault("corpus", {})
+    for path, value in changes.items():
+        demo = set_in(demo, path, value)
+    with pytest.raises(InputError) as caught:
+        Pipeline(demo, "some.yaml")
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_the_report_claims_no_checksum_of_files_that_were_not_checked():
+    paper = values("config.yaml")
+    paper["sources"]["mine"] = {"kind": "esci", "examples": "e.parquet", "products": "p.parquet"}
+    paper["datasets"] = {
+        "esci_us": paper["datasets"]["esci_us"],
+        "mine_us": {"source": "mine", "locale": "us"},
+    }
+    downloaded, own = comparison(Pipeline(paper, "test"), "recall").datasets
+    assert downloaded.inputs["resources/esci/shopping_queries_dataset_examples.parquet"].startswith(
+        "sha256 4a735b69"
+    )
+    assert "no checksum known" in own.inputs["e.parquet"]

@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from catid2.diagnostics import category_nmi, collision_rate, dead_codes, nmi, perplexity, prefix_ids
+from catid2.diagnostics import (
+    category_nmi,
+    category_nmi_chance,
+    collision_rate,
+    dead_codes,
+    nmi,
+    perplexity,
+    prefix_ids,
+)
 
 CODES = arrays(np.int64, st.tuples(st.integers(1, 30), st.integers(1, 5)), elements=st.integers(0, 3))
 
@@ -53,6 +61,25 @@ def test_nmi_of_codes_and_prefixes_with_categories() -> None:
     assert found["codes"][0][1] == pytest.approx(0, abs=1e-9)
     assert found["codes"][1] == pytest.approx([2 / 3, 2 / 3])
     assert found["prefixes"][1][1] == pytest.approx(1)
+
+
+def test_nmi_of_unrelated_codes_is_its_chance_level() -> None:
+    random = np.random.default_rng(3)
+    categories = np.stack([random.integers(0, 4, 2000), random.integers(0, 30, 2000)], axis=1)
+    codes = np.stack([random.integers(0, 256, 2000), np.arange(2000), categories[:, 0]], axis=1)
+    found, chance = category_nmi(codes, categories), category_nmi_chance(codes, categories)
+    assert found["codes"][1][0] > 0.2  # although random codes know no category
+    for level in range(2):
+        assert chance["codes"][level][0] == pytest.approx(found["codes"][level][0], abs=0.02)
+        assert chance["codes"][level][1] == pytest.approx(found["codes"][level][1])  # every document a code
+    assert found["codes"][0][2] == pytest.approx(1)
+    assert chance["codes"][0][2] < 0.01
+    assert np.shape(chance["prefixes"]) == np.shape(found["prefixes"]) == (2, 3)
+
+
+def test_nmi_of_unique_codes_with_random_categories_is_as_documented() -> None:
+    categories = np.arange(5000) % 30
+    assert nmi(np.arange(5000), categories) == pytest.approx(0.57, abs=0.005)
 
 
 def test_nmi_ignores_names() -> None:

@@ -1,6 +1,7 @@
 """DocIDs of a corpus: what they may hang on, the table and the report, and the stage's command line."""
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -138,6 +139,9 @@ def test_table_and_report_agree_with_the_assignment(repair):
     assert report["before"]["category_nmi"]["codes"][0][0] == pytest.approx(1), (
         "the categories are the first codes"
     )
+    for state in ("before", "after"):
+        assert np.shape(report[state]["category_nmi_chance"]["prefixes"]) == (2, 3)
+        assert report[state]["category_nmi_chance"]["codes"][0][0] < 0.7  # 90 documents are few
     assert json.loads(json.dumps(report)) == report
 
 
@@ -179,7 +183,8 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-def run(folder: Path, output: Path, **changes: str) -> subprocess.CompletedProcess:
+def command(folder: Path, output: Path, **changes: str) -> list[str]:
+    """The arguments of scripts/assign_docids.py."""
     options = {
         "config": "{}",
         "embeddings": folder / "embeddings.npy",
@@ -189,8 +194,12 @@ def run(folder: Path, output: Path, **changes: str) -> subprocess.CompletedProce
         "output": output / "docids.parquet",
         "report": output / "docids.json",
     } | {name.replace("_", "-"): value for name, value in changes.items()}
-    words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
-    return subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False)
+    return [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+
+
+def run(folder: Path, output: Path, **changes: str) -> subprocess.CompletedProcess:
+    words = [sys.executable, str(SCRIPT), *command(folder, output, **changes)]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
 def test_command_writes_unique_ids_and_the_same_bytes_again(folder, tmp_path):
@@ -212,6 +221,17 @@ def test_command_writes_nothing_when_documents_share_ids(folder, tmp_path):
     done = run(folder, tmp_path, config='{"repair": "none"}')
     assert done.returncode == 1
     assert "share a DocID after repair 'none'" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_command_writes_both_files_or_none(folder, tmp_path, monkeypatch):
+    def disk_full(path: Path, content: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("catid2.artifacts.write_json", disk_full)
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *command(folder, tmp_path)])
+    with pytest.raises(OSError, match="No space"):
+        runpy.run_path(str(SCRIPT), run_name="__main__")
     assert list(tmp_path.iterdir()) == []
 
 

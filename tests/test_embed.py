@@ -195,6 +195,61 @@ def test_shards_of_other_settings_are_not_used(tmp_path, products, encoders, mon
     np.testing.assert_allclose(lengths, 1, atol=1e-3)
 
 
+def test_shards_of_other_code_are_not_used(tmp_path, products, encoders, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    config = view({"kind": "hf", "model": encoders["bert"], "max_tokens": 32})
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(catid2.embed, "_write", lambda *_: sys.exit("killed before the outputs"))
+        embed(config, products, outputs(tmp_path))
+    monkeypatch.setattr("catid2.checkpoint.code_digest", lambda module: f"another state of {module}")
+    embed(config, products, outputs(tmp_path))
+    assert "not used" in caplog.text
+    assert "taken from" not in caplog.text
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_files_beside_the_shards_are_refused_and_left_alone(tmp_path, products, encoders, monkeypatch):
+    config = view({"kind": "hf", "model": encoders["bert"], "max_tokens": 32})
+    folder = tmp_path / "checkpoints"
+    write = catid2.embed._write
+
+    def write_beside_a_newcomer(*arguments):
+        (folder / "notes.txt").write_text("mine")
+        write(*arguments)
+
+    monkeypatch.setattr(catid2.embed, "_write", write_beside_a_newcomer)
+    embed(config, products, outputs(tmp_path))
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+    (tmp_path / "view.npy").unlink()
+    with pytest.raises(
+        InputError, match=r"checkpoints: holds files that are not checkpoints \('notes.txt'\)"
+    ):
+        embed(config, products, outputs(tmp_path))
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+    assert not (tmp_path / "view.npy").exists()
+
+
+@pytest.mark.parametrize(("option", "value"), [("--batch-tokens", "0"), ("--seed", "-1")])
+def test_numbers_out_of_range_are_one_line(tmp_path, products, monkeypatch, capsys, option, value):
+    paths = ["--output", "view.npy", "--metadata", "view.json", "--checkpoints", "checkpoints"]
+    arguments = [
+        "--config",
+        view({"kind": "tfidf_svd"}).model_dump_json(),
+        "--products",
+        str(products),
+        *paths,
+    ]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["embed.py", *arguments, option, value])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert caught.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {option}: {value} is not a number of ")
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_two_ranks_write_the_bytes_of_one(tmp_path, products, encoders):
     config = view({"kind": "hf", "model": encoders["t5"], "max_tokens": 32})
     embed(config, products, outputs(tmp_path / "one"), batching=Batching(shard=5))

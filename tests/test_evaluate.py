@@ -11,6 +11,7 @@ import pytest
 
 from catid2.artifacts import JUDGEMENTS, QUERIES, RUN, InputError
 from catid2.config.base import validate
+from catid2.config.corpus import CorpusConfig
 from catid2.config.evaluate import EvaluateConfig
 from catid2.evaluate import Inputs, RunFile, evaluate, read_recall, write_evaluation
 
@@ -150,6 +151,16 @@ def test_several_seeds_get_a_mean_row_and_p_against_the_first_method(tmp_path):
         assert row["recall@20_low"] <= row["recall@20"] <= row["recall@20_high"]
 
 
+def test_the_header_says_which_pairs_are_seen(tmp_path):
+    run = write_run(tmp_path / "run.parquet", {1: [10]})
+    config = EvaluateConfig(cutoffs=(5,), n_resamples=100, protocols=("seen",))
+    evaluation = evaluate(config, write_corpus(tmp_path), [RunFile("a", 0, run)], {})
+    [line] = [line for line in evaluation.header if line.startswith("protocol ")]
+    assert "seen_labels (E, S, C unless" in line
+    assert CorpusConfig().seen_labels == ("E", "S", "C")
+    assert "holds out for validation included" in line
+
+
 def test_significance_can_be_a_t_test(tmp_path):
     run = write_run(tmp_path / "run.parquet", {1: [10, 5, 11], 2: [1, 2, 3, 20, 21]})
     config = EvaluateConfig(cutoffs=(5,), n_resamples=100, significance="t_test")
@@ -271,6 +282,16 @@ def test_a_run_argument_has_three_parts(tmp_path, monkeypatch, capsys, argument)
     with pytest.raises(SystemExit, match="1"):
         runpy.run_path(str(SCRIPT), run_name="__main__")
     assert "is not METHOD:SEED:PATH" in capsys.readouterr().err
+
+
+def test_a_negative_seed_is_one_line(tmp_path, monkeypatch, capsys):
+    named = [
+        f"--{name}=x" for name in ("dataset", "judgements", "queries", "products", "output", "per-query")
+    ]
+    monkeypatch.setattr("sys.argv", ["evaluate.py", "--config={}", *named, "--run=a:0:x", "--seed=-1"])
+    with pytest.raises(SystemExit, match="1"):
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert capsys.readouterr().err == "error: --seed: -1 is not a number of 0 or more; give 0 or more\n"
 
 
 def test_read_recall_refuses_other_files(tmp_path):

@@ -24,7 +24,7 @@ def finished(tmp_path_factory):
 def test_leaves_every_table_and_no_temporary_file(finished):
     results = finished.folder / "results"
     recall = read_recall(results / "tiny_es" / "recall.tsv")
-    assert set(recall["method"]) == {"catid2", "tiger", "bm25"}
+    assert set(recall["method"]) == {"catid2", "tiger", "gradient", "bm25"}
     assert set(recall["protocol"]) == {"seen", "all"}
     assert recall["recall@100"].is_between(0, 1).all()
     for name in ("locales.tsv", "report.html", "tiny_es/figures/recall.svg", "tiny_es/figures/layers.svg"):
@@ -37,7 +37,7 @@ def test_leaves_every_table_and_no_temporary_file(finished):
     assert [path for path in left if path.is_file() or any(path.iterdir())] == []
 
 
-@pytest.mark.parametrize("method", ["catid2", "tiger"])
+@pytest.mark.parametrize("method", ["catid2", "tiger", "gradient"])
 def test_docids_are_unique_and_runs_hold_documents_of_the_corpus(finished, method):
     folder = finished.folder / "results" / "tiny_es"
     table = pq.read_table(folder / method / "seed0" / "docids.parquet").to_pydict()

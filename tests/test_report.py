@@ -150,6 +150,9 @@ def test_mutual_information_in_the_figures_equals_docids_json(tree, page):
             np.testing.assert_allclose(
                 numbers, np.ravel(content["before"]["category_nmi"]["codes"]), atol=0.00501
             )
+            chance = [float(text) for text in re.findall(r">chance (\d\.\d\d)</text>", drawing)]
+            expected = np.ravel(content["before"]["category_nmi_chance"]["codes"])
+            np.testing.assert_allclose(chance, expected, atol=0.00501)
 
 
 def test_page_names_every_dataset_method_setting_and_checksum(tree, page):

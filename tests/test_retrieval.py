@@ -7,28 +7,38 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from retriever_case import WORDS, Case, random_codes, random_retriever, write_case, write_docids
+from retriever_case import (
+    WORDS,
+    Case,
+    random_codes,
+    random_retriever,
+    without_text,
+    write_case,
+    write_docids,
+)
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from catid2.artifacts import RUN, InputError, read_table
+from catid2.artifacts import QUERIES, RUN, InputError, read_table
 from catid2.beam import beam_search
 from catid2.config.embed import ViewConfig
 from catid2.config.retrieve import RetrieveConfig
-from catid2.dense import DenseRanking, dense_ranking
+from catid2.dense import DenseRanking, dense_ranking, open_vectors
 from catid2.embed import Outputs, embed
-from catid2.retrieval import Corpus, Search, recall, retrieve, search
+from catid2.retrieval import Corpus, Search, docids_digest, recall, retrieve, search
+from catid2.retriever import load_retriever
 from catid2.t5_scorer import T5Scorer
 from catid2.tokenizer import train_tokenizer
 from catid2.tokens import TokenTable, tokenize
-from catid2.trie import Trie
+from catid2.trie import Trie, read_docids
 
 ROOT = Path(__file__).parents[1]
 SIZES = (4, 4, 8)
@@ -42,12 +52,13 @@ def case(tmp_path_factory) -> Case:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(case, tmp_path_factory) -> Path:
     """Return the folder of an untrained retriever."""
     folder = tmp_path_factory.mktemp("retriever")
     retriever = random_retriever("t5", SIZES)
     retriever.t5.config.query_prefix = "query: "
     retriever.t5.config.max_query_tokens = 16
+    retriever.t5.config.docid_sha256 = docids_digest(case.docids)
     retriever.t5.save_pretrained(folder)
     train_tokenizer(WORDS, 300).save_pretrained(folder)
     return folder
@@ -118,10 +129,37 @@ def test_docids_of_another_retriever_or_corpus_are_refused(case, folder, tmp_pat
         write_docids(tmp_path / "docids.parquet", np.array(sizes) - 1 - random_codes(60, sizes), names)
         with pytest.raises(InputError, match=r"the retriever in .* knows"):
             retrieve(CONFIG, folder, other, output, 8)
+    write_docids(tmp_path / "docids.parquet", random_codes(60, SIZES, seed=1), names)
+    assert (read_docids(other.docids)[1].max(axis=0) == np.array(SIZES) - 1).all(), "sizes must not differ"
+    with pytest.raises(InputError, match="not the DocIDs that the retriever in"):
+        retrieve(CONFIG, folder, other, output, 8)
     write_docids(tmp_path / "docids.parquet", random_codes(59, SIZES), names[:59])
     with pytest.raises(InputError, match="not the DocIDs of the documents"):
         retrieve(CONFIG, folder, other, output, 8)
     assert not output.exists()
+
+
+def test_a_test_query_without_text_is_named(case, folder, tmp_path):
+    queries = without_text(case.queries, 104, tmp_path / "queries.parquet")
+    with pytest.raises(InputError, match="query 104 has no text"):
+        retrieve(CONFIG, folder, corpus_of(case)._replace(queries=queries), tmp_path / "run.parquet", 8)
+
+
+def test_scores_that_are_not_numbers_are_refused():
+    retriever, trie = random_retriever("t5", SIZES), Trie.from_codes(random_codes(100, SIZES), SIZES)
+    with torch.no_grad():
+        retriever.t5.decoder.final_layer_norm.weight[0] = torch.nan
+    with pytest.raises(InputError, match=r"scores are NaN.*lower learning_rate"):
+        search(retriever, trie, some_queries(5), Search(10, 10, 2))
+
+
+def test_an_impossible_batch_size_is_one_line(case, folder, tmp_path):
+    files = ["--docids", case.docids, "--products", case.products, "--queries", case.queries]
+    script = [ROOT / "scripts/retrieve.py", "--config", "{}", "--retriever", folder, *files]
+    places = ["--output", tmp_path / "run.parquet", "--batch-size", "0"]
+    result = subprocess.run([sys.executable, *script, *places], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr == "error: --batch-size: 0; give 1 or more\n"
 
 
 @pytest.mark.parametrize("depth", [1, 2])
@@ -165,21 +203,42 @@ def test_dense_ranking_encodes_queries_as_documents_were(case, folder, tmp_path)
     view = ViewConfig.model_validate({"template": "{title}", "encoder": encoder})
     embed(view, case.products, Outputs(tmp_path / "view.npy", tmp_path / "view.json", tmp_path / "shards"))
     titles = read_table(case.products, {"title": pa.string()}).column("title").to_pylist()
-    dense = dense_ranking(2, 3, tmp_path / "view.npy", titles, "", torch.device("cpu"))
+    codes = read_docids(case.docids)[1]
+    documents = open_vectors(2, codes, tmp_path / "view.npy")
+    dense = dense_ranking(2, documents, titles, "", torch.device("cpu"))
     torch.testing.assert_close(
         (dense.queries * dense.documents).sum(1), torch.ones(len(titles)), atol=1e-3, rtol=0
     )
 
     config = CONFIG.model_copy(update={"rank_below_level": 2})
     retrieve(config, folder, corpus_of(case, tmp_path / "view.npy"), tmp_path / "run.parquet", 8)
-    assert read_table(tmp_path / "run.parquet", RUN).column("score").to_numpy().max() <= 1.001
+    run = read_table(tmp_path / "run.parquet", RUN)
+    table = read_table(case.queries, QUERIES).filter(pc.field("split") == "test")
+    texts = table.column("query").to_pylist()
+    model, tokenizer = load_retriever(folder)
+    expected = search(
+        model,
+        Trie.from_codes(codes, SIZES),
+        tokenize(tokenizer, texts, "query: ", 16),
+        Search(config.beams, config.top_k, 8),
+        dense=dense_ranking(2, documents, texts, "", torch.device("cpu")),
+    )
+    assert run.column("doc_id").to_numpy().tolist() == expected.doc_ids.flatten().tolist()
+    np.testing.assert_allclose(run.column("score").to_numpy(), expected.scores.flatten(), rtol=1e-5)
     for level, embeddings, message in (
         (2, None, "pass --embeddings"),
         (3, tmp_path / "view.npy", "have 3 positions"),
     ):
         wrong = CONFIG.model_copy(update={"rank_below_level": level})
-        with pytest.raises(InputError, match=message):
-            retrieve(wrong, folder, corpus_of(case, embeddings), tmp_path / "none.parquet", 8)
+        with pytest.raises(InputError, match=message):  # before a model is loaded
+            retrieve(wrong, tmp_path / "none", corpus_of(case, embeddings), tmp_path / "none.parquet", 8)
+    with pytest.raises(InputError, match="60 rows for 59 documents"):
+        open_vectors(2, codes[:-1], tmp_path / "view.npy")
+    encoder = BertModel.from_pretrained(tmp_path / "encoder")
+    encoder.embeddings.word_embeddings.weight.data += 1
+    encoder.save_pretrained(tmp_path / "encoder")
+    with pytest.raises(InputError, match=r"which now is .*run embed again"):
+        dense_ranking(2, documents, texts, "", torch.device("cpu"))
 
 
 def test_more_documents_than_beams_are_refused():

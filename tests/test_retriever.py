@@ -6,13 +6,21 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from retriever_case import KINDS, TINY, random_codes, random_retriever, write_case
+from retriever_case import KINDS, TINY, random_codes, random_retriever, without_text, write_case
 from torch.nn import functional
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, BertConfig
 
 from catid2.artifacts import InputError
 from catid2.config.retriever import RetrieverConfig
-from catid2.examples import EpochBatches, Examples, Task, hashed_share, make_examples, read_train_queries
+from catid2.examples import (
+    EpochBatches,
+    Examples,
+    Task,
+    equal_parts,
+    hashed_share,
+    make_examples,
+    read_train_queries,
+)
 from catid2.retriever import build_retriever, load_retriever
 from catid2.tokenizer import train_tokenizer
 from catid2.tokens import TokenTable, join, tokenize
@@ -121,6 +129,14 @@ def test_what_is_no_retriever_is_named(tmp_path):
         build_retriever(TINY.model_copy(update={"pretrained": str(tmp_path / "missing")}), SIZES, [], 0)
 
 
+def test_a_pretrained_model_that_has_docid_tokens_is_refused(tmp_path):
+    retriever, tokenizer = build_retriever(TINY, SIZES, ["red shoe"], 0)
+    retriever.t5.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="pretrained: already has DocID tokens"):
+        build_retriever(TINY.model_copy(update={"pretrained": str(tmp_path)}), SIZES, [], 0)
+
+
 def test_batches_of_tokens_are_those_of_the_tokenizer():
     tokenizer = train_tokenizer(["red shoe", "lamp"], 300)
     texts = ["red", "a long red shoe and a lamp", ""]
@@ -150,6 +166,13 @@ def test_training_reads_relevant_train_pairs_and_holds_queries_out_by_their_id(t
     start, end, _ = examples.tasks[0]
     assert not queries.held_out[examples.text[start:end]].any()
     assert examples.doc[examples.tasks[1].start :].tolist() == [0, 2]  # a document without text is no example
+
+
+def test_a_train_query_without_text_is_named(tmp_path):
+    case = write_case(tmp_path)
+    queries = without_text(case.queries, 103, tmp_path / "null.parquet")
+    with pytest.raises(InputError, match="query 103 has no text"):
+        read_train_queries(queries, case.judgements, ("E", "S"), 0.3)
 
 
 def test_the_held_out_share_is_near_what_was_asked():
@@ -196,12 +219,20 @@ def test_batches_are_of_similar_length():
     assert np.mean(spread) < 1000 / 20  # a random batch of ten spans four fifths of the range
 
 
-@pytest.mark.parametrize(
-    ("batch_size", "parts", "message"), [(200, 1, "an epoch has 50"), (10, 4, "equal parts")]
-)
-def test_an_impossible_batch_size_is_named(batch_size, parts, message):
-    with pytest.raises(InputError, match=message):
-        EpochBatches(numbered_examples(30, 20, (1.0, 1.0)), batch_size, parts, 0, 1, 0)
+def test_an_impossible_batch_size_is_named():
+    with pytest.raises(InputError, match="an epoch has 50"):
+        EpochBatches(numbered_examples(30, 20, (1.0, 1.0)), 200, 1, 0, 1, 0)
+    with pytest.raises(InputError, match="into 4 equal parts"):
+        equal_parts(10, 4, None)
+
+
+@pytest.mark.parametrize("microbatch", [None, 1, 5, 7, 12, 100])
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_step_is_cut_into_the_fewest_equal_parts_of_at_most_a_microbatch(ranks, microbatch):
+    fitting = [
+        parts for parts in range(ranks, 25, ranks) if 24 % parts == 0 and 24 // parts <= (microbatch or 24)
+    ]
+    assert equal_parts(24, ranks, microbatch) == min(fitting)
 
 
 @pytest.mark.parametrize(
@@ -212,6 +243,7 @@ def test_an_impossible_batch_size_is_named(batch_size, parts, message):
         {"tasks": [{"source": "query"}, {"source": "query"}]},
         {"tasks": [{"source": "query"}, {"source": "document", "template": "{colour}"}]},
         {"valid_share": 0.0},
+        {"valid_beams": 20, "select_by": "recall@50"},
     ],
 )
 def test_impossible_settings_are_refused(wrong):

@@ -7,17 +7,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from retriever_case import TINY, Case, random_codes, write_case, write_docids
 from safetensors.torch import load_file
+from transformers import Seq2SeqTrainingArguments
 
+from catid2 import retriever_training
 from catid2.artifacts import InputError
 from catid2.config.retriever import RetrieverConfig
+from catid2.retrieval import docids_digest
 from catid2.retriever import load_retriever
-from catid2.retriever_training import COMPLETE, Inputs, train_retriever
+from catid2.retriever_state import COMPLETE, StateFolder
+from catid2.retriever_training import Inputs, RetrieverTrainer, _training_arguments, train_retriever
 
 ROOT = Path(__file__).parents[1]
 LONG = TINY.model_copy(update={"epochs": 25, "valid_every": 1})
@@ -59,19 +64,23 @@ def command(config: RetrieverConfig, case: Case, folder: Path, *launcher: str) -
 def test_a_run_writes_a_retriever_with_its_history_and_removes_its_checkpoints(case, tmp_path):
     folder = train(TINY, case, tmp_path)
     assert not (tmp_path / "checkpoints").exists()
-    load_retriever(folder)
+    retriever, _ = load_retriever(folder)
+    assert retriever.t5.config.docid_sha256 == docids_digest(case.docids)
     header, *lines = [line.split("\t") for line in (folder / "history.tsv").read_text().splitlines()]
-    assert header == ["epoch", "step", "loss", "learning_rate", "recall@10", "recall@50", "recall@100"]
+    recalls = ["recall@10", "recall@50", "recall@100"]
+    assert header == ["epoch", "step", "loss", "learning_rate", *recalls, "kept"]
     assert [int(line[0]) for line in lines] == [1, 2, 3, 4, 5, 6]
     assert [bool(line[4]) for line in lines] == [False, True, False, True, False, True]
+    assert {(line[5], line[6]) for line in lines} == {("", "")}, "20 beams do not measure recall@50"
     assert float(lines[-1][2]) < float(lines[0][2])
 
 
 def test_the_checkpoint_that_validated_best_is_kept(case, tmp_path):
     config = TINY.model_copy(update={"epochs": 4, "valid_every": 1, "learning_rate": 0.3, "warmup": 0.0})
     folder = train(config, case, tmp_path / "best")
-    recalls = [float(line.split("\t")[4]) for line in (folder / "history.tsv").read_text().splitlines()[1:]]
-    best = int(np.argmax(recalls)) + 1
+    lines = [line.split("\t") for line in (folder / "history.tsv").read_text().splitlines()[1:]]
+    best = int(np.argmax([float(line[4]) for line in lines])) + 1
+    assert [line[-1] for line in lines] == [str(int(epoch == best)) for epoch in range(1, 5)]
     assert best < 4, "the case must be one in which the last epoch is not the best"
     last = train(config.model_copy(update={"select_by": "last"}), case, tmp_path / "last")
     kept, final = (load_file(place / "model.safetensors") for place in (folder, last))
@@ -101,18 +110,128 @@ def test_a_killed_run_ends_with_the_bytes_of_one_that_was_not(case, tmp_path, ca
         assert (resumed / name).read_bytes() == (whole / name).read_bytes(), name
 
 
-def test_state_of_another_run_is_not_taken_up(case, tmp_path, monkeypatch, caplog):
-    whole = train(TINY, case, tmp_path / "whole")
-    other = TINY.model_copy(update={"learning_rate": 0.02})
+def other_settings(patch: pytest.MonkeyPatch) -> RetrieverConfig:
+    """Return other settings than TINY."""
+    return TINY.model_copy(update={"learning_rate": 0.02})
+
+
+def other_code(patch: pytest.MonkeyPatch) -> RetrieverConfig:
+    """Let the code be another one."""
+    patch.setattr("catid2.retriever_training.code_digest", lambda module: "other")
+    return TINY
+
+
+def other_ranks(patch: pytest.MonkeyPatch) -> RetrieverConfig:
+    """Let the fingerprint be of a run on two ranks."""
+    original = retriever_training.run_fingerprint
+    patch.setattr(
+        "catid2.retriever_training.run_fingerprint", lambda *inputs: original(*inputs[:-1], inputs[-1] + 1)
+    )
+    return TINY
+
+
+@pytest.mark.parametrize("make_other", [other_settings, other_code, other_ranks])
+def test_state_of_another_run_is_not_taken_up(make_other, case, tmp_path, monkeypatch, caplog):
     with monkeypatch.context() as patch:
         patch.setattr("catid2.retriever_training._write", _stop)
         with pytest.raises(KeyboardInterrupt):
-            train(other, case, tmp_path)
+            train(make_other(patch), case, tmp_path)
     assert (tmp_path / "checkpoints/best").is_dir()
     caplog.set_level("INFO")
-    again = train(TINY, case, tmp_path)
-    assert "made with other settings or inputs" in caplog.text
+    again, whole = train(TINY, case, tmp_path), train(TINY, case, tmp_path / "whole")
+    assert "made with other code, settings or inputs" in caplog.text
     assert (again / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_a_kill_between_best_model_and_checkpoint_leaves_the_best_of_the_checkpoint(
+    case, tmp_path, monkeypatch
+):
+    config = TINY.model_copy(update={"epochs": 2, "valid_every": 1})
+    save, recalls = RetrieverTrainer._save_checkpoint, iter([0.5, 0.9])
+
+    def stopped_at_the_second(trainer, *arguments):
+        if trainer.state.epoch == 2:
+            raise KeyboardInterrupt
+        save(trainer, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RetrieverTrainer, "_validate", lambda trainer: {10: next(recalls)})
+        patch.setattr(RetrieverTrainer, "_save_checkpoint", stopped_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, case, tmp_path)
+    (checkpoint,) = (mark.parent for mark in tmp_path.glob(f"checkpoints/checkpoint-*/{COMPLETE}"))
+    first = (checkpoint / "model.safetensors").read_bytes()
+    # On a GPU the repeated epoch need not validate as well as it did before.
+    monkeypatch.setattr(RetrieverTrainer, "_validate", lambda trainer: {10: 0.1})
+    folder = train(config, case, tmp_path)
+    assert (folder / "model.safetensors").read_bytes() == first
+    assert [line.split("\t")[-1] for line in (folder / "history.tsv").read_text().splitlines()[1:]] == [
+        "1",
+        "0",
+    ]
+
+
+def test_a_loss_that_is_not_finite_ends_training_and_keeps_the_checkpoint(
+    case, tmp_path, monkeypatch, caplog
+):
+    original = RetrieverTrainer.compute_loss
+
+    def diverging(trainer, *arguments, **options):
+        loss = original(trainer, *arguments, **options)
+        return loss * float("nan") if trainer.state.epoch >= 2 else loss
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RetrieverTrainer, "compute_loss", diverging)
+        with pytest.raises(InputError, match="loss of epoch 3 is nan; lower learning_rate"):
+            train(TINY, case, tmp_path)
+    (mark,) = tmp_path.glob(f"checkpoints/checkpoint-*/{COMPLETE}")
+    caplog.set_level("INFO")
+    train(TINY, case, tmp_path)
+    assert f"resuming from {mark.parent}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "names", [["notes.txt"], ["fingerprint", "best", "notes.txt"], ["checkpoint-500", "best"]]
+)
+def test_a_folder_with_anything_but_our_checkpoints_is_left_alone(names, case, tmp_path):
+    for name in names:
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+    with pytest.raises(InputError, match=r"holds files that are not checkpoints .*name an empty folder"):
+        train(TINY, case, tmp_path)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == sorted(names)
+
+
+def test_only_state_is_removed(tmp_path):
+    folder = StateFolder(tmp_path)
+    folder.claim("a")
+    folder.best(1).mkdir(parents=True)
+    (tmp_path / "checkpoint-1").mkdir()
+    folder.seal(1, 1)
+    (tmp_path / "put there meanwhile").touch()
+    folder.remove()
+    assert [path.name for path in tmp_path.iterdir()] == ["put there meanwhile"]
+
+
+def test_ranks_drop_different_units(tmp_path, monkeypatch):
+    drawn = []
+    for rank in (0, 1):
+        trainer = RetrieverTrainer.__new__(RetrieverTrainer)
+        trainer.args = SimpleNamespace(seed=3, process_index=rank, world_size=1)
+        trainer.folder = StateFolder(tmp_path / "state")
+        trainer.train = lambda **_: drawn.append(torch.nn.functional.dropout(torch.ones(64)))
+        torch.manual_seed(3)  # as the Trainer does on every rank
+        trainer.run("fingerprint")
+    assert not torch.equal(*drawn)
+
+
+def test_one_process_uses_one_gpu_of_several(tmp_path, monkeypatch):
+    class SeveralGPUs(Seq2SeqTrainingArguments):
+        def __post_init__(self):
+            super().__post_init__()
+            self._n_gpu = 4
+
+    monkeypatch.setattr("catid2.retriever_training.Seq2SeqTrainingArguments", SeveralGPUs)
+    assert _training_arguments(TINY, tmp_path, 0).n_gpu == 1
 
 
 def _stop(*_):
@@ -123,12 +242,15 @@ def test_micro_batches_and_ranks_train_what_one_process_trains(case, tmp_path):
     small = TINY.small.model_copy(update={"dropout_rate": 0.0})
     config = TINY.model_copy(update={"small": small, "epochs": 3, "valid_every": 1})
     one = train(config, case, tmp_path / "one")
-    micro = train(config, case, tmp_path / "micro", microbatch=8)
+    micro = train(config, case, tmp_path / "micro", microbatch=7)
     launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     subprocess.run(command(config, case, tmp_path / "two", *launcher), env=ENVIRONMENT, check=True)
-    expected = np.genfromtxt(one / "history.tsv", skip_header=1)
-    for other in (micro, tmp_path / "two" / "retriever"):
-        np.testing.assert_allclose(np.genfromtxt(other / "history.tsv", skip_header=1), expected, rtol=2e-3)
+    expected, *others = (
+        np.genfromtxt(folder / "history.tsv", skip_header=1, delimiter="\t")
+        for folder in (one, micro, tmp_path / "two" / "retriever")
+    )
+    for other in others:
+        np.testing.assert_allclose(other, expected, rtol=2e-3)
 
 
 def test_what_does_not_fit_together_is_named(case, tmp_path):
@@ -142,10 +264,16 @@ def test_what_does_not_fit_together_is_named(case, tmp_path):
         train(config, case, tmp_path)
 
 
-def test_a_mistake_in_the_settings_is_one_line(case, tmp_path):
-    line = command(TINY, case, tmp_path)
-    line[line.index("--config") + 1] = '{"epoch": 3}'
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--config", '{"epoch": 3}', "--config: unknown key 'epoch'"),
+        ("--microbatch", "0", "--microbatch: 0;"),
+    ],
+)
+def test_a_mistake_in_the_settings_is_one_line(option, value, message, case, tmp_path):
+    line = [*command(TINY, case, tmp_path), option, value]
     result = subprocess.run(line, env=ENVIRONMENT, capture_output=True, text=True)
     assert result.returncode == 1
-    assert result.stderr.splitlines()[-1].startswith("error: --config: unknown key 'epoch'")
+    assert result.stderr.splitlines()[-1].startswith(f"error: {message}")
     assert len(result.stderr.splitlines()) == 1

@@ -22,8 +22,9 @@ from catid2.config.base import validate
 from catid2.config.rqvae import RqvaeConfig
 from catid2.diagnostics import collision_rate, perplexity
 from catid2.distributed import Group
-from catid2.rqvae import RQVAE
-from catid2.rqvae_training import Trained, architecture, format_history, train
+from catid2.rqvae import RQVAE, architecture
+from catid2.rqvae_history import format_history
+from catid2.rqvae_training import Trained, train
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train_rqvae.py"
 OUTPUTS = ("model.safetensors", "config.json", "history.tsv")
@@ -237,6 +238,13 @@ def test_a_collapse_can_be_reported_instead(tmp_path: Path, caplog: pytest.LogCa
     assert "has collapsed" in caplog.text
 
 
+def test_a_collapse_that_is_reported_is_kept_in_the_checkpoints(tmp_path: Path) -> None:
+    config = settings(collapse_perplexity=0.95, collapse_grace_epochs=0, on_collapse="report")
+    checkpoints = Checkpoints(tmp_path / "state", "test")
+    train(*catalogue(), config, 0, Group(), checkpoints, checkpoint_seconds=0)
+    assert len(checkpoints.load().progress["history"]) == 6
+
+
 def test_a_loss_that_is_no_number_always_stops(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a finite number"):
         fit(tmp_path, learning_rate=1e30, layer_norm=False, on_collapse="report")
@@ -308,6 +316,42 @@ def test_the_config_beside_the_weights_says_what_made_them(
     assert (content["seed"], content["n_docs"], content["n_categories"]) == (3, 200, [3, 9])
     assert content["architecture"]["input_dim"] == 20
     assert RQVAE.load(tmp_path / "out/rqvae").codebooks.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--seed", "-1"), ("--checkpoint-seconds", "-1"), ("--checkpoint-seconds", "nan")]
+)
+def test_numbers_out_of_range_are_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    value: str,
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run_script(monkeypatch, *arguments(tmp_path, settings(), tmp_path / "out"), option, value)
+    assert caught.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {option}: ")
+    assert error.count("\n") == 1
+
+
+def test_a_state_that_other_code_made_is_not_taken_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_inputs(tmp_path, catalogue())
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Checkpoints, "remove", interrupt)
+        run_script(patch, *arguments(tmp_path, settings(), tmp_path / "out"))
+    caplog.set_level("INFO")
+    monkeypatch.setattr("catid2.checkpoint.code_digest", lambda module: f"another state of {module}")
+    run_script(monkeypatch, *arguments(tmp_path, settings(), tmp_path / "out"))
+    assert "starting anew" in caplog.text
+    assert "resuming" not in caplog.text
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(

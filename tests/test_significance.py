@@ -58,6 +58,13 @@ def test_randomization_test_is_never_0_and_is_1_without_a_difference():
     np.testing.assert_allclose(randomization_test(differences, 999, seed=0), [1 / 1000, 1.0])
 
 
+@pytest.mark.filterwarnings("error")
+def test_paired_t_test_has_no_p_without_variance():
+    equal = np.full(20, 0.1) + np.array([0.2, 0.2 + 1e-16] * 10)  # equal but for rounding
+    assert np.isnan(paired_t_test(np.column_stack([np.full(20, 0.5), equal]))).all()
+    np.testing.assert_array_equal(paired_t_test(np.array([[0.5, 0.0]])), [np.nan, 1.0])  # a single query
+
+
 def test_paired_t_test_is_scipys_and_1_without_a_difference():
     left, right = recalls(40, 2, 6), recalls(40, 2, 7)
     left[:, 1] = right[:, 1]

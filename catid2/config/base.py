@@ -12,7 +12,7 @@ from catid2.artifacts import InputError
 class StageConfig(BaseModel):
     """Base of every stage model: unknown keys are errors, values are immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -40,6 +40,12 @@ def parse(model: type[Model], text: str) -> Model:
             "--config", f"not JSON: {error}", "pass the stage's settings as one JSON object"
         ) from None
     return validate(model, values, "--config")
+
+
+def require_at_least(option: str, value: float, least: float) -> None:
+    """Raise InputError naming a script's `option` unless its value is a number of `least` or more."""
+    if not value >= least:  # so that NaN is none either
+        raise InputError(option, f"{value} is not a number of {least} or more", f"give {least} or more")
 
 
 def _explain(model: type[BaseModel], error: ValidationError) -> tuple[str, str]:
@@ -76,7 +82,11 @@ def _place(model: type[BaseModel], loc: tuple) -> tuple[list[str], set[str]]:
             continue
         keys.append(part)
         names = set(node.get("properties", {}))
-        entries = [node.get("additionalProperties"), *node.get("patternProperties", {}).values(), node.get("items")]
+        entries = [
+            node.get("additionalProperties"),
+            *node.get("patternProperties", {}).values(),
+            node.get("items"),
+        ]
         inner = [node.get("properties", {}).get(part), *entries]
         node = next((option for option in inner if isinstance(option, dict)), {})
     return keys, names

@@ -21,7 +21,10 @@ class Bm25Config(StageConfig):
         "of characters in runs of Han, kana and Hangul. No stop words, no stemming.",
     )
     method: Literal["lucene", "robertson", "atire"] = Field(
-        "lucene", description="Variant of the formula (Kamphuis et al., ECIR 2020)."
+        "lucene",
+        description="Variant of the formula (Kamphuis et al., ECIR 2020). Its IDF is never below 0: 0 for a word in "
+        "half the documents or more (`robertson`), or in all of them (`atire`). Only documents that score above 0 are "
+        "listed, so a query of such words has few results or none.",
     )
     k1: float = Field(1.2, ge=0, description="Saturation of the term frequency.")
     b: float = Field(0.75, ge=0, le=1, description="Share of the normalisation by document length.")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from catid2.config.pipeline import CHAIN, METHOD_STAGES, Pipeline
+from catid2.config.pipeline import CHAIN, METHOD_STAGES, EsciSource, Pipeline
 from catid2.config.report import Comparison, ReportDataset, ReportMethod
 
 
@@ -58,9 +58,20 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _inputs(pipeline: Pipeline, dataset: str) -> dict[str, str]:
-    """Return where the raw files come from: their checksums as published, or how they were simulated."""
+    """Return where the raw files come from: how they were simulated, or their checksums where those were checked."""
     source = pipeline.source(dataset)
     if source.kind == "simulated":
         return {"simulated files": f"catid2.simulate, seed {source.seed}"}
     fetch = pipeline.config.fetch_esci
-    return {source.examples: fetch.examples.sha256, source.products: fetch.products.sha256}
+    inputs = {}
+    for name, expected in (
+        ("examples", fetch.examples.sha256),
+        ("products", fetch.products.sha256),
+        ("esci_s", None),
+    ):
+        path = getattr(source, name)
+        downloaded = path == EsciSource.model_fields[name].default
+        inputs[path] = (
+            f"sha256 {expected}" if downloaded and expected else "as found on disk, no checksum known"
+        )
+    return inputs

@@ -19,8 +19,9 @@ class DocidsConfig(StageConfig):
     )
     allow_collisions: bool = Field(
         False,
-        description="Write DocIDs that several documents share. Otherwise assign_docids stops with an error when "
-        "sinkhorn_loop or none leaves collisions.",
+        description="Write DocIDs that several documents share, for inspection only: they cannot be searched, because "
+        "a path of the trie must name one document. Otherwise assign_docids stops with an error when sinkhorn_loop or "
+        "none leaves collisions.",
     )
     sinkhorn_epsilon: float = Field(
         0.003,

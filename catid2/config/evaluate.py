@@ -24,8 +24,8 @@ class EvaluateConfig(StageConfig):
     protocols: tuple[Literal["seen", "all"], ...] = Field(
         ("seen", "all"),
         min_length=1,
-        description="`seen`: only test pairs whose document occurs in a training pair (the protocol of the "
-        "paper's group); `all`: every test pair.",
+        description="`seen`: only test pairs whose document occurs in a training pair with one of the corpus's "
+        "seen_labels (the protocol of the paper's group); `all`: every test pair.",
     )
     confidence: float = Field(0.95, gt=0, lt=1, description="Of the bootstrap intervals.")
     n_resamples: int = Field(

@@ -96,7 +96,15 @@ class Study(StageConfig):
     seeds: list[Annotated[int, Field(ge=0)]] = Field(
         [0], min_length=1, description="one training run per seed"
     )
-    datasets: list[Name] | None = Field(None, description="keys of `datasets`; null: all")
+    datasets: list[Name] | None = Field(None, min_length=1, description="keys of `datasets`; null: all")
+
+    @model_validator(mode="after")
+    def _once_each(self) -> "Study":
+        for key in ("methods", "seeds", "datasets"):
+            values = getattr(self, key) or []
+            if len(set(values)) < len(values):
+                raise ValueError(f"{key} names something twice: {', '.join(map(str, values))}")
+        return self
 
 
 class PipelineConfig(BaseModel):
@@ -141,10 +149,21 @@ class PipelineConfig(BaseModel):
             if name not in names:
                 raise ValueError(f"{place} names {name!r}, known are {', '.join(names)}")
 
+        for key, source in self.sources.items():
+            if isinstance(source, SimulatedSource) and key in ("esci", "esci_s"):
+                raise ValueError(
+                    f"sources.{key} is simulated, but that name is kept for the downloaded files"
+                )
         known(self.view, self.views, "view")
+        if self.report.cutoff not in self.evaluate.cutoffs:
+            cutoffs = ", ".join(map(str, self.evaluate.cutoffs))
+            raise ValueError(f"report.cutoff is {self.report.cutoff}, evaluate.cutoffs are {cutoffs}")
         known("recall", self.studies, "the report")
         for key, dataset in self.datasets.items():
             known(dataset.source, self.sources, f"datasets.{key}.source")
+            source = self.sources[dataset.source]
+            if isinstance(source, SimulatedSource):
+                known(dataset.locale, source.simulate.locales, f"datasets.{key}.locale")
             for view in dataset.views:
                 known(view, self.views, f"datasets.{key}.views")
         for key, method in self.methods.items():
@@ -190,6 +209,7 @@ class Pipeline:
             for method in self.config.methods:
                 for stage in self.stages(method):
                     self.stage(stage, dataset, method)
+            self._check_corpus(dataset)
             for method in self.methods("generative"):
                 self._check_search(dataset, method)
 
@@ -257,6 +277,26 @@ class Pipeline:
     def study_datasets(self, study: str) -> list[str]:
         """Return the datasets that a study covers."""
         return self.config.studies[study].datasets or list(self.config.datasets)
+
+    def _check_corpus(self, dataset: str) -> None:
+        """Refuse stages that ask for more than the dataset's corpus will hold."""
+        corpus = self.corpus(dataset)
+        where = f"{self.where}: datasets.{dataset}"
+        wanted = {
+            f"rqvae.levels of {name}": self.stage("rqvae", dataset, name).levels
+            for name in self.methods("generative")
+        }
+        wanted["report.category_level"] = self.config.report.category_level
+        for key, levels in wanted.items():
+            if levels > corpus.levels:
+                what = f"{key} is {levels}, but the corpus has {corpus.levels} category levels"
+                raise InputError(where, what, "raise corpus.levels or lower the other")
+        for labels in self.config.evaluate.labels:
+            if missing := set(labels) - set(corpus.labels):
+                what = (
+                    f"evaluate.labels asks for {', '.join(sorted(missing))}, which corpus.labels leaves out"
+                )
+                raise InputError(where, what, "keep these labels in the corpus")
 
     def _check_search(self, dataset: str, method: str) -> None:
         """Refuse what only `retrieve`, after hours of training, would find impossible."""

@@ -106,6 +106,10 @@ class RetrieverConfig(StageConfig):
             raise ValueError("tasks needs one query task and at most one document task")
         if self.valid_share == 0 and self.select_by != "last":
             raise ValueError('without validation queries (valid_share 0) select_by must be "last"')
+        if self.select_by != "last" and self.valid_beams < int(self.select_by.removeprefix("recall@")):
+            raise ValueError(
+                f"{self.valid_beams} valid_beams find too few documents to select_by {self.select_by}"
+            )
         return self
 
     @property

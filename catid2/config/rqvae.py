@@ -29,8 +29,8 @@ class RqvaeConfig(StageConfig):
 
     # Losses
     alpha: float = Field(0.1, ge=0, description="α, weight of DisL; 0 skips it (paper: 0.1)")
-    beta: float = Field(0.1, ge=0, description="β, weight of HCCL; 0 skips it (paper: 0.0001)")
-    gamma: float = Field(0.1, ge=0, description="γ, weight of CSCL; 0 skips it (paper: 1.0)")
+    beta: float = Field(0.3, ge=0, description="β, weight of HCCL; 0 skips it (paper: 0.0001)")
+    gamma: float = Field(0.3, ge=0, description="γ, weight of CSCL; 0 skips it (paper: 1.0)")
     mu: float = Field(0.25, ge=0, description="μ, weight of the commitment term of L_rq")
     error_reduction: Literal["sum", "mean"] = Field(
         "sum",
@@ -105,7 +105,9 @@ class RqvaeConfig(StageConfig):
     rise_steps: int = Field(0, ge=0, description="steps over which the learning rate rises linearly")
     weight_decay: float = Field(0.0001, ge=0, description="of AdamW, on weight matrices (MERGE: 0.0001)")
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="of encoder and decoder (autocast); quantisation and losses are always float32"
+        "float32",
+        description="of encoder and decoder (autocast), also for the codes that the history describes; quantisation "
+        "and losses are always float32",
     )
 
     # Stopping

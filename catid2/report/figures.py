@@ -19,7 +19,7 @@ TITLE = 0.3
 AXIS_BELOW = 0.36  # tick labels and the axis' name
 RUNG = 0.11  # between the cutoffs of one method
 METHOD_NAME = 0.2  # above the cutoffs of a method
-NMI_ROW = 0.21
+NMI_ROW = 0.31  # a value and, below it, its chance level
 CODE_MAP_ROW = 0.155
 CODE_MAP_TITLE = 0.36
 NAMES = 1.22  # width of the names beside the maps of layers
@@ -40,6 +40,7 @@ class LayerFigure(NamedTuple):
 
     title: str
     nmi: np.ndarray  # (H, L) normalised mutual information of category level and layer
+    nmi_chance: np.ndarray  # (H, L) the same with the categories shuffled
     shares: Mapping[int, CategoryShares]  # by layer, from 0
 
 
@@ -102,7 +103,7 @@ def draw_layers(panel: Panel, layers: LayerFigure) -> None:
     panel.title(layers.title)
     width = PANEL_WIDTH - NAMES - 0.1
     top = TITLE + 0.2
-    draw_nmi(panel.axes(NAMES, top, width, NMI_ROW * len(layers.nmi)), layers.nmi)
+    draw_nmi(panel.axes(NAMES, top, width, NMI_ROW * len(layers.nmi)), layers.nmi, layers.nmi_chance)
     top += NMI_ROW * len(layers.nmi)
     for layer, share in layers.shares.items():
         height = CODE_MAP_ROW * len(share.names)
@@ -112,8 +113,8 @@ def draw_layers(panel: Panel, layers: LayerFigure) -> None:
         top += CODE_MAP_TITLE + height
 
 
-def draw_nmi(axes: Axes, nmi: np.ndarray) -> None:
-    """Draw (H, L) values in 0..1 as shaded cells with their numbers; stronger shade, more shared information."""
+def draw_nmi(axes: Axes, nmi: np.ndarray, chance: np.ndarray) -> None:
+    """Draw (H, L) values in 0..1 as shaded cells: the number, below it its chance level; the shade is the number."""
     levels, layers = nmi.shape
     for level in range(levels):
         for layer in range(layers):
@@ -123,7 +124,9 @@ def draw_nmi(axes: Axes, nmi: np.ndarray) -> None:
                     (layer + 0.02, level + 0.05), 0.96, 0.9, facecolor=SHADE, alpha=0.65 * value, linewidth=0
                 )
             )
-            axes.text(layer + 0.5, level + 0.52, f"{value:.2f}", ha="center", va="center")
+            axes.text(layer + 0.5, level + 0.34, f"{value:.2f}", ha="center", va="center")
+            below = f"chance {chance[level, layer]:.2f}"
+            axes.text(layer + 0.5, level + 0.74, below, ha="center", va="center", color=MUTED, fontsize=6.5)
     axes.set(xlim=(0, layers), ylim=(levels, 0))
     axes.set_xticks(np.arange(layers) + 0.5, [f"layer {layer + 1}" for layer in range(layers)])
     axes.set_yticks(np.arange(levels) + 0.5, [f"category level {level + 1}" for level in range(levels)])

@@ -39,6 +39,7 @@ class DocidStatistics(NamedTuple):
     moved: float
     perplexity: list[float]  # per layer
     nmi: np.ndarray  # (H, L): category level and layer
+    nmi_chance: np.ndarray  # (H, L): the same with the categories shuffled
 
 
 class Docids(NamedTuple):
@@ -165,6 +166,7 @@ def read_docid_statistics(path: str | Path) -> DocidStatistics:
             moved=content["moved_share"],
             perplexity=content["before"]["perplexity"],
             nmi=np.array(content["before"]["category_nmi"]["codes"]),
+            nmi_chance=np.array(content["before"]["category_nmi_chance"]["codes"]),
         )
     except KeyError as error:
         raise InputError(path, f"key {error} is missing", "run assign_docids again") from None

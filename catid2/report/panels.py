@@ -86,14 +86,15 @@ def layer_figure(
         layer: category_shares(categories, docids.codes[:, layer], names, config.categories)
         for layer in layers
     }
-    return LayerFigure(title, statistics.nmi, shares)
+    return LayerFigure(title, statistics.nmi, statistics.nmi_chance, shares)
 
 
 def layers_svg(dataset: str, layers: LayerFigure) -> Markup:
     """Return the panel of layers of one method of `dataset`."""
     rows = "; ".join(
-        f"level {level} " + ", ".join(f"{value:.2f}" for value in values)
-        for level, values in enumerate(layers.nmi, start=1)
+        f"level {level} "
+        + ", ".join(f"{value:.2f} (chance {low:.2f})" for value, low in zip(*pair, strict=True))
+        for level, pair in enumerate(zip(layers.nmi, layers.nmi_chance, strict=True), start=1)
     )
     maps = "; ".join(
         f"in layer {layer + 1}, {share.purity:.0%} of products lie in the main category of their code"

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 LANGUAGES = {"us": "en", "es": "es", "jp": "ja"}
 PROTOCOLS = {
-    "seen": "Test pairs whose document occurs in a training pair (the protocol of the paper's group).",
+    "seen": "Test pairs whose document occurs in a training pair labelled E, S or C unless the corpus is configured "
+    "otherwise (the protocol of the paper's group).",
     "all": "Every test pair, also those with documents that no training query has.",
 }
 SIGNIFICANT = 0.05

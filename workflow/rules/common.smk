@@ -4,6 +4,11 @@ import shlex
 import sys
 from pathlib import Path
 
+ROOT = Path(workflow.basedir).parent
+# The package beside the workflow, whether or not it is installed: here, and in the jobs' scripts.
+sys.path.insert(0, str(ROOT))
+shell.prefix(f"export PYTHONPATH={shlex.quote(str(ROOT))}; ")
+
 from catid2.artifacts import InputError
 from catid2.config.comparison import comparison
 from catid2.config.pipeline import EsciSource, Pipeline
@@ -33,7 +38,7 @@ wildcard_constraints:
 
 def modules(rule):
     """Return the package modules that scripts/{rule}.py imports: an edit of one reruns the rule."""
-    return imported_modules(f"scripts/{rule}.py", Path(workflow.basedir).parent)
+    return imported_modules(f"scripts/{rule}.py", ROOT)
 
 
 def settings(stage):
@@ -235,6 +240,15 @@ def docids_by_owner(wildcards):
         if method.docids
     }
     return {owner: [f"{folder}/docids.parquet", f"{folder}/docids.json"] for owner, folder in folders.items()}
+
+
+def all_figures():
+    """Return the figures of every dataset: recall, and what the codes hold if any method has codes."""
+    return [
+        f"results/{dataset.name}/figures/{figure}.svg"
+        for dataset in REPORTED.datasets
+        for figure in ["recall", *(["layers"] if any(method.docids for method in dataset.methods) else [])]
+    ]
 
 
 def docids_files(wildcards):

@@ -75,8 +75,8 @@ rule extract_categories:
     conda:
         ENVIRONMENT
     shell:
-        "python {input.script} --esci-s {input.esci_s} --output {output} --threads {threads}"
-        " --temp-dir {resources.tmpdir} > {log} 2>&1"
+        "python {input.script} --esci-s {input.esci_s:q} --output {output} --threads {threads}"
+        " --temp-dir {resources.tmpdir:q} > {log} 2>&1"
 
 
 rule build_corpus:
@@ -102,7 +102,7 @@ rule build_corpus:
         locale=locale,
     shell:
         "python {input.script} --config {params.config:q} --locale {params.locale}"
-        " --examples {input.examples} --products {input.products} --category-paths {input.category_paths}"
+        " --examples {input.examples:q} --products {input.products:q} --category-paths {input.category_paths:q}"
         " --products-out {output.products} --queries-out {output.queries}"
         " --judgements-out {output.judgements} --categories-out {output.categories}"
-        " --stats-out {output.stats} --threads {threads} --temp-dir {resources.tmpdir} > {log} 2>&1"
+        " --stats-out {output.stats} --threads {threads} --temp-dir {resources.tmpdir:q} > {log} 2>&1"
