@@ -71,7 +71,7 @@ def test_a_save_that_fails_keeps_the_state_before(tmp_path: Path, monkeypatch: p
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("catid2.checkpoint.save_file", disk_full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(InputError, match=r"No space left on device\); make room"):
         checkpoints.save(STATE._replace(progress="newer"))
     assert checkpoints.load().progress["name"] == "añ"
     assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]

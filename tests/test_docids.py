@@ -224,14 +224,16 @@ def test_command_writes_nothing_when_documents_share_ids(folder, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_command_writes_both_files_or_none(folder, tmp_path, monkeypatch):
+def test_command_writes_both_files_or_none(folder, tmp_path, monkeypatch, capsys):
     def disk_full(path: Path, content: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("catid2.artifacts.write_json", disk_full)
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), *command(folder, tmp_path)])
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert ended.value.code == 1
+    assert "No space left on device); make room" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
