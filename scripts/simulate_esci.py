@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from catid2.artifacts import entry_point
-from catid2.config.base import parse
+from catid2.config.base import parse, require_at_least
 from catid2.config.simulate import SimulateConfig
 from catid2.simulate import simulate
 
@@ -22,6 +22,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(SimulateConfig, arguments.config)
+    require_at_least("--seed", arguments.seed, 0)
     simulate(config, arguments.seed, arguments.examples, arguments.products, arguments.esci_s)
     logging.info("wrote %s, %s and %s", arguments.examples, arguments.products, arguments.esci_s)
 

@@ -123,6 +123,7 @@ def test_the_script_writes_the_run(tmp_path, monkeypatch):
         (["shoe"], [("shoe", "train")], "no test query"),
         (["…"], [("shoe", "test")], "no word in any"),
         ([], [("shoe", "test")], "no products"),
+        (["shoe"], [("shoe", "test"), (None, "test")], "query 101 has no text"),
     ],
 )
 def test_inputs_without_anything_to_search_are_refused(tmp_path, titles, queries, message):

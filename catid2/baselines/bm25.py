@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import bm25s
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from catid2.artifacts import QUERIES, RUN, InputError, read_table
+from catid2.artifacts import RUN, InputError
+from catid2.queries import read_queries
 from catid2.text import document_texts, read_documents, tokenize
 
 if TYPE_CHECKING:
@@ -76,15 +76,14 @@ def best(scores: np.ndarray, k: int) -> Hits:
 
 
 def search_bm25(config: Bm25Config, products: Path, queries: Path) -> pa.Table:
-    """Return the run (RUN columns) of the test queries, in the order of queries.parquet.
+    """Return the run (RUN columns) of the test queries, in the order of their ids.
 
     A query that shares no word with any product has no rows.
 
     Raises:
-        InputError: an input cannot be used, or there is no test query.
+        InputError: an input cannot be used, a query has no text, or there is no test query.
     """
-    table = read_table(queries, QUERIES)
-    test = table.filter(pc.equal(table.column("split"), "test"))
+    test = read_queries(queries, "test")
     if test.num_rows == 0:
         raise InputError(queries, "no test query", "build the corpus with its test split")
     index = Bm25Index(
@@ -92,7 +91,7 @@ def search_bm25(config: Bm25Config, products: Path, queries: Path) -> pa.Table:
     )
     log.info("%s", config.note())
     query_ids = test.column("query_id").to_numpy()
-    hits = [index.search(query or "") for query in test.column("query").to_pylist()]
+    hits = [index.search(query) for query in test.column("query").to_pylist()]
     sizes = [len(found.doc_id) for found in hits]
     log.info("%d queries, %d of them without a result", len(hits), sizes.count(0))
     columns = {
