@@ -44,6 +44,18 @@ def test_the_projects_configs_are_valid(names):
     assert pipeline.runs("recall")
 
 
+def test_the_paper_weights_are_the_same_wherever_they_stand():
+    paper, candidates = (
+        values(name)["methods"]["catid2_paper_weights"] for name in ("config.yaml", "candidates.yaml")
+    )
+    assert paper == candidates
+
+
+def test_the_default_weights_are_the_candidate_that_was_chosen():
+    chosen = RqvaeConfig(**values("candidates.yaml")["methods"]["structured"]["rqvae"])
+    assert chosen == RqvaeConfig()
+
+
 def test_no_config_is_forgotten_here():
     known = {name for names in CONFIGS for name in names}
     assert known == {path.name for path in (ROOT / "config").glob("*.yaml")}
