@@ -73,6 +73,11 @@ def distortion(latents: np.ndarray, codebooks: np.ndarray, codes: np.ndarray) ->
     return total / len(latents)
 
 
+def _number_pairs(ids: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Number the distinct pairs of two (N,) columns: returns (N,) int64, dense from 0, in lexicographic order."""
+    return np.unique(ids * (int(column.max(initial=0)) + 1) + column, return_inverse=True)[1]
+
+
 def tuple_ids(codes: np.ndarray) -> np.ndarray:
     """Number the distinct rows of `codes` (N, l): returns (N,) int64, dense from 0, in lexicographic order.
 
@@ -80,8 +85,17 @@ def tuple_ids(codes: np.ndarray) -> np.ndarray:
     """
     ids = np.zeros(len(codes), np.int64)
     for column in codes.T:
-        _, ids = np.unique(ids * (int(column.max(initial=0)) + 1) + column, return_inverse=True)
+        ids = _number_pairs(ids, column)
     return ids
+
+
+def prefix_ids(codes: np.ndarray) -> np.ndarray:
+    """Return (N, L): column l is `tuple_ids` of the prefixes c_0..c_l of (N, L) codes."""
+    prefixes = np.empty(codes.shape, np.int64)
+    ids = np.zeros(len(codes), np.int64)
+    for layer, column in enumerate(codes.T):
+        prefixes[:, layer] = ids = _number_pairs(ids, column)
+    return prefixes
 
 
 def shared(codes: np.ndarray) -> np.ndarray:

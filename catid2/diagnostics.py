@@ -2,17 +2,7 @@
 
 import numpy as np
 
-
-def prefix_ids(codes: np.ndarray) -> np.ndarray:
-    """Return (N, L): column l numbers the distinct prefixes c_0..c_l of (N, L) codes, from 0, in sorted order."""
-    prefixes = np.empty(codes.shape, dtype=np.int64)
-    prefix = np.zeros(len(codes), dtype=np.int64)
-    for layer in range(codes.shape[1]):
-        column = codes[:, layer].astype(np.int64)
-        # Renumbering at every layer keeps the product far from overflow, whatever K and L are.
-        prefix = np.unique(prefix * (column.max(initial=0) + 1) + column, return_inverse=True)[1]
-        prefixes[:, layer] = prefix
-    return prefixes
+from catid2.codes import prefix_ids
 
 
 def perplexity(codes: np.ndarray, size: int) -> float:
