@@ -7,13 +7,10 @@ names that start with `.tmp-`, which the next write of the same output removes.
 
 import contextlib
 import errno
-import functools
 import json
 import os
 import shutil
-import signal
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,24 +62,6 @@ class InputError(Exception):
 
     def __init__(self, where: str | Path, what: str, remedy: str):
         super().__init__(" ".join(f"{where}: {what}; {remedy}".split()))
-
-
-def entry_point(main: Callable[[], None]) -> Callable[[], None]:
-    """Decorate a script's `main`: an InputError becomes its one line on stderr and exit code 1.
-
-    A TERM (a time limit, a cancelled job) ends the script by an exception, so that temporary files go away.
-    """
-
-    @functools.wraps(main)
-    def run() -> None:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-        try:
-            main()
-        except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(1)
-
-    return run
 
 
 # --- whole or not at all ----------------------------------------------------------------------------

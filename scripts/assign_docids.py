@@ -10,7 +10,8 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.artifacts import InputError, atomic, entry_point, read_embeddings, write_json, write_table
+from catid2.artifacts import InputError, atomic, read_embeddings, write_json, write_table
+from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.docids import DocidsConfig
 from catid2.docids import assign, canonical_order, describe, docids_table, read_products, require_unique

@@ -8,7 +8,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.artifacts import entry_point
+from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.corpus import CorpusConfig
 from catid2.corpus import CorpusFiles, RawFiles, build_corpus

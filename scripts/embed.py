@@ -7,7 +7,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.artifacts import entry_point
+from catid2.command import entry_point
 from catid2.config.base import parse, require_at_least
 from catid2.config.embed import ViewConfig
 from catid2.embed import Batching, Outputs, embed

@@ -7,7 +7,8 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.artifacts import InputError, entry_point
+from catid2.artifacts import InputError
+from catid2.command import entry_point
 from catid2.config.base import parse, require_at_least
 from catid2.config.evaluate import EvaluateConfig
 from catid2.evaluate import Inputs, RunFile, evaluate, write_evaluation

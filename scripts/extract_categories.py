@@ -8,7 +8,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.artifacts import entry_point
+from catid2.command import entry_point
 from catid2.database import Resources
 from catid2.esci_s import extract_categories
 

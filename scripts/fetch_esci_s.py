@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.artifacts import entry_point
+from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.fetch import FetchEsciSConfig
 from catid2.fetch import fetch

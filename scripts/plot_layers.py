@@ -7,7 +7,8 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.artifacts import InputError, entry_point
+from catid2.artifacts import InputError
+from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.report import ReportConfig
 from catid2.report.panels import DocidFiles, write_layers_figure

@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.artifacts import entry_point
+from catid2.command import entry_point
 from catid2.report.panels import write_recall_figure
 
 

@@ -4,7 +4,8 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.artifacts import atomic, entry_point
+from catid2.artifacts import atomic
+from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.report import Comparison, ReportConfig
 from catid2.report.inputs import read_comparison

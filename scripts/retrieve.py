@@ -5,7 +5,8 @@ import logging
 import sys
 from pathlib import Path
 
-from catid2.artifacts import InputError, entry_point
+from catid2.artifacts import InputError
+from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.retrieve import RetrieveConfig
 

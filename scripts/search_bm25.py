@@ -4,8 +4,9 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.artifacts import entry_point, write_table
+from catid2.artifacts import write_table
 from catid2.baselines.bm25 import search_bm25
+from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.bm25 import Bm25Config
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from catid2 import rqvae_training
-from catid2.artifacts import InputError, atomic, entry_point, products_columns, read_embeddings, read_table
+from catid2.artifacts import InputError, atomic, products_columns, read_embeddings, read_table
 from catid2.checkpoint import Checkpoints, code_digest, fingerprint
+from catid2.command import entry_point
 from catid2.config.base import parse, require_at_least
 from catid2.config.rqvae import RqvaeConfig
 from catid2.distributed import process_group

@@ -5,7 +5,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from catid2 import artifacts
 from catid2.artifacts import (
     InputError,
     atomic,
@@ -139,14 +138,3 @@ def test_json_round_trip_and_errors(tmp_path):
     path.write_bytes(b"\xff{")
     with pytest.raises(InputError, match="not JSON"):
         read_json(path)
-
-
-def test_entry_point_prints_one_line_and_exits_with_1(capsys):
-    @artifacts.entry_point
-    def main():
-        raise InputError("file", "what\nis wrong", "mend it")
-
-    with pytest.raises(SystemExit) as caught:
-        main()
-    assert caught.value.code == 1
-    assert capsys.readouterr().err == "error: file: what is wrong; mend it\n"
