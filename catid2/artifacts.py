@@ -1,15 +1,11 @@
 """Files between stages: their columns, and reading and writing that is checked and whole.
 
 A reader names the file, the place and the remedy when something is wrong (`InputError`); a writer
-writes aside and renames, so that an output is there whole or not at all. Hard kills leave only
-names that start with `.tmp-`, which the next write of the same output removes.
+writes aside and renames (`catid2.writing`), so that an output is there whole or not at all.
 """
 
 import contextlib
-import errno
 import json
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from catid2.errors import InputError
+from catid2.writing import atomic
 
 # --- columns of the tables between stages (design: the interface others rely on) ---------------------
 
@@ -54,70 +53,6 @@ def docids_columns(length: int, layers: int) -> dict[str, pa.DataType]:
     return {"doc_id": pa.int32(), "product_id": pa.string()} | codes | before | {"moved": pa.bool_()}
 
 
-# --- errors -----------------------------------------------------------------------------------------
-
-
-class InputError(Exception):
-    """An input that cannot be used. Its text is one line: where, what is wrong, what to do."""
-
-    def __init__(self, where: str | Path, what: str, remedy: str):
-        super().__init__(" ".join(f"{where}: {what}; {remedy}".split()))
-
-
-# --- whole or not at all ----------------------------------------------------------------------------
-
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-@contextlib.contextmanager
-def atomic(*paths: str | Path) -> Iterator[Any]:
-    """Yield one temporary path per target (one path if one target); rename all when the block succeeds.
-
-    A temporary path lies beside its target under a fixed name `.tmp-NAME`, so a killed writer's
-    remains are replaced by the next one. Targets may be files or folders; a folder is created by the block.
-    """
-    targets = [Path(path) for path in paths]
-    temporary = [target.with_name(f".tmp-{target.name}") for target in targets]
-    for target, aside in zip(targets, temporary, strict=True):
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _remove(aside)
-        except OSError as error:
-            raise InputError(target, f"cannot be written ({error.strerror})", "name another place") from None
-    try:
-        yield temporary[0] if len(temporary) == 1 else temporary
-        for aside in temporary:
-            _sync(aside)
-        for target, aside in zip(targets, temporary, strict=True):
-            if target.is_dir():
-                shutil.rmtree(target)
-            os.replace(aside, target)
-    except BaseException as error:
-        for aside in temporary:
-            _remove(aside)
-        if isinstance(error, OSError) and error.errno in FULL:
-            raise InputError(
-                targets[0], f"cannot be written ({error.strerror})", "make room and run again"
-            ) from None
-        raise
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    """Flush a file, or each file of a folder, to the disk before it gets its final name."""
-    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
-    for file in files:
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
-
-
 # --- tables -----------------------------------------------------------------------------------------
 
 
@@ -131,16 +66,35 @@ def require_file(path: str | Path) -> Path:
     return path
 
 
+def read_footer(path: str | Path) -> tuple[pa.Schema, int]:
+    """Return the columns and the number of rows of a parquet file.
+
+    Raises:
+        InputError: the file is missing, cut or no parquet.
+    """
+    path = require_file(path)
+    with _whole_parquet(path), pq.ParquetFile(path) as file:
+        return file.schema_arrow, file.metadata.num_rows
+
+
+@contextlib.contextmanager
+def _whole_parquet(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InputError(path, f"not a whole parquet file ({error})", "make or download it again") from None
+
+
 def read_table(path: str | Path, columns: Mapping[str, pa.DataType]) -> pa.Table:
     """Return the named columns of a parquet file, checked for presence and type, in the order asked for.
 
     Raises:
-        InputError: the file is missing, cut or no parquet; a column is missing, of another type or holds a
-            null where it is a number or a flag.
+        InputError: the file is missing, cut, damaged or no parquet; a column is missing, of another type or holds
+            a null where it is a number or a flag.
     """
     path = require_file(path)
-    try:
-        with pq.ParquetFile(path) as file:
+    with _whole_parquet(path):
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             schema = file.schema_arrow
             for name, kind in columns.items():
                 if name not in schema.names:
@@ -151,8 +105,7 @@ def read_table(path: str | Path, columns: Mapping[str, pa.DataType]) -> pa.Table
                         path, f"column {name!r} is {found}, not {kind}", "write it with that type"
                     )
             table = file.read(columns=list(columns)).select(list(columns))
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(path, f"not a whole parquet file ({error})", "make or download it again") from None
+        table.validate(full=True)  # of damaged bytes Arrow makes strings that are not UTF-8
     for name, kind in columns.items():
         if not pa.types.is_string(kind) and table.column(name).null_count:
             row = table.column(name).to_pylist().index(None)
@@ -163,16 +116,19 @@ def read_table(path: str | Path, columns: Mapping[str, pa.DataType]) -> pa.Table
 def write_table(path: str | Path, table: pa.Table) -> None:
     """Write a parquet file, whole or not at all; the same table gives the same bytes."""
     with atomic(path) as aside:
-        pq.write_table(table, aside, compression="zstd")
+        pq.write_table(table, aside, compression="zstd", write_page_checksum=True)
 
 
-def read_json(path: str | Path) -> Any:
-    """Return the content of a JSON file; InputError if it is missing or no JSON."""
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Return the content of a JSON file; InputError if it is missing, no JSON or no object."""
     path = require_file(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise InputError(path, f"not JSON ({error})", "make it again") from None
+    if not isinstance(content, dict):
+        raise InputError(path, f"a JSON {type(content).__name__}, not an object", "make it again")
+    return content
 
 
 def write_json(path: str | Path, content: Any) -> None:
@@ -194,7 +150,7 @@ def read_embeddings(path: str | Path, rows: int | None = None) -> np.ndarray:
         matrix = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise InputError(path, f"not a whole .npy matrix ({error})", "run embed again") from None
-    if matrix.ndim != 2 or matrix.dtype != np.float16:
+    if matrix.ndim != 2 or not matrix.shape[1] or matrix.dtype != np.float16:
         found = f"{matrix.dtype} of shape {matrix.shape}"
         raise InputError(path, f"{found}, not a float16 matrix (documents, dimensions)", "run embed again")
     if rows is not None and len(matrix) != rows:

@@ -19,13 +19,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from catid2.artifacts import InputError, atomic
+from catid2.errors import InputError
 from catid2.imports import PACKAGE, imported_modules
+from catid2.writing import aside_pattern, atomic, require_ownership
 
 logger = logging.getLogger(__name__)
 
 STATE_FILE = "state.safetensors"
-OWN_FILES = re.compile(rf"(\.tmp-)?{re.escape(STATE_FILE)}")
+_NAME = re.escape(STATE_FILE)
+OWN_FILES = re.compile(f"{_NAME}|{aside_pattern(_NAME)}")
 
 
 class State(NamedTuple):
@@ -98,6 +100,7 @@ def require_checkpoints_only(folder: Path, own: re.Pattern[str]) -> None:
 
 def remove_checkpoints(folder: Path, own: re.Pattern[str]) -> None:
     """Remove the files and folders whose paths relative to `folder` match `own`; `folder` too if that empties it."""
+    require_ownership()
     for path in sorted(folder.rglob("*"), reverse=True):  # what a folder holds before the folder
         if own.fullmatch(path.relative_to(folder).as_posix()):
             _remove(path)

@@ -1,6 +1,10 @@
 """DuckDB as the corpus stages use it: in memory, under a limit, spilling to a folder that goes away."""
 
 import contextlib
+import os
+import re
+import shutil
+import socket
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,8 +14,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catid2.artifacts import InputError
+from catid2.errors import InputError
+from catid2.writing import FULL, MAKE_ROOM, needs_room
 
+_NO_ROOM = re.compile("|".join(["max_temp_directory_size", *map(os.strerror, FULL)]))
 BLANKS = r"[\s\p{Z}\p{Cc}]+"  # RE2: white space of any script and control characters
 
 
@@ -27,12 +33,20 @@ class Resources(NamedTuple):
 def connect(resources: Resources) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield an in-memory DuckDB that spills into a folder of its own, removed at the end.
 
+    Folders that killed processes of this host left are removed at the start.
+
     Raises:
-        InputError: a resource that DuckDB does not understand, or, within the block, too little memory.
+        InputError: a resource that DuckDB does not understand, or, within the block, too little memory or no room to
+            spill.
     """
     if resources.temp_dir is not None and not resources.temp_dir.is_dir():
         raise InputError(f"--temp-dir {resources.temp_dir}", "no such folder", "make it, or name another")
-    with tempfile.TemporaryDirectory(prefix="catid2-", dir=resources.temp_dir) as spill:
+    temp_dir = resources.temp_dir or Path(tempfile.gettempdir())
+    own = f"catid2-duckdb-{socket.gethostname()}-"  # and a process, and random letters
+    _remove_leftovers(temp_dir, own)
+    with needs_room(temp_dir / own):
+        folder = tempfile.TemporaryDirectory(prefix=f"{own}{os.getpid()}-", dir=temp_dir)
+    with folder as spill:
         try:
             settings = {"memory_limit": resources.memory_limit, "temp_directory": spill}
             if resources.threads is not None:
@@ -45,11 +59,34 @@ def connect(resources: Resources) -> Iterator[duckdb.DuckDBPyConnection]:
             # Every table that leaves is sorted; in between, order is free.
             connection.execute("SET preserve_insertion_order = false")
             yield connection
-        except duckdb.OutOfMemoryException as error:
-            remedy = "give more memory, fewer threads or a --temp-dir with more room"
+        except duckdb.Error as error:
+            if _NO_ROOM.search(str(error)):
+                what, remedy = f"no room to spill ({_first_line(error)})", f"{MAKE_ROOM}, or name another"
+                raise InputError(f"--temp-dir {temp_dir}", what, remedy) from None
+            if not isinstance(error, duckdb.OutOfMemoryException):
+                raise
+            remedy = "give more memory or fewer threads"
             raise InputError(f"--memory-limit {resources.memory_limit}", _first_line(error), remedy) from None
         finally:
             connection.close()
+
+
+def _remove_leftovers(temp_dir: Path, prefix: str) -> None:
+    """Remove the folders with this prefix whose processes are no more."""
+    for folder in temp_dir.iterdir():
+        named = re.fullmatch(rf"{re.escape(prefix)}(\d+)-\w+", folder.name)
+        if named and not _is_running(int(named[1])):
+            shutil.rmtree(folder, ignore_errors=True)  # it may be another user's, or be going already
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 @contextlib.contextmanager
@@ -60,6 +97,8 @@ def reading(path: str | Path) -> Iterator[None]:
     except duckdb.OutOfMemoryException:
         raise
     except duckdb.Error as error:
+        if _NO_ROOM.search(str(error)):
+            raise
         raise InputError(
             path, f"cannot be read ({_first_line(error)})", "download or make it again"
         ) from None
@@ -71,6 +110,6 @@ def _first_line(error: Exception) -> str:
 
 def write_stream(path: str | Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
     """Write record batches to a parquet file, a row group each, without holding them all."""
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
         for batch in batches:
             writer.write_batch(batch.cast(schema))

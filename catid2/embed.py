@@ -22,10 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 
-from catid2.artifacts import InputError, atomic, read_embeddings, require_file, write_json
+from catid2.artifacts import read_embeddings, require_file, write_json
+from catid2.errors import InputError
 from catid2.text import document_texts, read_documents
+from catid2.writing import aside_pattern, atomic
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,7 +37,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Paths below the folder of checkpoints: a folder named by its fingerprint, and the shards in it.
-SHARD_FILES = re.compile(r"[0-9a-f]{64}(/(\.tmp-)?shard-\d{9}\.npy)?")
+_SHARD = r"shard-\d{9}\.npy"
+SHARD_FILES = re.compile(f"[0-9a-f]{{64}}(/({_SHARD}|{aside_pattern(_SHARD)}))?")
 
 
 class Ranks(NamedTuple):
@@ -174,15 +177,16 @@ def _write(
     with atomic(outputs.matrix, outputs.metadata) as (matrix_aside, metadata_aside):
         blocks = iter(blocks)
         first = next(blocks)
-        matrix = open_memmap(matrix_aside, "w+", np.float16, (documents, first.shape[1]))
-        row = 0
-        for block in itertools.chain([first], blocks):
-            matrix[row : row + len(block)] = block
-            row += len(block)
-        matrix.flush()
-        size = {"documents": documents, "dims": matrix.shape[1]}
+        shape = (documents, first.shape[1])
+        # Written, not mapped: where the disk is full, a mapped page ends the process without a word.
+        with matrix_aside.open("wb") as file:
+            descr = dtype_to_descr(np.dtype(np.float16))
+            write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+            for block in itertools.chain([first], blocks):
+                file.write(np.ascontiguousarray(block))
+        size = {"documents": documents, "dims": shape[1]}
         write_json(metadata_aside, size | details | {"view": config.model_dump()})
-    log.info("%s: %d documents, %d dimensions, %s", outputs.matrix, *matrix.shape, details["encoder"])
+    log.info("%s: %d documents, %d dimensions, %s", outputs.matrix, *shape, details["encoder"])
 
 
 def _fingerprint(config: ViewConfig, products: Path, made_with: dict, shard: int, code: str) -> str:

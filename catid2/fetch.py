@@ -1,16 +1,15 @@
-"""Download a public file: resumed where it stopped, checked, and in place whole or not at all.
+"""Download public files: resumed where they stopped, checked, and in place whole, all of them or none.
 
-The bytes gather in `NAME.part` beside the target, which survives a kill; `NAME.part.json` says of which remote
-file they are, so that a part of another file or another version is never continued.
+The bytes gather in `NAME.part` beside the target, which survives a kill and a failed job, of which Snakemake removes
+the targets; `NAME.part.json` says of which remote file they are, so that a part of another file or another
+version is never continued.
 """
 
-import errno
 import hashlib
 import json
 import logging
 import os
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,10 +17,11 @@ import httpx
 import zstandard
 from tqdm import tqdm
 
-from catid2.artifacts import InputError
+from catid2.errors import InputError
+from catid2.writing import needs_room, require_ownership
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
 
     from catid2.config.fetch import RemoteFile
 
@@ -46,25 +46,40 @@ class _Interrupted(Exception):
     """The connection failed in a way that another attempt may mend."""
 
 
-def fetch(remote: "RemoteFile", target: Path, backoff: float = BACKOFF) -> Fetched:
-    """Download `remote` to `target`, continuing `target.part` if it is of the same file.
+def fetch(files: "Mapping[Path, RemoteFile]", backoff: float = BACKOFF) -> list[Fetched]:
+    """Download each target's remote file, continuing `TARGET.part` if it is of the same file.
 
-    Broken connections are taken up where they stopped, up to ATTEMPTS times without progress. The size (given, or
-    the server's) and the SHA-256 (if given) must agree; a `.zst` file without a given SHA-256 is decompressed once.
+    The targets get their names when all are there and checked. When one fails, the parts of the others stay for the
+    next call, which only checks them. Broken connections are taken up where they stopped, up to ATTEMPTS times
+    without progress. The size (given, or the server's) and the SHA-256 (if given) must agree; a `.zst` file without
+    a given SHA-256 is decompressed once.
 
     Raises:
-        InputError: the server has no such file; what arrived has another size or SHA-256 (the part is removed)
-            or is no whole zstd stream; the connection keeps failing or the disk is full (the part is kept).
+        InputError: the address is none, or the server has no such file (asked once); what arrived has another size or
+            SHA-256, or is no whole zstd stream (the part is removed); the connection keeps failing or the disk is
+            full (the part is kept).
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part, note = target.with_name(target.name + ".part"), target.with_name(target.name + ".part.json")
-    with _disk_errors(part):
-        size = _download(remote, part, note, backoff)
-        sha256 = _checked(remote, part, note, size)
-        os.replace(part, target)
-        note.unlink()
-    log.info("%s: %d bytes, sha256 %s", target, size, sha256)
-    return Fetched(target, size, sha256)
+    fetched = []
+    for target, remote in files.items():
+        part, note = _part(target), _note(target)
+        with needs_room(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            size = _download(remote, part, note, backoff)
+        fetched.append(Fetched(target, size, _checked(remote, part, note, size)))
+    require_ownership()
+    for target, size, sha256 in fetched:
+        os.replace(_part(target), target)
+        _note(target).unlink()
+        log.info("%s: %d bytes, sha256 %s", target, size, sha256)
+    return fetched
+
+
+def _part(target: Path) -> Path:
+    return target.with_name(target.name + ".part")
+
+
+def _note(target: Path) -> Path:
+    return target.with_name(target.name + ".part.json")
 
 
 def _download(remote: "RemoteFile", part: Path, note: Path, backoff: float) -> int:
@@ -74,6 +89,8 @@ def _download(remote: "RemoteFile", part: Path, note: Path, backoff: float) -> i
         while True:
             try:
                 return _continue(client, remote, part, note)
+            except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
+                raise InputError(remote.url, str(error), "correct the address in the config") from None
             except (httpx.RequestError, _Interrupted) as error:
                 failures = 0 if _size(part) > furthest else failures + 1
                 furthest = max(furthest, _size(part))
@@ -122,8 +139,8 @@ def _continue(client: httpx.Client, remote: "RemoteFile", part: Path, note: Path
         size = size or remote.size
         if start == 0:
             part.unlink(missing_ok=True)
-        etag = response.headers.get("ETag", "")
-        note.write_text(json.dumps({"url": remote.url, "etag": "" if etag.startswith("W/") else etag}))
+            etag = response.headers.get("ETag", "")
+            note.write_text(json.dumps({"url": remote.url, "etag": "" if etag.startswith("W/") else etag}))
         _append(response, part, start, size)
     have = _size(part)
     if size and have < size:
@@ -144,6 +161,7 @@ def _append(response: httpx.Response, part: Path, start: int, size: int | None) 
     progress = tqdm(total=size, initial=start, unit="B", unit_scale=True, desc=part.stem, mininterval=1)
     with progress, part.open("ab") as out:
         for block in response.iter_raw():
+            require_ownership()  # two processes at once would mix their bytes
             out.write(block)
             progress.update(len(block))
         out.flush()
@@ -208,16 +226,3 @@ def _read_note(note: Path) -> dict[str, str]:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-@contextmanager
-def _disk_errors(part: Path) -> "Iterator[None]":
-    """Say in one line that the disk is full."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise InputError(
-            part, os.strerror(error.errno), "make room and start again; the download resumes"
-        ) from None

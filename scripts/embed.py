@@ -8,9 +8,10 @@ import logging
 from pathlib import Path
 
 from catid2.command import entry_point
-from catid2.config.base import parse, require_at_least
+from catid2.config.base import parse, require_at_least, require_seed
 from catid2.config.embed import ViewConfig
 from catid2.embed import Batching, Outputs, embed
+from catid2.writing import claim
 
 
 @entry_point
@@ -34,10 +35,11 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(ViewConfig, arguments.config)
-    require_at_least("--seed", arguments.seed, 0)
+    require_seed("--seed", arguments.seed)
     require_at_least("--batch-tokens", arguments.batch_tokens, 1)
     outputs = Outputs(arguments.output, arguments.metadata, arguments.checkpoints)
-    embed(config, arguments.products, outputs, arguments.seed, Batching(arguments.batch_tokens))
+    with claim(outputs.matrix):
+        embed(config, arguments.products, outputs, arguments.seed, Batching(arguments.batch_tokens))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 from catid2.command import entry_point
 from catid2.database import Resources
 from catid2.esci_s import extract_categories
+from catid2.writing import claim
 
 
 @entry_point
@@ -26,11 +27,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="DuckDB's threads (default: all cores)")
     parser.add_argument("--temp-dir", type=Path, help="where DuckDB spills (default: the system's)")
     arguments = parser.parse_args()
-    states = extract_categories(
-        arguments.esci_s,
-        arguments.output,
-        Resources(arguments.memory_limit, arguments.threads, arguments.temp_dir),
-    )
+    resources = Resources(arguments.memory_limit, arguments.threads, arguments.temp_dir)
+    with claim(arguments.output):
+        states = extract_categories(arguments.esci_s, arguments.output, resources)
     logging.info("lines by state: %s", ", ".join(f"{count} {state}" for state, count in states.items()))
 
 

@@ -8,11 +8,12 @@ from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.fetch import FetchEsciConfig
 from catid2.fetch import fetch
+from catid2.writing import claim
 
 
 @entry_point
 def main() -> None:
-    """Parse the command line and fetch both files."""
+    """Parse the command line and fetch both files, or none."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", default="{}", help="settings as JSON (keys: catid2/config/fetch.py)")
     parser.add_argument("--examples", type=Path, required=True, help="output, parquet: judged queries")
@@ -20,8 +21,8 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(FetchEsciConfig, arguments.config)
-    fetch(config.examples, arguments.examples)
-    fetch(config.products, arguments.products)
+    with claim(arguments.examples):
+        fetch({arguments.examples: config.examples, arguments.products: config.products})
 
 
 if __name__ == "__main__":

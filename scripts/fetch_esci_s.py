@@ -8,6 +8,7 @@ from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.fetch import FetchEsciSConfig
 from catid2.fetch import fetch
+from catid2.writing import claim
 
 
 @entry_point
@@ -19,7 +20,8 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(FetchEsciSConfig, arguments.config)
-    fetch(config.esci_s, arguments.output)
+    with claim(arguments.output):
+        fetch({arguments.output: config.esci_s})
 
 
 if __name__ == "__main__":

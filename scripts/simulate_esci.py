@@ -5,9 +5,10 @@ import logging
 from pathlib import Path
 
 from catid2.command import entry_point
-from catid2.config.base import parse, require_at_least
+from catid2.config.base import parse, require_seed
 from catid2.config.simulate import SimulateConfig
 from catid2.simulate import simulate
+from catid2.writing import claim
 
 
 @entry_point
@@ -22,8 +23,9 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(SimulateConfig, arguments.config)
-    require_at_least("--seed", arguments.seed, 0)
-    simulate(config, arguments.seed, arguments.examples, arguments.products, arguments.esci_s)
+    require_seed("--seed", arguments.seed)
+    with claim(arguments.examples):
+        simulate(config, arguments.seed, arguments.examples, arguments.products, arguments.esci_s)
     logging.info("wrote %s, %s and %s", arguments.examples, arguments.products, arguments.esci_s)
 
 

@@ -7,7 +7,6 @@ import pytest
 
 from catid2.artifacts import (
     InputError,
-    atomic,
     read_embeddings,
     read_json,
     read_table,
@@ -37,39 +36,6 @@ def test_columns_come_in_the_order_asked_for(tmp_path, table):
         "title",
         "doc_id",
     ]
-
-
-def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path):
-    target = tmp_path / "out.txt"
-    target.write_text("old")
-    with pytest.raises(RuntimeError), atomic(target) as aside:
-        aside.write_text("half")
-        raise RuntimeError
-    assert target.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [target]
-
-
-def test_several_targets_appear_together_or_not_at_all(tmp_path):
-    with pytest.raises(FileNotFoundError), atomic(tmp_path / "a", tmp_path / "b") as (first, _second):
-        first.write_text("written, but the second is not")
-    assert list(tmp_path.iterdir()) == []
-    with atomic(tmp_path / "a", tmp_path / "b") as (first, second):
-        first.write_text("a")
-        second.write_text("b")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
-
-
-def test_a_folder_replaces_the_old_one_whole_and_remains_of_a_kill_are_removed(tmp_path):
-    target = tmp_path / "model"
-    (tmp_path / ".tmp-model").mkdir()
-    (tmp_path / ".tmp-model" / "remains").write_text("")
-    target.mkdir()
-    (target / "old").write_text("")
-    with atomic(target) as aside:
-        aside.mkdir()
-        (aside / "new").write_text("")
-    assert [path.name for path in target.iterdir()] == ["new"]
-    assert list(tmp_path.iterdir()) == [target]
 
 
 def cut(path):

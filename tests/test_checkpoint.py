@@ -88,7 +88,7 @@ def test_removed_with_the_folder(tmp_path: Path) -> None:
 def test_files_of_others_are_refused_before_work_and_never_removed(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, "a")
     checkpoints.save(STATE)
-    (tmp_path / ".tmp-state.safetensors").write_bytes(b"left by a kill")
+    (tmp_path / ".tmp-0123456789ab-state.safetensors").write_bytes(b"left by a kill")
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match=r"not checkpoints \('notes.txt'\); name an empty folder"):
         Checkpoints(tmp_path, "a")

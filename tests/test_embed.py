@@ -245,7 +245,7 @@ def test_numbers_out_of_range_are_one_line(tmp_path, products, monkeypatch, caps
         runpy.run_path(str(SCRIPT), run_name="__main__")
     assert caught.value.code == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"error: {option}: {value} is not a number of ")
+    assert error.startswith(f"error: {option}: {value} is not ")
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
@@ -319,6 +319,18 @@ def test_models_that_cannot_be_used_are_named(tmp_path, encoders):
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match=r"no weights for \d+ parameters, the first is encoder.layer.2"):
         load(model=str(tmp_path), max_tokens=32)
+
+
+def test_a_folder_with_pickled_weights_alone_is_refused(tmp_path):
+    config = bert_config(save_tokenizer(tmp_path))
+    config.save_pretrained(tmp_path)
+    torch.save(BertModel(config).state_dict(), tmp_path / "pytorch_model.bin")
+    encoder = view({"kind": "hf", "model": str(tmp_path), "max_tokens": 32}).encoder
+    with pytest.raises(
+        InputError, match=r"no file named model\.safetensors .*; give a folder with"
+    ) as caught:
+        TransformerEncoder(encoder, torch.device("cpu"), 64)
+    assert "\n" not in str(caught.value)
 
 
 def test_tfidf_svd_is_seeded_and_keeps_similar_texts_together(tmp_path, products, monkeypatch):

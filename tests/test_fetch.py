@@ -17,7 +17,8 @@ import zstandard
 from catid2 import fetch as module
 from catid2.artifacts import InputError
 from catid2.config.fetch import FetchEsciConfig, RemoteFile
-from catid2.fetch import ATTEMPTS, fetch
+from catid2.fetch import ATTEMPTS, Fetched
+from catid2.fetch import fetch as fetch_all
 
 CONTENT = random.Random(0).randbytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -88,6 +89,11 @@ def site():
     server.server_close()
 
 
+def fetch(remote: RemoteFile, target: Path, **options: float) -> Fetched:
+    [fetched] = fetch_all({target: remote}, **options)
+    return fetched
+
+
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
@@ -117,7 +123,7 @@ def test_a_killed_download_is_taken_up_by_the_next_start(site, tmp_path):
     script = [str(SCRIPTS / "fetch_esci_s.py"), "--config", config, "--output", str(tmp_path / "file")]
     killed = subprocess.run([sys.executable, "-c", interrupted, *script], capture_output=True)
     assert killed.returncode == 9
-    assert names(tmp_path) == ["file.part", "file.part.json"]
+    assert names(tmp_path) == [".owner-file", "file.part", "file.part.json"]
     done = subprocess.run([sys.executable, *script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert SHA256 in done.stderr
@@ -234,7 +240,9 @@ def test_a_full_disk_is_one_line_and_keeps_the_part(site, tmp_path, monkeypatch)
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "_append", write_some)
-        with pytest.raises(InputError, match=f"^{tmp_path}/file.part: No space left on device; make room"):
+        with pytest.raises(
+            InputError, match=f"^{tmp_path}/file: cannot be written .No space left on device.; make room"
+        ):
             fetch(RemoteFile(url=site.url(), sha256=SHA256), tmp_path / "file")
     fetch(RemoteFile(url=site.url(), sha256=SHA256), tmp_path / "file")
     assert site.ranges == [None, "bytes=1000-"]
@@ -254,6 +262,26 @@ def test_the_script_fetches_both_files_and_says_errors_in_one_line(site, tmp_pat
     assert wrong.returncode == 1
     assert wrong.stderr.splitlines()[-1].startswith(f"error: {tmp_path}/examples: ")
     assert "Traceback" not in wrong.stderr
+
+
+def test_a_file_that_is_there_outlives_the_failure_of_the_other(site, tmp_path):
+    targets = (tmp_path / "examples", tmp_path / "products")
+    site.cuts = [len(CONTENT), 100_000]
+    first = RemoteFile(url=site.url("examples"), sha256=SHA256)
+    with pytest.raises(InputError, match="sha256"):
+        fetch_all({targets[0]: first, targets[1]: RemoteFile(url=site.url(), sha256="0" * 64)}, backoff=0)
+    assert names(tmp_path) == ["examples.part", "examples.part.json"]
+    site.ranges.clear()
+    fetch_all({targets[0]: first, targets[1]: RemoteFile(url=site.url(), sha256=SHA256)})
+    assert site.ranges == ["bytes=300000-", None]
+    assert [target.read_bytes() == CONTENT for target in targets] == [True, True]
+    assert names(tmp_path) == ["examples", "products"]
+
+
+@pytest.mark.parametrize("url", ["https:///file", "http://host:eighty/file"])
+def test_an_address_that_is_none_is_one_line_and_no_retry(tmp_path, url):
+    with pytest.raises(InputError, match="correct the address in the config"):
+        fetch(RemoteFile(url=url), tmp_path / "file", backoff=60)
 
 
 def test_the_defaults_are_the_published_files():

@@ -7,22 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from catid2.evaluate import read_recall
-from workflow import ROOT, Project
-
-CONFIG = ("--configfile", "config/tiny.yaml")
+from workflow import ROOT, TINY_CONFIG, Project
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A copy of the project in which the tiny run has been made."""
-    project = Project(tmp_path_factory.mktemp("tiny"), stub=False)
-    shutil.copy(ROOT / "tests" / "tiny.yaml", project.folder / "config")
-    project.snakemake(*CONFIG)
-    return project
-
-
-def test_leaves_every_table_and_no_temporary_file(finished):
-    results = finished.folder / "results"
+def test_leaves_every_table_and_no_temporary_file(tiny_run):
+    results = tiny_run.folder / "results"
     recall = read_recall(results / "tiny_es" / "recall.tsv")
     assert set(recall["method"]) == {"catid2", "tiger", "gradient", "bm25"}
     assert set(recall["protocol"]) == {"seen", "all"}
@@ -31,15 +20,15 @@ def test_leaves_every_table_and_no_temporary_file(finished):
         assert (results / name).stat().st_size > 500
     left = [
         path
-        for path in finished.folder.rglob("*")
-        if path.name.startswith(".tmp-") or path.name == "checkpoints"
+        for path in tiny_run.folder.rglob("*")
+        if path.name.startswith((".tmp-", ".owner-")) or path.name == "checkpoints"
     ]
     assert [path for path in left if path.is_file() or any(path.iterdir())] == []
 
 
 @pytest.mark.parametrize("method", ["catid2", "tiger", "gradient"])
-def test_docids_are_unique_and_runs_hold_documents_of_the_corpus(finished, method):
-    folder = finished.folder / "results" / "tiny_es"
+def test_docids_are_unique_and_runs_hold_documents_of_the_corpus(tiny_run, method):
+    folder = tiny_run.folder / "results" / "tiny_es"
     table = pq.read_table(folder / method / "seed0" / "docids.parquet").to_pydict()
     codes = np.array([table[name] for name in table if name.startswith("c_")]).T
     products = pq.read_table(
@@ -55,31 +44,32 @@ def test_docids_are_unique_and_runs_hold_documents_of_the_corpus(finished, metho
     assert len(set(pairs)) == len(pairs)
 
 
-def test_is_finished_and_stays_so(finished):
-    assert finished.planned(*CONFIG) == set()
+def test_is_finished_and_stays_so(tiny_run):
+    assert tiny_run.planned(*TINY_CONFIG) == set()
 
 
-def test_a_second_run_gives_the_same_bytes(finished, tmp_path):
+def test_a_second_run_gives_the_same_bytes(tiny_run, tmp_path):
     again = Project(tmp_path, stub=False)
     shutil.copy(ROOT / "tests" / "tiny.yaml", again.folder / "config")
     target = "results/tiny_es/catid2/seed0/run.parquet"
-    again.snakemake(target, *CONFIG)
+    again.snakemake(target, *TINY_CONFIG)
     for path in again.folder.joinpath("results").rglob("*"):
         if path.is_file():
-            assert path.read_bytes() == (finished.folder / path.relative_to(again.folder)).read_bytes(), path
+            assert path.read_bytes() == (tiny_run.folder / path.relative_to(again.folder)).read_bytes(), path
 
 
-def test_snakemake_makes_its_own_report(finished):
-    finished.snakemake("--report", "snakemake-report.zip", *CONFIG)
-    assert (finished.folder / "snakemake-report.zip").stat().st_size > 10_000
+def test_snakemake_makes_its_own_report(tiny_run, tmp_path):
+    project = tiny_run.copy(tmp_path / "copy")
+    project.snakemake("--report", "snakemake-report.zip", *TINY_CONFIG)
+    assert (project.folder / "snakemake-report.zip").stat().st_size > 10_000
 
 
-def test_a_cut_raw_file_is_one_line_and_leaves_no_corpus(finished, tmp_path):
-    project = finished.copy(tmp_path / "copy")
+def test_a_cut_raw_file_is_one_line_and_leaves_no_corpus(tiny_run, tmp_path):
+    project = tiny_run.copy(tmp_path / "copy")
     raw = next((project.folder / "resources" / "tiny").glob("*products.parquet"))
     raw.write_bytes(raw.read_bytes()[:-1000])
     shutil.rmtree(project.folder / "results" / "tiny_es" / "corpus")
-    done = project.snakemake("results/tiny_es/corpus/stats.json", *CONFIG, check=False)
+    done = project.snakemake("results/tiny_es/corpus/stats.json", *TINY_CONFIG, check=False)
     assert done.returncode == 1
     log = (project.folder / "logs" / "tiny_es" / "build_corpus.log").read_text()
     errors = [line for line in log.splitlines() if line.startswith("error:")]

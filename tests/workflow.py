@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+TINY_CONFIG = ("--configfile", "config/tiny.yaml")  # of the fixture `tiny_run`
 # Stands in for `python` in the rules' shell commands: makes every output that is not there yet, and nothing else.
 STUB = """#!/bin/sh
 for path in "$@"; do
@@ -39,6 +40,18 @@ class Project:
             binaries.insert(0, str(python.parent))
         self.environment["PATH"] = ":".join([*binaries, os.environ["PATH"]])
 
+    @classmethod
+    def at(cls, folder: Path) -> "Project":
+        """Return the copy, made before and without `stub`, that lies below `folder`."""
+        project = object.__new__(cls)
+        project.folder = folder
+        project.environment = os.environ | {
+            "PYTHONPATH": str(folder),
+            "HF_HUB_OFFLINE": "1",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+        return project
+
     def copy(self, folder: Path) -> "Project":
         """Return a copy of the copy, results included, that a test may change."""
         shutil.copytree(self.folder, folder, symlinks=True)
@@ -60,8 +73,8 @@ class Project:
         """Return the jobs that a dry-run would execute, each as `rule` and its wildcards that are set."""
         text = self.snakemake("--dry-run", *arguments).stdout
         jobs = set()
-        for rule, body in re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)+)", text, re.MULTILINE):
-            wildcards = re.search(r"^    wildcards: (.*)$", body, re.MULTILINE)
+        for rule, body in re.findall(r"^ *(?:local)?rule (\w+):\n((?:    .*\n)+)", text, re.MULTILINE):
+            wildcards = re.search(r"^ +wildcards: (.*)$", body, re.MULTILINE)
             jobs.add(" ".join([rule, *(wildcards.group(1).split(", ") if wildcards else [])]))
         return jobs
 

@@ -1,0 +1,30 @@
+"""What several test files share: a run of the whole workflow on a tiny dataset."""
+
+import os
+import shutil
+
+import pytest
+from filelock import FileLock
+
+from workflow import ROOT, TINY_CONFIG, Project
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the project in which tests/tiny.yaml has been run; only for reading, a test that changes it copies it.
+
+    It is made once, by the first of pytest-xdist's workers that asks for it.
+    """
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    folder = shared / "tiny_run"
+    with FileLock(shared / "tiny_run.lock"):
+        if (folder / "finished").exists():
+            return Project.at(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
+        folder.mkdir()
+        project = Project(folder, stub=False)
+        shutil.copy(ROOT / "tests" / "tiny.yaml", folder / "config")
+        project.snakemake(*TINY_CONFIG)
+        (folder / "finished").touch()
+    return project
