@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     MODEL_FOR_TEXT_ENCODING_MAPPING,
@@ -47,11 +46,17 @@ class TransformerEncoder:
         self.device = device
         self.batch_tokens = batch_tokens
         try:
-            loaded = AutoConfig.from_pretrained(config.model, revision=config.revision)
-            self.tokenizer = AutoTokenizer.from_pretrained(config.model, revision=config.revision)
+            loaded = AutoConfig.from_pretrained(
+                config.model, revision=config.revision, trust_remote_code=False
+            )
+            self.tokenizer = AutoTokenizer.from_pretrained(
+                config.model, revision=config.revision, trust_remote_code=False
+            )
             model = _load(config, loaded)
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            remedy = "give a folder with config.json, weights and tokenizer, or a model name the hub knows"
+        except InputError:
+            raise
+        except Exception as error:  # tokenizers, for one, raises nothing more specific
+            remedy = "give a folder with config.json, model.safetensors and tokenizer, or a model name the hub knows"
             raise InputError(config.model, f"cannot be loaded as an encoder ({error})", remedy) from None
         # T5 has relative positions and no such limit; RoBERTa's table is longer than what it can use.
         positions = getattr(loaded, "max_position_embeddings", None)
@@ -120,10 +125,19 @@ def token_batches(lengths: Sequence[int], budget: int) -> Iterator[np.ndarray]:
 
 
 def _load(config: HfEncoder, loaded: PretrainedConfig) -> PreTrainedModel:
-    """The encoder alone, with pretrained weights for every parameter that pooling can see."""
+    """The encoder alone, with pretrained weights for every parameter that pooling can see.
+
+    A folder's weights must be safetensors. Some older models on the hub have them in PyTorch's own format alone,
+    which Transformers reads as tensors and nothing else (`weights_only`).
+    """
     automatic = AutoModelForTextEncoding if type(loaded) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
     model, report = automatic.from_pretrained(
-        config.model, revision=config.revision, dtype=torch.float32, output_loading_info=True
+        config.model,
+        revision=config.revision,
+        trust_remote_code=False,
+        dtype=torch.float32,
+        use_safetensors=Path(config.model).is_dir() or None,
+        output_loading_info=True,
     )
     # Left out of many checkpoints, and behind the states that are pooled here.
     missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))

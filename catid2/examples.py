@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from torch.utils.data import Sampler
 
-from catid2.artifacts import JUDGEMENTS, InputError, read_table
-from catid2.queries import read_queries
+from catid2.artifacts import InputError
+from catid2.queries import read_judgements, read_queries
 from catid2.tokens import TokenTable, join, tokenize
 
 if TYPE_CHECKING:
@@ -70,15 +70,12 @@ def read_train_queries(
     """Return the queries of the train split that have a document with one of `labels`.
 
     Raises:
-        InputError: as read_queries; a judgement names an unknown query; or no pair is left.
+        InputError: as read_queries and read_judgements; a judgement names an unknown query; or no pair is left.
     """
     table = read_queries(queries, "train")
     query_ids = table.column("query_id").to_numpy()
-    pairs = read_table(judgements, JUDGEMENTS)
-    train = pc.equal(pairs.column("split"), "train")
-    pairs = pairs.filter(
-        pc.and_(train, pc.is_in(pairs.column("label"), value_set=pa.array(labels, pa.string())))
-    )
+    pairs = read_judgements(judgements, "train")
+    pairs = pairs.filter(pc.is_in(pairs.column("label"), value_set=pa.array(labels, pa.string())))
     if not len(pairs):
         raise InputError(
             judgements, f"no train judgement has a label of {', '.join(labels)}", "check the corpus"
@@ -162,7 +159,7 @@ class EpochBatches(Sampler[np.ndarray]):
     """The batches of one epoch for one rank: arrays of example rows, of similar length within a batch.
 
     What an epoch holds depends on the seed and the epoch alone: a step's examples are the same for any
-    number of ranks and micro-batches. Set `epoch` before iterating.
+    number of ranks and micro-batches. Set `epoch` before iterating. A batch sampler for torch's DataLoader.
 
     Args:
         examples: what to draw from.

@@ -26,7 +26,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from catid2.artifacts import InputError
+from catid2.artifacts import InputError, read_json
 from catid2.tokenizer import train_tokenizer
 
 if TYPE_CHECKING:
@@ -35,6 +35,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MODEL_TYPES = ("t5", "mt5")
+# Keys of a retriever's config.json that search reads, and their types.
+_LAYOUT = {
+    "docid_sizes": list,
+    "docid_first_tokens": list,
+    "query_prefix": str,
+    "max_query_tokens": int,
+    "decoder_start_token_id": int,
+    "pad_token_id": int,
+    "vocab_size": int,
+}
 
 
 class DocIDRetriever(nn.Module):
@@ -143,18 +153,27 @@ def small_t5(config: SmallT5, vocabulary: int) -> T5ForConditionalGeneration:
 def load_pretrained(name: str, revision: str | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return a pretrained T5 or mT5 with its tokenizer, by hub name or folder.
 
+    A folder's weights must be safetensors. Some older models on the hub have them in PyTorch's own format alone,
+    which Transformers reads as tensors and nothing else (`weights_only`).
+
     Raises:
         InputError: it cannot be loaded, or is another kind of model.
     """
+    only = {"revision": revision, "trust_remote_code": False}
     try:
-        kind = AutoConfig.from_pretrained(name, revision=revision).model_type
+        kind = AutoConfig.from_pretrained(name, **only).model_type
         if kind not in MODEL_TYPES:
             raise InputError(name, f"a {kind} model", f"name a model of type {' or '.join(MODEL_TYPES)}")
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
-        model = AutoModelForSeq2SeqLM.from_pretrained(name, revision=revision, dtype=torch.float32)
-    except (OSError, ValueError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(name, **only)
+        model = AutoModelForSeq2SeqLM.from_pretrained(
+            name, dtype=torch.float32, use_safetensors=Path(name).is_dir() or None, **only
+        )
+    except InputError:
+        raise
+    except Exception as error:  # tokenizers, for one, raises nothing more specific
         remedy = (
-            "give a folder with config.json, weights and tokenizer, a name the hub knows, or null for `small`"
+            "give a folder with config.json, model.safetensors and tokenizer, a name the hub knows, or null "
+            "for `small`"
         )
         raise InputError(name, f"cannot be loaded ({error})", remedy) from None
     return model, tokenizer
@@ -217,9 +236,33 @@ def load_retriever(folder: str | Path) -> tuple[DocIDRetriever, PreTrainedTokeni
     Raises:
         InputError: the folder is missing or incomplete, or its model has no DocID tokens.
     """
-    if not Path(folder).is_dir():
+    folder = Path(folder)
+    if not folder.is_dir():
         raise InputError(folder, "no such folder", "run train_retriever first")
+    remedy = "run train_retriever again"
+    _require_layout(folder / "config.json")
     model, tokenizer = load_pretrained(str(folder), None)
-    if not hasattr(model.config, "docid_sizes"):
-        raise InputError(folder, "a model without DocID tokens", "give the folder that train_retriever wrote")
-    return DocIDRetriever(model).eval(), tokenizer
+    retriever = DocIDRetriever(model)
+    if len(tokenizer) > model.config.vocab_size:
+        what = f"its tokenizer has {len(tokenizer)} tokens, its model {model.config.vocab_size}"
+        raise InputError(folder, what, remedy)
+    for name, weights in model.named_parameters():
+        if not weights.isfinite().all():
+            raise InputError(folder, f"its tensor {name!r} holds NaN or infinity", remedy)
+    return retriever.eval(), tokenizer
+
+
+def _require_layout(path: Path) -> None:
+    """Raise InputError unless the config.json at `path` says how the DocID tokens lie in the vocabulary."""
+    content = read_json(path)
+    remedy = "give the folder that train_retriever wrote"
+    for key, kind in _LAYOUT.items():
+        if not isinstance(content.get(key), kind):
+            what = f"key {key!r} is missing" if key not in content else f"key {key!r} is {content[key]!r}"
+            raise InputError(path, what, remedy)
+    sizes, firsts = content["docid_sizes"], content["docid_first_tokens"]
+    numbers = all(type(number) is int and number > 0 for number in [*sizes, *firsts])
+    if not numbers or not sizes or len(sizes) != len(firsts):
+        raise InputError(path, f"docid_sizes {sizes}, docid_first_tokens {firsts}", remedy)
+    if max(first + size for first, size in zip(firsts, sizes, strict=True)) > content["vocab_size"]:
+        raise InputError(path, "DocID tokens beyond vocab_size", remedy)

@@ -4,10 +4,12 @@ The Trainer gives the loop, mixed precision, DDP under torchrun, schedules and c
 loss (the softmax over the codes of a position), the batches (a function of seed and epoch alone), the validation
 (recall by beam search over the whole corpus) and what counts as a checkpoint: only whole ones, of this very run.
 
-Checkpoints are taken at the end of an epoch (catid2.retriever_state says what is in their folder). Training that
-was killed anywhere and is started again ends, on a CPU, with the same bytes as one that never was. It goes
-on with any micro-batch (another one changes rounding and dropout), but not with other code or another number
-of ranks: it then starts anew.
+Checkpoints are taken at the end of a step: every so many seconds, after each validation, and when TERM or INT asks
+the run to stop (catid2.retriever_state says what is in their folder). Training that was stopped or killed
+anywhere and is started again ends, on a CPU, with the same bytes as one that never was. It goes on with any
+micro-batch (another one changes rounding and dropout), but not with other code or another number of ranks: it
+then starts anew. The Trainer reads its own files in a checkpoint without unpickling anything but tensors and
+numbers (torch.load with weights_only).
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ from __future__ import annotations
 import logging
 import math
 import os
+import pickle
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,12 +28,13 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from safetensors.torch import load_model
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Seq2SeqTrainer, Seq2SeqTrainingArguments, TrainerCallback
 
-from catid2.artifacts import InputError, atomic
+from catid2.artifacts import read_json, write_json
 from catid2.checkpoint import code_digest, fingerprint
-from catid2.distributed import Group
+from catid2.distributed import Group, any_rank, gather
+from catid2.errors import InputError
 from catid2.examples import (
     EpochBatches,
     Examples,
@@ -42,8 +47,10 @@ from catid2.examples import (
 from catid2.retrieval import Search, docids_digest, recall, require_same_documents, search
 from catid2.retriever import DocIDRetriever, build_retriever
 from catid2.retriever_state import StateFolder
+from catid2.stopping import Stop, deferred_stop
 from catid2.text import document_texts, read_documents
 from catid2.trie import Trie, read_docids
+from catid2.writing import atomic
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState
@@ -54,6 +61,7 @@ log = logging.getLogger(__name__)
 
 CUTOFFS = (10, 50, 100)  # validation measures recall at these
 VALIDATION_BATCH = 32  # queries decoded together
+LOSSES = "losses.json"  # in a checkpoint: each rank's sum of losses over the epoch's steps so far
 
 
 class Inputs(NamedTuple):
@@ -81,6 +89,7 @@ def train_retriever(
     output: Path,
     seed: int,
     microbatch: int | None = None,
+    checkpoint_seconds: float = 600.0,
 ) -> None:
     """Train a retriever and write its folder: model, tokenizer, history.tsv.
 
@@ -91,11 +100,15 @@ def train_retriever(
         output: folder to write; AutoModelForSeq2SeqLM and AutoTokenizer load from it.
         seed: of weights, order and dropout.
         microbatch: most examples that one rank works on at once, to save memory; None: its whole share.
+        checkpoint_seconds: a checkpoint is taken at the next step when the last is that old, in seconds.
 
     Raises:
         InputError: an input cannot be used, or does not fit the others or the config; `checkpoints` holds
-            something else; or the training diverged.
+            something else, cannot be written or is not the same for all ranks; or the training diverged.
+        SystemExit: 143 (TERM) or 130 (INT), when any rank was asked to stop and the state is saved.
     """
+    if output.is_dir() and any(output.iterdir()) and not (output / "history.tsv").is_file():
+        raise InputError(output, "holds files that are no retriever", "name an empty folder")
     folder = StateFolder(checkpoints)
     require_same_documents(inputs.docids, inputs.products)
     doc_ids, codes = read_docids(inputs.docids)
@@ -125,7 +138,7 @@ def train_retriever(
         )
     arguments = _training_arguments(config, checkpoints, seed)
     trainer = RetrieverTrainer(config, retriever, data, arguments, folder, microbatch)
-    trainer.run(run_fingerprint(config, retriever, data, seed, arguments.world_size))
+    trainer.run(run_fingerprint(config, retriever, data, seed, arguments.world_size), checkpoint_seconds)
     if arguments.process_index == 0:
         _write(output, folder.best(trainer.state.best_global_step), tokenizer, trainer.history())
         folder.remove()
@@ -172,9 +185,9 @@ def _training_arguments(config: RetrieverConfig, checkpoints: Path, seed: int) -
         use_cpu=cpu,
         ddp_backend="gloo" if cpu and int(os.environ.get("WORLD_SIZE", "1")) > 1 else None,
         ddp_find_unused_parameters=False,
-        eval_strategy="no",  # EpochEnd says when
+        eval_strategy="no",  # Boundaries says when
         save_strategy="no",
-        save_total_limit=2,
+        save_total_limit=None,  # StateFolder removes old checkpoints, when a newer one is whole
         logging_strategy="epoch",
         logging_nan_inf_filter=False,  # it would hide that the loss is NaN
         report_to="none",
@@ -208,16 +221,35 @@ class RetrieverTrainer(Seq2SeqTrainer):
         arguments.per_device_train_batch_size = config.batch_size // parts
         arguments.gradient_accumulation_steps = parts // ranks
         arguments.warmup_steps = math.ceil(config.warmup * config.epochs * self.batches.steps)
-        super().__init__(model=retriever, args=arguments, callbacks=[EpochEnd(self.batches, config)])
+        super().__init__(model=retriever, args=arguments)
         self.remove_callback(PrinterCallback)
+        self.group = Group(arguments.process_index, ranks, arguments.device)
+        # The Trainer's own sum is lost between checkpoint and restart. Summed on the device: no step waits for it.
+        self.epoch_loss = torch.zeros(1, dtype=torch.float64, device=arguments.device)
 
     # --- what the Trainer asks for -------------------------------------------------------------------
 
     def get_train_dataloader(self) -> DataLoader:
-        """Return a loader of this rank's micro-batches; not prepared by accelerate, which would shard it again."""
-        dataset = _Rows(self.data, self.model.t5.config.pad_token_id)
+        """Return a loader of this rank's micro-batches; not prepared by accelerate, which would shard it again.
+
+        The Trainer resumes within an epoch by leaving out the first batches of the batch sampler.
+        """
+        rows = range(len(self.data.examples.text))
         # A generator of its own: the loader draws a number per epoch, and dropout must not notice.
-        return DataLoader(dataset, sampler=self.batches, batch_size=None, generator=torch.Generator())
+        generator = torch.Generator()
+        return DataLoader(rows, batch_sampler=self.batches, collate_fn=self._collate, generator=generator)
+
+    def _collate(self, rows: list[int]) -> dict[str, torch.Tensor]:
+        examples = self.data.examples
+        batch = examples.tokens.batch(examples.text[rows], self.model.t5.config.pad_token_id)
+        codes = torch.from_numpy(self.data.codes[examples.doc[rows]])
+        return {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "codes": codes}
+
+    def training_step(self, *arguments: Any, **options: Any) -> torch.Tensor:
+        """Do as the Trainer does for a micro-batch, and add its share of the step's loss to the epoch's."""
+        loss = super().training_step(*arguments, **options)
+        self.epoch_loss += loss
+        return loss
 
     def compute_loss(
         self,
@@ -235,6 +267,10 @@ class RetrieverTrainer(Seq2SeqTrainer):
         Raises:
             InputError: the loss or the gradient of the epoch is not finite; the last checkpoint is kept.
         """
+        if "loss" in logs:
+            logs["loss"] = gather(self.epoch_loss, self.group.world_size, self.group).mean().item()
+            logs["loss"] /= self.batches.steps
+            self.epoch_loss.zero_()
         for name in ("loss", "grad_norm"):
             if not math.isfinite(logs.get(name, 0.0)):
                 rate, epoch = self.config.learning_rate, round(self.state.epoch)
@@ -259,10 +295,9 @@ class RetrieverTrainer(Seq2SeqTrainer):
         """Return recall over the held-out queries at those CUTOFFS that the beams reach; the same on every rank."""
         if not len(self.data.validation.query):
             return {}
-        group = Group(self.args.process_index, self.args.world_size, self.args.device)
         self.model.eval()
         how = Search(self.config.valid_beams, self.config.valid_beams, VALIDATION_BATCH)
-        found = search(self.model, self.data.trie, self.data.validation.tokens, how, group)
+        found = search(self.model, self.data.trie, self.data.validation.tokens, how, self.group)
         query, doc = self.data.validation.query, self.data.validation.doc
         return {k: recall(found.doc_ids, query, doc, k) for k in CUTOFFS if k <= how.beams}
 
@@ -275,27 +310,71 @@ class RetrieverTrainer(Seq2SeqTrainer):
         self, resume_from_checkpoint: str, model: torch.nn.Module | None = None
     ) -> None:
         load_model(self.model.t5, Path(resume_from_checkpoint) / "model.safetensors")
+        losses = read_json(Path(resume_from_checkpoint) / LOSSES)
+        self.epoch_loss.fill_(losses["epoch"][self.group.rank])
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Read both on the CPU; Transformers 5.17 cannot on several CPU ranks."""
+        if checkpoint is not None:
+            for part, name in ((self.optimizer, "optimizer.pt"), (self.lr_scheduler, "scheduler.pt")):
+                state = torch.load(Path(checkpoint) / name, map_location="cpu", weights_only=True)
+                part.load_state_dict(state)
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        """Read nothing: bfloat16 needs no scaler, so a file of that name is not ours."""
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """Save as the Trainer does, and mark the folder when all ranks are done."""
-        super()._save_checkpoint(model, trial)
+        """Save as the Trainer does, and mark the folder when all ranks are done.
+
+        Raises:
+            InputError: the folder cannot be written, or the training has diverged and must not replace what is saved.
+        """
+        step = self.state.global_step
+        if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
+            what = f"with {self.config.learning_rate:g} weights are not finite after {self.place(step)}"
+            raise InputError("learning_rate", what, "lower learning_rate")
+        losses = gather(self.epoch_loss, self.group.world_size, self.group).tolist()
+        with self.folder.writing(step):
+            super()._save_checkpoint(model, trial)
         self.barrier()
         if self.args.should_save:
-            self.folder.seal(self.state.global_step, self.state.best_global_step)
+            write_json(self.folder.checkpoint(step) / LOSSES, {"epoch": losses})
+            self.folder.seal(step, self.state.best_global_step)
 
     # --- a run ---------------------------------------------------------------------------------------
 
-    def run(self, own_fingerprint: str) -> None:
-        """Train to the end, from the newest whole checkpoint of this run if there is one."""
+    def run(self, own_fingerprint: str, checkpoint_seconds: float) -> None:
+        """Train to the end, from the newest whole checkpoint of this run if there is one.
+
+        Raises:
+            InputError, SystemExit: as train_retriever.
+        """
         if self.args.process_index == 0:
             self.folder.claim(own_fingerprint)
         self.barrier()
         newest = self.folder.newest()
-        if newest:
-            log.info("resuming from %s", newest)
+        step = int(newest.name.rsplit("-", 1)[1]) if newest else 0
+        held = gather(torch.tensor([step], device=self.group.device), self.group.world_size, self.group)
+        if len(held.unique()) > 1:
+            what = f"the ranks start after different steps ({', '.join(map(str, held.tolist()))})"
+            raise InputError(
+                self.folder.path, what, "keep the checkpoints on a file system that all nodes share"
+            )
+        if newest and self.group.is_first:
+            log.info("resuming after %s from %s", self.place(step), newest)
         # The Trainer seeds all ranks alike, and each would drop the same units. A checkpoint has each rank's state.
         torch.manual_seed(self.args.seed + self.args.process_index)
-        self.train(resume_from_checkpoint=str(newest) if newest else None)
+        with deferred_stop() as stop:
+            self.add_callback(Boundaries(self, checkpoint_seconds, stop))
+            try:
+                self.train(resume_from_checkpoint=str(newest) if newest else None)
+            except pickle.UnpicklingError:
+                what = "a .pt or .pth file in it holds more than tensors and numbers, and was not loaded"
+                raise InputError(newest, what, "remove the folder and run again") from None
+
+    def place(self, step: int) -> str:
+        """Return how far training is after `step`, for the log."""
+        return f"step {step} (epoch {-(-step // self.batches.steps)} of {self.config.epochs})"
 
     def barrier(self) -> None:
         """Wait for the other ranks."""
@@ -317,22 +396,50 @@ class RetrieverTrainer(Seq2SeqTrainer):
         return "\n".join(lines) + "\n"
 
 
-class EpochEnd(TrainerCallback):
-    """Tells the batches which epoch it is, and when to validate and save: every `valid_every` epochs and last."""
+class Boundaries(TrainerCallback):
+    """What happens between steps and between epochs: validation, checkpoints, the end if we are asked to stop.
 
-    def __init__(self, batches: EpochBatches, config: RetrieverConfig):
-        self.batches, self.config = batches, config
+    Validation is every `valid_every` epochs and after the last, with a checkpoint. Within an epoch a checkpoint is
+    taken when one is due by time, which the first rank's clock says, or when any rank is asked to stop. The state at
+    the last step of an epoch is saved when the epoch is logged and validated: resuming there would leave that out.
+    """
+
+    def __init__(self, trainer: RetrieverTrainer, checkpoint_seconds: float, stop: Stop):
+        self.trainer, self.checkpoint_seconds, self.stop = trainer, checkpoint_seconds, stop
+        self.config, self.batches = trainer.config, trainer.batches
+        self.saved_at = time.monotonic()
 
     def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Set the epoch, counted by steps, so that a resumed run draws the batches it would have drawn."""
         self.batches.epoch = state.global_step // self.batches.steps
 
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Ask for a checkpoint within the epoch."""
+        if state.global_step % self.batches.steps:
+            control.should_save = self._save_now()
+
     def on_epoch_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Ask for validation and a checkpoint."""
         epoch = round(state.epoch)
-        control.should_evaluate = control.should_save = (
-            epoch % self.config.valid_every == 0 or epoch == self.config.epochs
-        )
+        control.should_evaluate = epoch % self.config.valid_every == 0 or epoch == self.config.epochs
+        control.should_save = control.should_evaluate or self._save_now()
+
+    def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """End the run after a checkpoint if any rank is asked to stop, also if that was during validation."""
+        self.saved_at = time.monotonic()
+        if any_rank(self.stop.requested):
+            if state.is_world_process_zero:
+                place = self.trainer.place(state.global_step)
+                log.info(
+                    "stopped by %s after %s, checkpoint saved; run again to go on", self.stop.cause, place
+                )
+            self.stop.exit()
+
+    def _save_now(self) -> bool:
+        """Return whether to save, the same on every rank: one byte between the processors, and no wait for a GPU."""
+        first = self.trainer.group.is_first
+        due = first and time.monotonic() - self.saved_at >= self.checkpoint_seconds
+        return any_rank(due or self.stop.requested)
 
     def on_log(self, args: Any, state: TrainerState, control: TrainerControl, logs: dict, **_: Any) -> None:
         """Write losses and recalls to the log of the script."""
@@ -341,22 +448,6 @@ class EpochEnd(TrainerCallback):
                 f"{name.removeprefix('eval_')} {value:.4g}" for name, value in logs.items() if name != "epoch"
             )
             log.info("epoch %d/%d  %s", round(logs["epoch"]), self.config.epochs, values)
-
-
-class _Rows(Dataset):
-    """Training batches by their rows."""
-
-    def __init__(self, data: Data, pad_token: int):
-        self.data, self.pad_token = data, pad_token
-
-    def __len__(self) -> int:
-        return len(self.data.examples.text)
-
-    def __getitem__(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
-        examples = self.data.examples
-        batch = examples.tokens.batch(examples.text[rows], self.pad_token)
-        codes = torch.from_numpy(self.data.codes[examples.doc[rows]])
-        return {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "codes": codes}
 
 
 def _write(output: Path, best: Path, tokenizer: PreTrainedTokenizerBase, history: str) -> None:

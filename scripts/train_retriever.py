@@ -1,6 +1,7 @@
 """Train the retriever, T5 from query text (and document text) to DocID; keep the checkpoint best on held-out queries.
 
-Runs alone or under torchrun; a run that was killed goes on from its last whole checkpoint.
+Runs alone or on several ranks; a run that was killed goes on from its last whole checkpoint. On TERM or Ctrl-C it
+saves after the step, and ends with exit code 143 or 130.
 """
 
 import argparse
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from catid2.artifacts import InputError
 from catid2.command import entry_point
-from catid2.config.base import parse
+from catid2.config.base import parse, require_at_least, require_seed
 from catid2.config.retriever import RetrieverConfig
 
 
@@ -37,7 +38,15 @@ def main() -> None:
         type=int,
         help="most examples one rank works on at once, to save memory (default: its whole share)",
     )
+    parser.add_argument(
+        "--checkpoint-seconds",
+        type=float,
+        default=600,
+        help="time between two checkpoints within an epoch, in seconds; 0 takes one after every step (default 600)",
+    )
     arguments = parser.parse_args()
+    require_seed("--seed", arguments.seed)
+    require_at_least("--checkpoint-seconds", arguments.checkpoint_seconds, 0)
     if arguments.microbatch is not None and arguments.microbatch < 1:
         raise InputError("--microbatch", f"{arguments.microbatch}", "give 1 or more")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -47,13 +56,21 @@ def main() -> None:
     from transformers.utils.logging import disable_progress_bar
 
     from catid2.retriever_training import Inputs, train_retriever
+    from catid2.writing import claim
 
     if not sys.stderr.isatty():
         disable_progress_bar()
     inputs = Inputs(arguments.products, arguments.queries, arguments.judgements, arguments.docids)
-    train_retriever(
-        config, inputs, arguments.checkpoints, arguments.output, arguments.seed, arguments.microbatch
-    )
+    with claim(arguments.output):
+        train_retriever(
+            config,
+            inputs,
+            arguments.checkpoints,
+            arguments.output,
+            arguments.seed,
+            arguments.microbatch,
+            arguments.checkpoint_seconds,
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Train the RQ-VAE that codes embeddings, on one device or, under torchrun, on several.
 
 Reads the embeddings and the categories of the products; writes the weights, their config and the figures of
-every epoch. Started again after a kill, it goes on from its last checkpoint and ends with the same result.
+every epoch. Started again after a kill, it goes on from its last checkpoint and ends with the same result. On TERM or
+Ctrl-C it saves at the end of the epoch, and ends with exit code 143 or 130.
 """
 
 import argparse
@@ -11,14 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from catid2 import rqvae_training
-from catid2.artifacts import InputError, atomic, products_columns, read_embeddings, read_table
+from catid2.artifacts import InputError, products_columns, read_embeddings, read_table
 from catid2.checkpoint import Checkpoints, code_digest, fingerprint
 from catid2.command import entry_point
-from catid2.config.base import parse, require_at_least
+from catid2.config.base import parse, require_at_least, require_seed
 from catid2.config.rqvae import RqvaeConfig
 from catid2.distributed import process_group
 from catid2.rqvae_history import format_history
 from catid2.rqvae_training import train
+from catid2.writing import atomic, claim
 
 
 def _arguments() -> argparse.Namespace:
@@ -52,7 +54,7 @@ def main() -> None:
     arguments = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(RqvaeConfig, arguments.config)
-    require_at_least("--seed", arguments.seed, 0)
+    require_seed("--seed", arguments.seed)
     require_at_least("--checkpoint-seconds", arguments.checkpoint_seconds, 0)
     categories = read_categories(arguments.products, config.levels)
     embeddings = read_embeddings(arguments.embeddings, rows=len(categories))
@@ -60,24 +62,25 @@ def main() -> None:
     settings = {"config": config.model_dump(mode="json"), "seed": arguments.seed}
     code = code_digest(rqvae_training.__file__)
     digest = fingerprint(settings | {"code": code}, embeddings, categories)
-    checkpoints = Checkpoints(arguments.checkpoints, digest)
-    with process_group() as group:
-        if group.rank:
-            logging.getLogger().setLevel(logging.WARNING)
-        trained = train(
-            embeddings, categories, config, arguments.seed, group, checkpoints, arguments.checkpoint_seconds
-        )
-    if not group.is_first:
-        return
-    details = settings | {
-        "n_docs": len(embeddings),
-        "n_categories": [len(np.unique(level)) for level in categories.T],
-        "fingerprint": digest,
-    }
-    with atomic(arguments.model, arguments.model_config, arguments.history) as (model, model_config, history):
-        trained.model.save(model, model_config, details)
-        history.write_text(format_history(trained.history), encoding="utf-8")
-    checkpoints.remove()
+    with claim(arguments.model):
+        checkpoints = Checkpoints(arguments.checkpoints, digest)
+        with process_group() as group:
+            if group.rank:
+                logging.getLogger().setLevel(logging.WARNING)
+            seconds = arguments.checkpoint_seconds
+            trained = train(embeddings, categories, config, arguments.seed, group, checkpoints, seconds)
+        if not group.is_first:
+            return
+        details = settings | {
+            "n_docs": len(embeddings),
+            "n_categories": [len(np.unique(level)) for level in categories.T],
+            "fingerprint": digest,
+        }
+        outputs = (arguments.model, arguments.model_config, arguments.history)
+        with atomic(*outputs) as (model, model_config, history):
+            trained.model.save(model, model_config, details)
+            history.write_text(format_history(trained.history), encoding="utf-8")
+        checkpoints.remove()
 
 
 def read_categories(products: Path, levels: int) -> np.ndarray:

@@ -63,6 +63,7 @@ def test_the_loss_is_cross_entropy_restricted_to_the_codes_of_each_position(kind
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_saved_retriever_loads_as_a_hugging_face_model_with_the_same_logits(kind, tmp_path):
     retriever = random_retriever(kind, SIZES)
+    retriever.t5.config.query_prefix, retriever.t5.config.max_query_tokens = "", 16
     retriever.t5.save_pretrained(tmp_path)
     train_tokenizer(["a"], 300).save_pretrained(tmp_path)
     codes = torch.from_numpy(random_codes(4, SIZES)).long()
@@ -120,13 +121,26 @@ def test_what_is_no_retriever_is_named(tmp_path):
     values = json.loads(config.read_text())
     del values["docid_sizes"]
     config.write_text(json.dumps(values))
-    with pytest.raises(InputError, match="without DocID tokens"):
+    with pytest.raises(InputError, match=r"config.json: key .docid_sizes. is missing"):
         load_retriever(tmp_path / "plain")
     BertConfig().save_pretrained(tmp_path / "bert")
     with pytest.raises(InputError, match="a bert model"):
         build_retriever(TINY.model_copy(update={"pretrained": str(tmp_path / "bert")}), SIZES, [], 0)
     with pytest.raises(InputError, match="cannot be loaded"):
         build_retriever(TINY.model_copy(update={"pretrained": str(tmp_path / "missing")}), SIZES, [], 0)
+
+
+def test_a_folder_with_pickled_weights_alone_is_refused(tmp_path):
+    tokenizer = train_tokenizer(["red shoe"], 300)
+    tokenizer.save_pretrained(tmp_path)
+    model = random_retriever("t5", SIZES).t5
+    model.config.save_pretrained(tmp_path)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(
+        InputError, match=r"no file named model\.safetensors .*; give a folder with"
+    ) as caught:
+        build_retriever(TINY.model_copy(update={"pretrained": str(tmp_path)}), SIZES, [], 0)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_pretrained_model_that_has_docid_tokens_is_refused(tmp_path):

@@ -1,5 +1,6 @@
 """The RQ-VAE as a model, as a folder, as a training run and as a command line."""
 
+import errno
 import json
 import math
 import os
@@ -95,7 +96,7 @@ def test_a_folder_that_does_not_fit_is_refused_in_one_line(tmp_path: Path) -> No
         RQVAE.load(tmp_path)
     weights.write_bytes(good)
     config.write_text(json.dumps({**content, "architecture": {**content["architecture"], "layers": 4}}))
-    with pytest.raises(InputError, match="does not fit"):
+    with pytest.raises(InputError, match=r"tensor .quantizer.codebooks.: torch.float32"):
         RQVAE.load(tmp_path)
     config.write_text(json.dumps({"layers": 4}))
     with pytest.raises(InputError, match="not the config of an RQ-VAE"):
@@ -273,7 +274,7 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    assert not (killed / "rqvae").exists()
+    assert not any((killed / "rqvae" / name).exists() for name in OUTPUTS)
 
     run_script(monkeypatch, *arguments(tmp_path, config, killed))
     run_script(monkeypatch, *arguments(tmp_path, config, whole))
@@ -296,7 +297,7 @@ def test_it_goes_on_after_the_last_epoch_saved(
             raise KeyboardInterrupt
         return run_epoch(run, epoch)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(rqvae_training.Training, "run_epoch", stop_at_the_fifth)
         run_script(patch, *arguments(tmp_path, settings(), stopped))
     caplog.set_level("INFO")
@@ -304,6 +305,66 @@ def test_it_goes_on_after_the_last_epoch_saved(
     assert "resuming after epoch 4" in caplog.text
     for name in OUTPUTS:
         assert (stopped / "rqvae" / name).read_bytes() == (whole / "rqvae" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "epoch"),
+    [(signal.SIGTERM, 143, 1), (signal.SIGINT, 130, 4), (signal.SIGTERM, 143, 6)],
+    ids=["TERM in the warm-up", "INT later", "TERM in the last epoch"],
+)
+def test_stopped_it_saves_and_goes_on_to_the_same_bytes(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    number: int,
+    code: int,
+    epoch: int,
+) -> None:
+    write_inputs(tmp_path, catalogue())
+    seldom = ("--checkpoint-seconds", "1e9")
+    run_script(monkeypatch, *arguments(tmp_path, settings(), tmp_path / "whole"), *seldom)
+    caplog.set_level("INFO")
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as caught:
+        signal_in_epoch(patch, number, epoch)
+        run_script(patch, *arguments(tmp_path, settings(), tmp_path / "stopped"), *seldom)
+    assert caught.value.code == code
+    name = signal.Signals(number).name
+    assert f"stopped by {name} after epoch {epoch} of 6, checkpoint saved; run again" in caplog.text
+    assert not (tmp_path / "stopped" / "rqvae" / OUTPUTS[0]).exists()
+    run_script(monkeypatch, *arguments(tmp_path, settings(), tmp_path / "stopped"), *seldom)
+    assert f"resuming after epoch {epoch} of 6 from {tmp_path / 'stopped'}" in caplog.text
+    for name in OUTPUTS:
+        whole, resumed = (tmp_path / run / "rqvae" / name for run in ("whole", "stopped"))
+        assert resumed.read_bytes() == whole.read_bytes(), name
+
+
+def test_a_checkpoint_that_cannot_be_written_at_the_end_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    write_inputs(tmp_path, catalogue())
+    monkeypatch.setattr("catid2.checkpoint.save_file", full)
+    signal_in_epoch(monkeypatch, signal.SIGTERM, 2)
+    with pytest.raises(SystemExit) as caught:
+        run_script(monkeypatch, *arguments(tmp_path, settings(), tmp_path), "--checkpoint-seconds", "1e9")
+    assert caught.value.code == 1
+    error = capsys.readouterr().err
+    assert "state.safetensors: cannot be written (No space left on device); make room" in error
+    assert error.count("\n") == 1
+
+
+def signal_in_epoch(patch: pytest.MonkeyPatch, number: int, epoch: int) -> None:
+    """Let the process get a signal in the course of an epoch, counted from 1."""
+    run_epoch = rqvae_training.Training.run_epoch
+
+    def signalled(run: rqvae_training.Training, index: int) -> dict[str, float]:
+        if index == epoch - 1:
+            os.kill(os.getpid(), number)
+        return run_epoch(run, index)
+
+    patch.setattr(rqvae_training.Training, "run_epoch", signalled)
 
 
 def test_the_config_beside_the_weights_says_what_made_them(
@@ -340,7 +401,7 @@ def test_a_state_that_other_code_made_is_not_taken_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_inputs(tmp_path, catalogue())
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(Checkpoints, "remove", interrupt)
         run_script(patch, *arguments(tmp_path, settings(), tmp_path / "out"))
     caplog.set_level("INFO")

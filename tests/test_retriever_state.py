@@ -1,0 +1,265 @@
+"""The retriever's checkpoints: what is kept, what is taken up, and what is never executed."""
+
+import errno
+import json
+import os
+import pickle
+import shutil
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+import torch
+from retriever_case import TINY, Case, write_case
+from transformers import Seq2SeqTrainer
+
+from catid2.artifacts import InputError
+from catid2.retriever_state import COMPLETE, StateFolder
+from catid2.retriever_training import LOSSES, Inputs, RetrieverTrainer, train_retriever
+
+CONFIG = TINY.model_copy(update={"epochs": 2, "valid_every": 1})
+FILES = (
+    "model.safetensors",
+    "optimizer.pt",
+    "scheduler.pt",
+    "rng_state.pth",
+    "trainer_state.json",
+    LOSSES,
+    COMPLETE,
+)
+
+
+# --- what is kept ----------------------------------------------------------------------------------------
+
+
+def checkpoint(folder: StateFolder, step: int, best_step: int | None) -> None:
+    """Put a checkpoint after `step` into the folder, which counts on a model that validated best."""
+    for place in (folder.checkpoint(step), *([folder.best(best_step)] if best_step else [])):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "model").write_text(place.name)
+    folder.seal(step, best_step)
+
+
+def test_two_checkpoints_are_kept_and_the_models_they_count_on(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    folder.claim("a")
+    for step, best_step, checkpoints, models in [
+        (3, None, {3}, set()),
+        (5, 5, {3, 5}, {5}),
+        (8, 5, {5, 8}, {5}),
+        (10, 10, {8, 10}, {5, 10}),
+        (12, 10, {10, 12}, {10}),
+    ]:
+        checkpoint(folder, step, best_step)
+        assert {int(path.name.split("-")[1]) for path in tmp_path.glob("checkpoint-*")} == checkpoints
+        assert {int(path.name) for path in tmp_path.glob("best/*")} == models
+        assert folder.newest() == folder.checkpoint(step)
+
+
+def test_steps_are_ordered_as_numbers(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    for step in (8, 9, 10, 100):
+        checkpoint(folder, step, None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-100"]
+    assert folder.newest().name == "checkpoint-100"
+
+
+def test_a_damaged_best_model_damages_the_checkpoints_that_count_on_it(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    folder.claim("a")
+    checkpoint(folder, 5, 5)
+    checkpoint(folder, 10, 10)
+    (folder.best(10) / "model").write_text("changed")
+    folder.claim("a")
+    assert folder.newest() == folder.checkpoint(5)
+
+
+def test_only_state_is_removed(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    folder.claim("a")
+    checkpoint(folder, 1, 1)
+    (tmp_path / "put there meanwhile").touch()
+    folder.remove()
+    assert [path.name for path in tmp_path.iterdir()] == ["put there meanwhile"]
+
+
+# --- what is taken up ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory) -> Case:
+    """Return a tiny corpus with DocIDs."""
+    return write_case(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Train on the CPU with one thread."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        yield
+        torch.set_num_threads(threads)
+
+
+def train(case: Case, folder: Path, **options: float) -> dict[str, bytes]:
+    """Train in this process; return the bytes of the model and of its history."""
+    train_retriever(CONFIG, Inputs(*case), folder / "checkpoints", folder / "retriever", seed=1, **options)
+    return {name: (folder / "retriever" / name).read_bytes() for name in ("model.safetensors", "history.tsv")}
+
+
+@pytest.fixture(scope="module")
+def expected(case, tmp_path_factory) -> dict[str, bytes]:
+    """Return what a run that is left alone ends with."""
+    return train(case, tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def killed(case, tmp_path_factory) -> Path:
+    """Return the checkpoints of a run that was killed in its second epoch: two, and a best model."""
+    folder = tmp_path_factory.mktemp("killed")
+    training_step = RetrieverTrainer.training_step
+
+    def killed_in_epoch_two(trainer, *arguments, **options):
+        if trainer.state.global_step == trainer.batches.steps + 2:
+            raise KeyboardInterrupt
+        return training_step(trainer, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(RetrieverTrainer, "training_step", killed_in_epoch_two)
+        train(case, folder, checkpoint_seconds=0)
+    return folder / "checkpoints"
+
+
+@pytest.fixture
+def state(killed, tmp_path) -> StateFolder:
+    """Return a copy of the checkpoints that a test may spoil."""
+    return StateFolder(shutil.copytree(killed, tmp_path / "checkpoints"))
+
+
+def halve(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def flip_a_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [*((name, halve) for name in FILES), ("optimizer.pt", flip_a_bit), (LOSSES, Path.unlink)],
+)
+def test_a_damaged_checkpoint_is_ignored_and_the_one_before_taken_up(
+    name, damage, case, expected, state, tmp_path, caplog
+):
+    newest = state.newest()
+    damage(newest / name)
+    assert train(case, tmp_path) == expected
+    (warning,) = (record.getMessage() for record in caplog.records if str(newest) in record.getMessage())
+    assert warning.startswith(f"{newest}: not as it was saved (")
+    assert name in warning
+
+
+def test_without_a_whole_checkpoint_training_starts_anew(case, expected, state, tmp_path, caplog):
+    caplog.set_level("INFO")
+    for mark in state.path.glob(f"checkpoint-*/{COMPLETE}"):
+        halve(mark.parent / "model.safetensors")
+    assert train(case, tmp_path) == expected
+    assert caplog.text.count("not as it was saved") == 2
+    assert "resuming" not in caplog.text
+
+
+def test_a_checkpoint_with_weights_that_are_not_finite_is_not_written(case, tmp_path, monkeypatch):
+    compute_loss = RetrieverTrainer.compute_loss
+
+    def diverging(trainer, *arguments, **options):
+        loss = compute_loss(trainer, *arguments, **options)
+        return loss * float("nan") if trainer.state.global_step == 3 else loss
+
+    monkeypatch.setattr(RetrieverTrainer, "compute_loss", diverging)
+    with pytest.raises(InputError, match=r"weights are not finite after step 4 \(epoch 1 of 2\); lower"):
+        train(case, tmp_path, checkpoint_seconds=0)
+    assert StateFolder(tmp_path / "checkpoints").newest().name == "checkpoint-3"
+
+
+def test_a_checkpoint_that_cannot_be_written_is_one_line_and_leaves_the_one_before(
+    case, tmp_path, monkeypatch
+):
+    save = Seq2SeqTrainer._save_checkpoint
+
+    def full(trainer, *arguments):
+        save(trainer, *arguments)
+        if trainer.state.global_step == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Seq2SeqTrainer, "_save_checkpoint", full)
+        with pytest.raises(InputError, match=r"checkpoint-3: cannot be written .*; make room") as caught:
+            train(case, tmp_path, checkpoint_seconds=0)
+    assert "\n" not in str(caught.value)
+    folder = StateFolder(tmp_path / "checkpoints")
+    assert folder.newest().name == "checkpoint-2"
+    assert not folder.checkpoint(3).exists()
+
+
+# --- what is never executed ------------------------------------------------------------------------------
+
+
+class Trap:
+    """An object whose unpickling makes a file."""
+
+    def __init__(self, file: Path):
+        self.file = file
+
+    def __reduce__(self):
+        return (open, (str(self.file), "w"))
+
+
+def plant(file: Path, trap: Trap, as_torch_saves: bool) -> None:
+    if as_torch_saves:
+        torch.save({"state": trap}, file)
+    else:
+        file.write_bytes(pickle.dumps(trap, protocol=2))
+
+
+def reseal(checkpoint: Path) -> None:
+    """Let the mark tell the digests of the files as they are now."""
+    mark = checkpoint / COMPLETE
+    content = json.loads(mark.read_text())
+    for name in content["files"]:
+        content["files"][name] = sha256((checkpoint.parent / name).read_bytes()).hexdigest()
+    mark.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("as_torch_saves", [True, False])
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
+def test_code_in_a_checkpoint_is_refused_in_one_line(name, as_torch_saves, case, state, tmp_path):
+    trap = Trap(tmp_path / "executed")
+    newest = state.newest()
+    plant(newest / name, trap, as_torch_saves)
+    reseal(newest)
+    with pytest.raises(
+        InputError, match=r"holds more than tensors and numbers.*; remove the folder"
+    ) as caught:
+        train(case, tmp_path)
+    assert str(caught.value).startswith(f"{newest}: ")
+    assert "\n" not in str(caught.value)
+    assert not trap.file.exists()
+
+
+def test_files_that_we_do_not_write_are_never_read(case, expected, state, tmp_path):
+    trap = Trap(tmp_path / "executed")
+    for name in ("training_args.bin", "pytorch_model.bin", "optimizer.bin", "scaler.pt"):
+        plant(state.newest() / name, trap, as_torch_saves=True)
+    assert train(case, tmp_path) == expected
+    assert not trap.file.exists()
+
+
+def test_the_trap_works(tmp_path):
+    trap = Trap(tmp_path / "executed")
+    plant(tmp_path / "trapped", trap, as_torch_saves=True)
+    torch.load(tmp_path / "trapped", weights_only=False)
+    assert trap.file.exists()
