@@ -1,4 +1,4 @@
-"""Several processes as one: set-up under torchrun, and gathering tensors with or without gradient.
+"""Several processes as one: set-up under the launcher, and gathering tensors with or without gradient.
 
 The convention of every distributed loss here: each rank returns its *share* of the global loss, so that the
 shares sum to it, and parameter gradients are summed (not averaged) over ranks. One process is the special
@@ -6,6 +6,8 @@ case in which nothing is sent.
 """
 
 import contextlib
+import datetime
+import functools
 import itertools
 import os
 from collections.abc import Iterable, Iterator
@@ -16,7 +18,11 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from catid2.errors import InputError
+
 CPU = torch.device("cpu")
+# A rank may have to wait for the first one's validation or file writing. The launcher sees a lost peer long before.
+PEER_TIMEOUT = datetime.timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
@@ -39,24 +45,45 @@ class Group:
 
 @contextlib.contextmanager
 def process_group() -> Iterator[Group]:
-    """Join the group that torchrun's RANK, WORLD_SIZE and LOCAL_RANK describe; without them, be alone.
+    """Join the group that the launcher's RANK, WORLD_SIZE and LOCAL_RANK describe; without them, be alone.
 
-    Takes nccl where CUDA is there and gloo otherwise, and leaves the group at the end of the block.
+    Takes nccl where CUDA is there and gloo otherwise, and leaves the group at the end of the block. After an error
+    nccl's is left to the end of the process: leaving it would wait for work on the GPU that a lost peer never ends.
+
+    Raises:
+        InputError: the node has fewer GPUs than ranks.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
-    device = CPU
-    if torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.cuda.set_device(device)
+    device = _device(int(os.environ.get("LOCAL_RANK", "0")))
     if world_size == 1:
         yield Group(0, 1, device)
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PEER_TIMEOUT)
     try:
         yield Group(rank, world_size, device)
-    finally:
-        dist.destroy_process_group()
+    except BaseException:
+        if device.type == "cpu":
+            _leave()
+        raise
+    _leave()
+
+
+def _device(local_rank: int) -> torch.device:
+    """Return the device of a rank, by its number on the node."""
+    if not torch.cuda.is_available():
+        return CPU
+    if local_rank >= torch.cuda.device_count():
+        what = f"rank {local_rank} of the node has no GPU, there are {torch.cuda.device_count()}"
+        raise InputError("--gpus", what, "start as many ranks as the node has GPUs")
+    device = torch.device("cuda", local_rank)
+    torch.cuda.set_device(device)
+    return device
+
+
+def _leave() -> None:
+    _control_group.cache_clear()
+    dist.destroy_process_group()
 
 
 def gather(rows: Tensor, total: int, group: Group) -> Tensor:
@@ -121,6 +148,25 @@ def wait_for_all(group: Group) -> None:
     """Return when every rank has come here."""
     if group.world_size > 1:
         dist.barrier()
+
+
+def any_rank(flag: bool) -> bool:
+    """Return whether `flag` is true on any rank; every rank has to ask, and gets the same answer.
+
+    Sends one byte between the CPUs, over a gloo group of its own, so that no GPU has to come to the end of its
+    work first. Serves any default group, also one that a library has initialised; alone it returns `flag`.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return flag
+    answer = torch.tensor([flag], dtype=torch.uint8)
+    dist.all_reduce(answer, dist.ReduceOp.MAX, group=_control_group(dist.group.WORLD))
+    return bool(answer.item())
+
+
+@functools.lru_cache(maxsize=1)
+def _control_group(default: dist.ProcessGroup) -> dist.ProcessGroup:
+    """Return the gloo group beside the default one; a new default group gets a new one."""
+    return dist.new_group(backend="gloo", timeout=PEER_TIMEOUT)
 
 
 def _bounds(total: int, world_size: int) -> list[int]:

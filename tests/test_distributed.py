@@ -12,7 +12,8 @@ from rqvae_case import catalogue, settings
 
 from catid2.checkpoint import Checkpoints
 from catid2.contrast import plan_contrast
-from catid2.distributed import Group, gather, gather_with_gradient, process_group, sum_over_ranks
+from catid2.distributed import Group, any_rank, gather, gather_with_gradient, process_group, sum_over_ranks
+from catid2.errors import InputError
 from catid2.losses import cscl, disl, hccl, quantisation_loss
 from catid2.quantizer import ResidualQuantizer
 from catid2.rqvae_training import Training, train
@@ -91,6 +92,8 @@ def _work(rank: int, port: int, folder: Path) -> None:
         assert (group.rank, group.world_size, group.is_first) == (rank, 2, rank == 0)
         results = {"losses": losses(group), "step": step(group), "gathered": gathered(group)}
         results["history"] = history(group, folder / "state")
+        answers = [any_rank(False), any_rank(rank == 0), any_rank(rank == 1), any_rank(True)]
+        results["any_rank"] = {"answers": torch.tensor(answers)}
     torch.save(results, folder / f"{rank}.pt")
 
 
@@ -141,7 +144,22 @@ def test_shards_cover_everything_once(total: int, world_size: int) -> None:
     assert max(sizes) - min(sizes) <= 1
 
 
-def test_alone_without_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_rank_asks_all(ranks: list) -> None:
+    for results in ranks:
+        assert results["any_rank"]["answers"].tolist() == [False, True, True, True]
+    assert any_rank(True)  # alone
+    assert not any_rank(False)
+
+
+def test_a_rank_without_a_gpu_is_a_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(InputError, match="rank 2 of the node has no GPU, there are 2"), process_group():
+        pass
+
+
+def test_alone_without_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
     with process_group() as group:

@@ -16,11 +16,13 @@ rule embed:
         ENVIRONMENT
     resources:
         gpu=0,
+        nodes=1,
     params:
         config=view_settings,
         checkpoints="results/{dataset}/embeddings/checkpoints/{view}",
     shell:
-        "workflow/launch.sh {resources.gpu} {input.script} --config {params.config:q} --products {input.products}"
+        "python -m catid2.launch --gpus {resources.gpu} --nodes {resources.nodes} {input.script}"
+        " --config {params.config:q} --products {input.products}"
         " --checkpoints {params.checkpoints} --output {output.embeddings} --metadata {output.metadata} > {log} 2>&1"
 
 
@@ -41,11 +43,13 @@ rule train_rqvae:
         ENVIRONMENT
     resources:
         gpu=0,
+        nodes=1,
     params:
         config=settings("rqvae"),
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/rqvae",
     shell:
-        "workflow/launch.sh {resources.gpu} {input.script} --config {params.config:q} --seed {wildcards.seed}"
+        "python -m catid2.launch --gpus {resources.gpu} --nodes {resources.nodes} {input.script}"
+        " --config {params.config:q} --seed {wildcards.seed}"
         " --embeddings {input.embeddings} --products {input.products} --checkpoints {params.checkpoints}"
         " --model {output.model} --model-config {output.model_config} --history {output.history} > {log} 2>&1"
 

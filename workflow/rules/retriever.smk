@@ -18,11 +18,13 @@ rule train_retriever:
         ENVIRONMENT
     resources:
         gpu=0,
+        nodes=1,
     params:
         config=settings("retriever"),
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/retriever",
     shell:
-        "workflow/launch.sh {resources.gpu} {input.script} --config {params.config:q} --seed {wildcards.seed}"
+        "python -m catid2.launch --gpus {resources.gpu} --nodes {resources.nodes} {input.script}"
+        " --config {params.config:q} --seed {wildcards.seed}"
         " --products {input.products} --queries {input.queries} --judgements {input.judgements}"
         " --docids {input.docids} --checkpoints {params.checkpoints} --output {output} > {log} 2>&1"
 
@@ -45,10 +47,12 @@ rule retrieve:
         ENVIRONMENT
     resources:
         gpu=0,
+        nodes=1,
     params:
         config=settings("retrieve"),
         embeddings=embeddings_option,
     shell:
-        "workflow/launch.sh {resources.gpu} {input.script} --config {params.config:q} --retriever {input.retriever}"
+        "python -m catid2.launch --gpus {resources.gpu} --nodes {resources.nodes} {input.script}"
+        " --config {params.config:q} --retriever {input.retriever}"
         " --docids {input.docids} --products {input.products} --queries {input.queries}"
         " {params.embeddings} --output {output} > {log} 2>&1"

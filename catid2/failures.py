@@ -1,0 +1,87 @@
+"""What ended a rank: how the rank tells its launcher, and which of several ranks' failures is the cause.
+
+A rank that fails breaks its peers' connections, so that soon all of them have failed. Only the first is worth reading.
+"""
+
+import json
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+FAILURE_FILE = "CATID2_FAILURE_FILE"  # environment: where a rank writes what ended it
+LAUNCHER_PID = "CATID2_LAUNCHER_PID"  # environment: the rank's parent, as long as that lives
+STOPPED = (128 + signal.SIGTERM, -signal.SIGTERM)  # exit codes of a rank that a TERM has ended
+_LOST_PEER = re.compile(r"connection (closed|reset|refused)|broken pipe|gloo|nccl|c10d", re.IGNORECASE)
+_ABORTS = (-signal.SIGABRT, -signal.SIGPIPE)  # NCCL's watchdog aborts a rank whose peer is gone
+
+
+class Failure(NamedTuple):
+    """Why a rank has ended: `text` is what the user reads, `seconds` the time of it since the epoch."""
+
+    rank: int
+    host: str
+    text: str
+    seconds: float
+    knock_on: bool  # it looks like what the loss of a peer leads to
+
+    @property
+    def last_line(self) -> str:
+        """The line of `text` that names the error."""
+        return self.text.strip().splitlines()[-1].removeprefix("error: ")
+
+
+def first(failures: Iterable[Failure]) -> Failure | None:
+    """Return the failure that has led to the others, None if there is none."""
+    return min(failures, key=lambda failure: (failure.knock_on, failure.seconds), default=None)
+
+
+def tell_launcher(error: Exception, text: str) -> bool:
+    """In a rank: leave `text`, of `error`, for the launcher to print; False where that cannot be.
+
+    Without a launcher, or when its folder for temporary files is full, the rank has to print it itself.
+    """
+    if FAILURE_FILE not in os.environ:
+        return False
+    file = Path(os.environ[FAILURE_FILE])
+    aside = file.with_suffix(".tmp")
+    knock_on = isinstance(error, RuntimeError | ConnectionError) and bool(_LOST_PEER.search(str(error)))
+    try:
+        aside.write_text(
+            json.dumps({"text": text, "seconds": time.time(), "knock_on": knock_on}), encoding="utf-8"
+        )
+        aside.replace(file)  # the launcher looks while this runs
+    except OSError:
+        return False
+    return True
+
+
+def told(rank: int, file: Path) -> Failure | None:
+    """In the launcher: return what the rank has told, None if nothing."""
+    try:
+        return Failure(rank, socket.gethostname(), **json.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+
+
+def died(rank: int, pid: int, code: int, seconds: float) -> Failure:
+    """In the launcher: return the failure of a rank that has told nothing.
+
+    Args:
+        rank: in the whole job.
+        pid: on this host.
+        code: exit code, or minus the signal that killed it.
+        seconds: when it was last seen alive, since the epoch.
+    """
+    host = socket.gethostname()
+    if code < 0:
+        name = signal.Signals(-code).name
+        memory = "; out of memory?" if code == -signal.SIGKILL else ";"
+        reason = f"killed by signal {-code} ({name}){memory} see the log; run again to go on from the last checkpoint"
+    else:
+        reason = f"ended with exit code {code}; its own message is above"
+    return Failure(rank, host, f"error: rank {rank} ({host}, pid {pid}): {reason}", seconds, code in _ABORTS)

@@ -1,0 +1,91 @@
+"""Word of a Slurm job's end for a process that Slurm itself does not tell.
+
+With proctrack/cgroup, which most clusters have, Slurm sends the TERM of a time limit, of scancel or of preemption to
+the first process of each job step and to no other (proctrack_cgroup.c: "only signal slurm tasks unless signal is
+SIGKILL"). In a step of Snakemake's executor that is Snakemake, which does not pass it on, so a training would be killed
+without having saved. A sentinel helps: a second, empty step of the same job, whose first process is told too.
+
+`python -m catid2.slurm` is the watcher, a child of the process to tell: it runs the sentinel, and sends its parent a
+TERM when the sentinel was sent one. It ends with its parent.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from types import FrameType
+
+from catid2.command import signal_at_end_of_parent
+
+TOLD = 3  # the sentinel's exit code after a TERM
+SENTINEL = f'trap "exit {TOLD}" TERM; while :; do sleep 1; done'
+# The rest describes the step that we are in, and srun would take it for wishes.
+KEPT = ("SLURM_JOB_ID", "SLURM_CONF", "SLURM_CLUSTER_NAME")
+
+
+def step_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment in which `srun` starts a further step of the job, without what belongs to this one."""
+    own = ("SLURM_", "SRUN_", "SBATCH_")
+    return {name: value for name, value in environment.items() if name in KEPT or not name.startswith(own)}
+
+
+def watch_for_end() -> None:
+    """Have this process sent a TERM when its Slurm job is about to end; outside of Slurm do nothing."""
+    if "SLURM_JOB_ID" in os.environ and shutil.which("srun"):
+        subprocess.Popen([sys.executable, "-m", "catid2.slurm"], stdin=subprocess.DEVNULL)
+
+
+def main() -> None:
+    """Run the sentinel and tell the parent when it was told."""
+    parent = os.getppid()
+    for number in (
+        signal.SIGTERM,
+        signal.SIGINT,
+    ):  # the parent's to heed, and the sentinel's, which must not inherit this
+        signal.signal(number, _pass_over)
+    options = [
+        "--overlap",
+        "--ntasks=1",
+        "--nodes=1",
+        "--mem=0",
+        "--gres=none",
+        "--cpu-bind=none",
+        "--input=none",
+        "--quiet",
+    ]
+    sentinel = subprocess.Popen(
+        ["srun", *options, "sh", "-c", SENTINEL],
+        env=step_environment(os.environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        sentinel.terminate()  # srun then ends the step
+        os._exit(0)
+
+    signal.signal(signal.SIGUSR1, end)
+    signal_at_end_of_parent(signal.SIGUSR1)
+    if os.getppid() != parent:
+        end(signal.SIGUSR1, None)
+    messages = sentinel.communicate()[1].strip()
+    if sentinel.returncode == TOLD:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(parent, signal.SIGTERM)
+    else:
+        why = messages.splitlines()[-1] if messages else f"srun ended with {sentinel.returncode}"
+        print(f"Slurm will not tell this job of its end ({why}): periodic checkpoints only", file=sys.stderr)
+
+
+def _pass_over(_signal: int, _frame: FrameType | None) -> None:
+    """Handle a signal by going on."""
+
+
+if __name__ == "__main__":
+    main()

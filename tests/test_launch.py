@@ -1,0 +1,331 @@
+"""The launcher: how jobs of several ranks and nodes start, fail and stop; with real processes."""
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from catid2.failures import FAILURE_FILE, Failure, died, first, tell_launcher, told
+from catid2.launch import srun_command
+from catid2.ranks import threads
+
+ROOT = Path(__file__).parent.parent
+LIMIT = 60  # seconds after which a launcher hangs, on a busy machine too
+
+SCRIPT = """
+import os, signal, sys, time
+from pathlib import Path
+from catid2.command import entry_point
+from catid2.errors import InputError
+from catid2.stopping import deferred_stop
+
+RANK, WORLD = int(os.environ["RANK"]), os.environ["WORLD_SIZE"]
+
+def note(name, text=""):
+    Path(f"{name}{RANK}.tmp").write_text(text)
+    Path(f"{name}{RANK}.tmp").rename(f"{name}{RANK}")
+
+def bad_input(*culprits):
+    if str(RANK) in culprits:
+        raise InputError("file", "is bad", "mend it")
+    time.sleep(600)
+
+def collective(culprit, how):
+    import torch, torch.distributed as dist
+    from catid2.distributed import any_rank, process_group
+    with process_group() as group:
+        assert any_rank(group.rank == 1) and not any_rank(False)
+        note("started", f"{group.rank} of {group.world_size}, {os.environ['LOCAL_RANK']} of the node")
+        if RANK == int(culprit):
+            if how == "raise":
+                raise ValueError("the cause")
+            os.kill(os.getpid(), signal.SIGKILL)
+        dist.all_reduce(torch.ones(1))
+
+def save():
+    with deferred_stop() as stop:
+        note("started", str(os.getpid()))
+        while not stop.requested:
+            time.sleep(0.01)
+        time.sleep(0.5)
+        note("saved")
+        stop.exit()
+
+def deaf():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    note("started", str(os.getpid()))
+    time.sleep(600)
+
+def idle():
+    note("started", str(os.getpid()))
+    time.sleep(600)
+
+def succeed():
+    note("started", f"{RANK} of {WORLD}")
+
+@entry_point
+def main():
+    globals()[sys.argv[1]](*sys.argv[2:])
+
+main()
+"""
+
+# As srun starts one task on each of the nodes, without another machine.
+SRUN = """#!/bin/sh
+case "$*" in "--relative=1 --nodes=1 --ntasks=1 "*|"--overlap "*) ;; *) echo "srun: $*" >&2; exit 9;; esac
+while [ "${1#--}" != "$1" ]; do shift; done
+SLURM_PROCID=0 exec "$@"
+"""
+
+
+class Job:
+    """A running launcher, its script in `folder`."""
+
+    def __init__(self, folder: Path, *arguments: str, **environment: str):
+        self.folder = folder
+        (folder / "script.py").write_text(SCRIPT, encoding="utf-8")
+        launcher, script = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
+        loopback = {"PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo", "TMPDIR": str(folder)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "catid2.launch", *launcher, "script.py", *script],
+            cwd=folder,
+            env=os.environ | loopback | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def end(self) -> tuple[int, str]:
+        """Wait for the end; return exit code and stderr."""
+        try:
+            _, errors = self.process.communicate(timeout=LIMIT)
+        finally:
+            self.process.kill()
+        return self.process.returncode, errors
+
+    def notes(self, name: str, count: int) -> list[str]:
+        """Wait until `count` ranks have left a note, and return what they wrote."""
+        files = [self.folder / f"{name}{rank}" for rank in range(count)]
+        wait_until(lambda: all(file.exists() for file in files) or self.process.poll() is not None)
+        return [file.read_text() for file in files]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def alive(pid: str) -> bool:
+    status = Path(f"/proc/{pid}/status")
+    return status.exists() and "State:\tZ" not in status.read_text()
+
+
+@pytest.mark.parametrize("culprits", [["0", "1"], ["1"]])
+def test_a_bad_input_is_one_line_whichever_ranks_find_it(tmp_path: Path, culprits: list[str]) -> None:
+    job = Job(tmp_path, "--gpus", "2", "--", "bad_input", *culprits)
+    assert job.end() == (1, "error: file: is bad; mend it\n")
+
+
+def test_the_traceback_is_of_the_rank_that_failed_first(tmp_path: Path) -> None:
+    code, errors = Job(tmp_path, "--gpus", "2", "--", "collective", "1", "raise").end()
+    assert code == 1
+    assert errors.startswith("Traceback (most recent call last):\n")
+    assert errors.endswith("ValueError: the cause\n")
+    assert errors.count("Traceback") == 1  # the other rank lost a peer in all_reduce: nothing to read
+
+
+def test_a_rank_killed_in_a_collective_ends_the_job(tmp_path: Path) -> None:
+    code, errors = Job(tmp_path, "--gpus", "2", "--", "collective", "1", "kill").end()
+    assert code == 1
+    assert errors.startswith(f"error: rank 1 ({socket.gethostname()}, pid ")
+    assert "killed by signal 9 (SIGKILL); out of memory?" in errors
+    assert len(errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_ranks_may_save_before_they_stop(tmp_path: Path, number: int, code: int) -> None:
+    job = Job(tmp_path, "--gpus", "2", "--", "save")
+    ranks = job.notes("started", 2)
+    for pid in (*ranks, job.process.pid):  # as Slurm and a terminal do
+        os.kill(int(pid), number)
+    assert job.end() == (code, "")
+    assert len(job.notes("saved", 2)) == 2
+
+
+def test_a_term_to_one_rank_stops_all(tmp_path: Path) -> None:
+    job = Job(tmp_path, "--gpus", "2", "--", "save")
+    os.kill(int(job.notes("started", 2)[1]), signal.SIGTERM)
+    assert job.end() == (143, "")
+    assert len(job.notes("saved", 2)) == 2
+
+
+def test_ranks_that_do_not_stop_are_killed_when_grace_is_over(tmp_path: Path) -> None:
+    job = Job(tmp_path, "--gpus", "2", "--grace", "0.5", "--", "deaf")
+    ranks = job.notes("started", 2)
+    job.process.terminate()
+    code, errors = job.end()
+    assert code == 143
+    assert [line.split(":")[1] for line in errors.splitlines()] == [" rank 0", " rank 1"]
+    assert not any(alive(pid) for pid in ranks)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="the kernel tells processes that their parent is gone on Linux only"
+)
+def test_ranks_do_not_outlive_a_killed_launcher(tmp_path: Path) -> None:
+    job = Job(tmp_path, "--gpus", "2", "--", "idle")
+    ranks = job.notes("started", 2)
+    job.process.kill()
+    job.end()
+    wait_until(lambda: not any(alive(pid) for pid in ranks))
+
+
+def test_one_process_is_the_script_itself(tmp_path: Path) -> None:
+    job = Job(tmp_path, "--gpus", "1", "--", "idle", RANK="0", WORLD_SIZE="1")
+    assert job.notes("started", 1) == [str(job.process.pid)]
+    job.process.terminate()
+    assert job.end() == (143, "")
+
+
+def test_two_nodes_by_hand(tmp_path: Path) -> None:
+    place = f"127.0.0.1:{free_port()}"
+    jobs = [
+        Job(
+            tmp_path,
+            "--gpus",
+            "4",
+            "--nodes",
+            "2",
+            "--rendezvous",
+            place,
+            "--node",
+            node,
+            "--",
+            "collective",
+            "2",
+            "raise",
+        )
+        for node in "01"
+    ]
+    (code, knocked_on), (other_code, cause) = [job.end() for job in jobs]
+    assert jobs[0].notes("started", 4) == [f"{rank} of 4, {rank % 2} of the node" for rank in range(4)]
+    assert (code, other_code) == (1, 1)
+    assert cause.startswith("Traceback (most recent call last):\n")
+    assert cause.endswith("ValueError: the cause\n")
+    assert (
+        knocked_on == f"error: stopped, as rank 2 on {socket.gethostname()} failed: ValueError: the cause\n"
+    )
+
+
+def test_under_slurm_the_launcher_starts_itself_on_the_other_nodes(tmp_path: Path) -> None:
+    (tmp_path / "srun").write_text(SRUN, encoding="utf-8")
+    (tmp_path / "srun").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    job = Job(tmp_path, "--gpus", "4", "--nodes", "2", "--", "save", SLURM_JOB_ID="1", PATH=path)
+    os.kill(int(job.notes("started", 4)[3]), signal.SIGTERM)  # scancel and --signal reach srun's tasks alone
+    assert job.end() == (143, "")
+    assert len(job.notes("saved", 4)) == 4
+
+
+def test_nodes_that_cannot_meet_are_one_line(tmp_path: Path) -> None:
+    hand = ("--gpus", "2", "--nodes", "2", "--rendezvous-timeout", "1", "--rendezvous")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        busy = f"127.0.0.1:{taken.getsockname()[1]}"
+        jobs = [
+            Job(tmp_path, *hand, busy, "--node", "0", "--", "succeed"),
+            Job(tmp_path, *hand, f"127.0.0.1:{free_port()}", "--node", "0", "--", "succeed"),
+            Job(tmp_path, *hand, f"127.0.0.1:{free_port()}", "--node", "1", "--", "succeed"),
+            Job(tmp_path, "--gpus", "2", "--nodes", "2", "--", "succeed", SLURM_JOB_ID="1", PATH="/nowhere"),
+        ]
+        ends = [job.end() for job in jobs]
+    faults = ["the port is in use", "1 of 2 nodes came within 1 s", "no answer within 1 s", "srun: not found"]
+    for (code, errors), fault in zip(ends, faults, strict=True):
+        assert code == 1
+        assert errors.startswith("error: ")
+        assert len(errors.splitlines()) == 1
+        assert fault in errors
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+# --- what needs no process ---------------------------------------------------------------------------
+
+
+def test_the_cause_comes_before_its_consequences() -> None:
+    killed = died(1, pid=7, code=-9, seconds=3.0)
+    aborted = died(2, pid=8, code=-6, seconds=1.0)
+    raised = Failure(0, "host", "ValueError", 4.0, knock_on=False)
+    assert first([aborted, raised, killed]) == killed
+    assert first([aborted, raised]) == raised
+    assert first([aborted]) == aborted
+    assert first([]) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "knock_on"),
+    [
+        (RuntimeError("[/gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:4711"), True),
+        (ConnectionResetError(104, "Connection reset by peer"), True),
+        (RuntimeError("shape mismatch"), False),
+        (ValueError("no gloo here"), False),
+    ],
+)
+def test_a_rank_tells_whether_it_has_lost_a_peer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, knock_on: bool
+) -> None:
+    monkeypatch.setenv(FAILURE_FILE, str(tmp_path / "3.json"))
+    assert told(3, tmp_path / "3.json") is None
+    assert tell_launcher(error, "first\nlast")
+    failure = told(3, tmp_path / "3.json")
+    assert (failure.rank, failure.knock_on, failure.last_line) == (3, knock_on, "last")
+
+
+def test_without_a_launcher_a_rank_has_to_print(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(FAILURE_FILE, raising=False)
+    assert not tell_launcher(ValueError(), "text")
+    monkeypatch.setenv(FAILURE_FILE, str(tmp_path / "gone" / "0.json"))
+    assert not tell_launcher(ValueError(), "text")
+
+
+def test_ranks_share_the_threads_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(12)), raising=False)
+    assert threads(4) == {"OMP_NUM_THREADS": "3"}
+    monkeypatch.setenv("OMP_NUM_THREADS", "32")
+    monkeypatch.setenv("MKL_NUM_THREADS", "2")
+    assert threads(8) == {"OMP_NUM_THREADS": "4", "MKL_NUM_THREADS": "1"}
+
+
+def test_srun_gets_a_task_on_each_other_node_with_all_that_the_job_has_there() -> None:
+    options = argparse.Namespace(
+        gpus=24, nodes=3, grace=120.0, rendezvous_timeout=300.0, script=["s.py", "--a", "b c"]
+    )
+    command = srun_command(options, "node0", 4711)
+    srun, launcher = command[: command.index(sys.executable)], command[command.index(sys.executable) + 1 :]
+    assert {
+        "--relative=1",
+        "--nodes=2",
+        "--ntasks=2",
+        "--ntasks-per-node=1",
+        "--cpu-bind=none",
+        "--gres=gpu:8",
+    } < set(srun)
+    assert not any(option.startswith("--cpus") for option in srun)
+    assert launcher[-3:] == ["s.py", "--a", "b c"]
+    assert "--rendezvous=node0:4711" in launcher
