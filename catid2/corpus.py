@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from catid2.artifacts import (
     JUDGEMENTS,
@@ -22,7 +21,7 @@ from catid2.artifacts import (
     InputError,
     atomic,
     products_columns,
-    require_file,
+    read_footer,
     write_json,
     write_table,
 )
@@ -38,8 +37,8 @@ from catid2.corpus_stats import (
     tree_counts,
 )
 from catid2.database import Resources, connect, reading, write_stream
-from catid2.esci import TEXT_COLUMNS, load_examples, load_products
-from catid2.esci_s import CATEGORY_PATHS
+from catid2.esci import TEXT_COLUMNS, check_rows, load_examples, load_products
+from catid2.esci_s import CATEGORY_PATHS, STATES
 from catid2.taxonomy import Tree, build_tree
 
 if TYPE_CHECKING:
@@ -77,8 +76,8 @@ def build_corpus(
     Raises:
         InputError: a raw file is unusable (as load_examples and load_products say), or nothing is left.
     """
-    _check_category_paths(raw.categories)
     with connect(resources) as connection:
+        check_category_paths(connection, raw.categories)
         example_rows = load_examples(connection, raw.examples, locale, config.version)
         product_rows = load_products(connection, raw.products, locale)
         _judge_pairs(connection, config)
@@ -125,17 +124,22 @@ def build_corpus(
     return stats
 
 
-def _check_category_paths(path: Path) -> None:
-    path = require_file(path)
-    try:
-        schema = pq.read_schema(path)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            path, f"not a whole parquet file ({error})", "run extract_categories again"
-        ) from None
+def check_category_paths(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    schema, _ = read_footer(path)
     if not schema.equals(pa.schema(CATEGORY_PATHS)):
         found = ", ".join(f"{field.name} {field.type}" for field in schema)
         raise InputError(path, f"not a table of category paths (it has {found})", "run extract_categories")
+    usable = "state = 'usable'"
+    wrong = {
+        "state": f"state IS NULL OR NOT list_contains({list(STATES)}, state)",
+        "asin": f"{usable} AND asin IS NULL",
+        "path": f"({usable}) <> (path IS NOT NULL) OR {usable} AND "
+        "(len(path) = 0 OR len(list_filter(path, lambda name: coalesce(trim(name), '') = '')) > 0)",
+        "blank_names": "blank_names IS NULL OR blank_names < 0",
+    }
+    with reading(path):
+        for column, condition in wrong.items():
+            check_rows(connection, str(path), column, condition, "run extract_categories again")
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, table: str) -> int:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from catid2.artifacts import InputError, docids_columns, read_table
+from catid2.artifacts import InputError, docids_columns, read_footer, read_table
 from catid2.codes import collisions, distortion, greedy_codes
 from catid2.diagnostics import category_nmi, category_nmi_chance, dead_codes, perplexity
 from catid2.repair import extra_digit, sinkhorn_loop, transport
@@ -44,7 +43,7 @@ def read_products(path: str | Path) -> tuple[pa.Array, np.ndarray]:
     if (doc_ids != np.arange(len(doc_ids))).any():
         row = int(np.flatnonzero(doc_ids != np.arange(len(doc_ids)))[0])
         raise InputError(path, f"row {row}: doc_id is {doc_ids[row]}, not {row}", "run build_corpus again")
-    levels = sum(name.startswith("category_id_") for name in pq.read_schema(path).names)
+    levels = sum(name.startswith("category_id_") for name in read_footer(path)[0].names)
     nodes = read_table(path, {f"category_id_{level}": pa.int32() for level in range(1, levels + 1)})
     categories = np.empty((len(doc_ids), levels), np.int32)
     for level, column in enumerate(nodes.columns):

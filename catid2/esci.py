@@ -9,9 +9,8 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from catid2.artifacts import InputError, require_file
+from catid2.artifacts import InputError, read_footer
 from catid2.database import BLANKS, reading
 
 LOCALES = ("us", "es", "jp")
@@ -47,11 +46,7 @@ def check_columns(path: str | Path, columns: Mapping[str, str]) -> str:
     Raises:
         InputError: naming the file and the column.
     """
-    path = require_file(path)
-    try:
-        schema = pq.read_schema(path)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(path, f"not a whole parquet file ({error})", "download or make it again") from None
+    schema, _ = read_footer(path)
     for name, kind in columns.items():
         if name not in schema.names:
             raise InputError(path, f"column {name!r} is missing", f"it has {', '.join(schema.names)}")
@@ -154,7 +149,7 @@ def _check_values(
     connection: duckdb.DuckDBPyConnection, path: str, allowed: Mapping[str, Sequence[str]]
 ) -> None:
     for column, values in allowed.items():
-        _check_rows(
+        check_rows(
             connection,
             path,
             column,
@@ -166,10 +161,10 @@ def _check_values(
 def _check_filled(connection: duckdb.DuckDBPyConnection, path: str, columns: Sequence[str]) -> None:
     for column in columns:
         wrong = f"{column} IS NULL OR regexp_full_match({column}::VARCHAR, '({BLANKS})?')"
-        _check_rows(connection, path, column, wrong, "every row needs one")
+        check_rows(connection, path, column, wrong, "every row needs one")
 
 
-def _check_rows(
+def check_rows(
     connection: duckdb.DuckDBPyConnection, path: str, column: str, wrong: str, remedy: str
 ) -> None:
     """Raise InputError for the first row for which the SQL condition `wrong` holds."""

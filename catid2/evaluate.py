@@ -14,9 +14,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import ir_measures
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catid2.artifacts import JUDGEMENTS, QUERIES, RUN, InputError, atomic, read_table, require_file
+from catid2.artifacts import (
+    RUN,
+    InputError,
+    atomic,
+    read_table,
+    require_file,
+)
+from catid2.queries import read_judgements, read_queries
 from catid2.significance import bootstrap_interval, paired_t_test, randomization_test
 
 if TYPE_CHECKING:
@@ -97,8 +105,8 @@ def evaluate(
         raise InputError("--run", "a method and seed are given twice", "give each run once")
     for method in notes.keys() - set(methods):
         raise InputError("--note", f"no run of a method {method!r}", f"the methods are {', '.join(methods)}")
-    n_docs = pq.read_metadata(require_file(inputs.products)).num_rows
-    queries = pl.from_arrow(read_table(inputs.queries, QUERIES)).filter(pl.col("split") == "test")
+    n_docs = read_table(inputs.products, {"doc_id": pa.int32()}).num_rows
+    queries = pl.from_arrow(read_queries(inputs.queries, "test"))
     judgements = _read_judgements(inputs, queries["query_id"], n_docs)
     relevant = [
         _relevant(judgements, protocol, labels, config.cutoffs, inputs.judgements)
@@ -176,12 +184,10 @@ def _rank_errors(run: pl.DataFrame) -> pl.Series:
 
 def _read_judgements(inputs: Inputs, query_ids: pl.Series, n_docs: int) -> pl.DataFrame:
     """The test judgements, checked against queries and products."""
-    table = pl.from_arrow(read_table(inputs.judgements, JUDGEMENTS)).filter(pl.col("split") == "test")
+    table = pl.from_arrow(read_judgements(inputs.judgements, "test"))
     for bad, what in (
-        (~table["label"].is_in(["E", "S", "C", "I"]), "unknown label"),
         (~table["query_id"].is_in(query_ids.implode()), "not a test query of queries.parquet"),
         (~table["doc_id"].is_between(0, n_docs - 1), f"doc_id outside 0..{n_docs - 1}"),
-        (table.select("query_id", "doc_id").is_duplicated(), "the pair is judged twice"),
     ):
         if bad.any():
             row = table.row(bad.arg_max(), named=True)
@@ -308,6 +314,7 @@ def write_evaluation(evaluation: Evaluation, output: Path, per_query: Path) -> N
             evaluation.per_query.to_arrow(compat_level=pl.CompatLevel.oldest()),
             single_aside,
             compression="zstd",
+            write_page_checksum=True,
         )
 
 
@@ -315,14 +322,34 @@ def read_recall(path: str | Path) -> pl.DataFrame:
     """Return recall.tsv as a table: KEYS, then recall@k and its _low, _high, _std, _p for every cutoff k.
 
     Raises:
-        InputError: the file is missing or not such a table.
+        InputError: the file is missing, cut or not such a table; or a row lacks a value that every row has.
     """
     path = require_file(path)
+    remedy = "run evaluate again"
     try:
+        if not path.read_bytes().endswith(b"\n"):
+            raise InputError(path, "cut short: its last line has no end", remedy)
         table = pl.read_csv(path, separator="\t", comment_prefix="#", infer_schema=False)
         figures = [name for name in table.columns if name.startswith("recall@")]
-        return table.select(
+        table = table.select(
             [pl.col(name).cast(kind) for name, kind in KEYS.items()] + [pl.col(figures).cast(pl.Float64)]
         )
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-        raise InputError(path, f"not a table of recall ({error})", "run evaluate again") from None
+        raise InputError(path, f"not a table of recall ({error})", remedy) from None
+    if table.is_empty():
+        raise InputError(path, "no rows", remedy)
+    cutoffs = sorted({name.removeprefix("recall@").partition("_")[0] for name in figures}, key=len)
+    if not cutoffs or not all(cutoff.isdecimal() for cutoff in cutoffs):
+        raise InputError(path, f"no columns recall@k, but {', '.join(figures) or 'none'}", remedy)
+    for cutoff in cutoffs:
+        for end in ("", "_low", "_high", "_std", "_p"):
+            if f"recall@{cutoff}{end}" not in figures:
+                raise InputError(path, f"column 'recall@{cutoff}{end}' is missing", remedy)
+    for name in (*KEYS, *(f"recall@{cutoff}{end}" for cutoff in cutoffs for end in ("", "_low", "_high"))):
+        wrong = table[name].is_null()
+        if name not in KEYS:
+            wrong |= ~table[name].is_between(0, 1)
+        if wrong.fill_null(True).any():
+            row = wrong.fill_null(True).arg_max()
+            raise InputError(path, f"column {name!r}, row {row}: {table[name][row]}", remedy)
+    return table

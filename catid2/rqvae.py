@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -130,23 +131,48 @@ class RQVAE(nn.Module):
                 they do not fit its architecture.
         """
         path, config = require_file(folder / MODEL_FILE), folder / CONFIG_FILE
-        content = read_json(config)
+        described, expected = _read_config(config)
         remedy = "run train_rqvae again"
-        try:
-            values = content["architecture"]
-            model = cls(Architecture(**{**values, "hidden": tuple(values["hidden"])}))
-            expected = content["model_sha256"]
-        except (KeyError, TypeError) as error:
-            raise InputError(config, f"not the config of an RQ-VAE ({error})", remedy) from None
         if _sha256(path) != expected:
             raise InputError(path, f"its sha256 is not the one in {CONFIG_FILE}", remedy)
         try:
-            model.load_state_dict(load_file(path))
-        except (SafetensorError, RuntimeError) as error:
-            raise InputError(
-                path, f"does not fit the architecture in {CONFIG_FILE} ({error})", remedy
-            ) from None
+            tensors = load_file(path)
+        except SafetensorError as error:
+            raise InputError(path, f"not a whole safetensors file ({error})", remedy) from None
+        try:
+            with torch.device("meta"):  # shapes without memory: they may be anything
+                outline = cls(described).state_dict()
+        except RuntimeError as error:
+            what = f"key 'architecture': no such RQ-VAE can be made ({error})"
+            raise InputError(config, what, remedy) from None
+        for name in sorted(outline.keys() | tensors.keys()):
+            what = None
+            if name not in tensors or name not in outline:
+                what = "missing" if name not in tensors else "not of this architecture"
+            elif (tensors[name].shape, tensors[name].dtype) != (outline[name].shape, outline[name].dtype):
+                found, wanted = (f"{x.dtype} {tuple(x.shape)}" for x in (tensors[name], outline[name]))
+                what = f"{found}, not {wanted} as {CONFIG_FILE} has it"
+            elif not tensors[name].isfinite().all():
+                what = "holds NaN or infinity"
+            if what:
+                raise InputError(path, f"tensor {name!r}: {what}", remedy)
+        model = cls(described)
+        model.load_state_dict(tensors)
         return model.eval()
+
+
+def _read_config(path: Path) -> tuple[Architecture, str]:
+    """Return the architecture and the sha256 of the weights that config.json holds."""
+    content = read_json(path)
+    try:
+        architecture = TypeAdapter(Architecture).validate_python(content["architecture"])
+        return architecture, content["model_sha256"]
+    except KeyError as error:
+        what = f"key {error} is missing"
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        what = f"key {'.'.join(map(str, ('architecture', *first['loc'])))!r}: {first['msg']}"
+    raise InputError(path, f"not the config of an RQ-VAE ({what})", "run train_rqvae again")
 
 
 def _perceptron(widths: list[int], layer_norm: bool) -> nn.Sequential:

@@ -13,9 +13,8 @@ from typing import Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from catid2.artifacts import TEXT_FIELDS, InputError, read_table
+from catid2.artifacts import TEXT_FIELDS, InputError, read_footer, read_table
 
 Tokenizer = Literal["words", "words_cjk_bigrams"]
 
@@ -82,7 +81,7 @@ def read_documents(path: str | Path) -> pa.Table:
         raise InputError(path, "no products", "build the corpus again with a filter that keeps some")
     if not pc.all(pc.equal(doc_id, pa.array(range(len(doc_id)), pa.int32()))).as_py():
         raise InputError(path, "doc_id is not 0..N-1 in order", "build the corpus again")
-    levels = sorted(name for name in pq.read_schema(path).names if CATEGORY_FIELD.fullmatch(name))
+    levels = sorted(name for name in read_footer(path)[0].names if CATEGORY_FIELD.fullmatch(name))
     return read_table(path, {"doc_id": pa.int32()} | dict.fromkeys((*TEXT_FIELDS, *levels), pa.string()))
 
 

@@ -14,10 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
-from catid2.artifacts import InputError, read_table, require_file
+from catid2.artifacts import InputError, read_footer, read_table
 
 
 class Children(NamedTuple):
@@ -150,11 +149,8 @@ def read_docids(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: as read_table; or the file has no column c_0.
     """
-    try:
-        names = pq.read_schema(require_file(path)).names
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(path, f"not a whole parquet file ({error})", "run assign_docids again") from None
-    length = sum(name.startswith("c_") for name in names)
+    schema, _ = read_footer(path)
+    length = sum(name.startswith("c_") for name in schema.names)
     if not length:
         raise InputError(path, "no columns c_0, c_1, …", "give the docids.parquet of assign_docids")
     columns = [f"c_{position}" for position in range(length)]

@@ -10,13 +10,14 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.artifacts import InputError, atomic, read_embeddings, write_json, write_table
+from catid2.artifacts import InputError, read_embeddings, write_json, write_table
 from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.docids import DocidsConfig
 from catid2.docids import assign, canonical_order, describe, docids_table, read_products, require_unique
 from catid2.latents import encode, reconstruction_error
 from catid2.rqvae import CONFIG_FILE, RQVAE
+from catid2.writing import atomic, claim
 
 log = logging.getLogger("assign_docids")
 
@@ -44,27 +45,28 @@ def main() -> None:
         raise InputError(
             options.model_config, "is not beside the model", f"name the {CONFIG_FILE} of its folder"
         )
-    model = RQVAE.load(options.model.parent)
-    product_ids, categories = read_products(options.products)
-    embeddings = read_embeddings(options.embeddings, rows=len(product_ids))
+    with claim(options.output):
+        model = RQVAE.load(options.model.parent)
+        product_ids, categories = read_products(options.products)
+        embeddings = read_embeddings(options.embeddings, rows=len(product_ids))
 
-    order = canonical_order(product_ids, options.products)
-    latents = encode(model, embeddings, order, options.embeddings)
-    codebooks = model.codebooks.numpy()
-    assignment = assign(latents, codebooks, product_ids, config)
-    report = describe(assignment, latents, codebooks, config, categories)
-    for state, codes in (("before", assignment.before), ("after", assignment.codes[:, : len(codebooks)])):
-        report[state]["reconstruction_error"] = reconstruction_error(model, embeddings, latents, codes)
-        log.info(
-            "%s: collisions %s, distortion %.5g",
-            state,
-            report[state]["collisions"],
-            report[state]["distortion"],
-        )
-    require_unique(assignment, config)
-    with atomic(options.output, options.report) as (table_aside, report_aside):
-        write_table(table_aside, docids_table(product_ids, assignment))
-        write_json(report_aside, report)
+        order = canonical_order(product_ids, options.products)
+        latents = encode(model, embeddings, order, options.embeddings)
+        codebooks = model.codebooks.numpy()
+        assignment = assign(latents, codebooks, product_ids, config)
+        report = describe(assignment, latents, codebooks, config, categories)
+        for state, codes in (("before", assignment.before), ("after", assignment.codes[:, : len(codebooks)])):
+            report[state]["reconstruction_error"] = reconstruction_error(model, embeddings, latents, codes)
+            log.info(
+                "%s: collisions %s, distortion %.5g",
+                state,
+                report[state]["collisions"],
+                report[state]["distortion"],
+            )
+        require_unique(assignment, config)
+        with atomic(options.output, options.report) as (table_aside, report_aside):
+            write_table(table_aside, docids_table(product_ids, assignment))
+            write_json(report_aside, report)
 
 
 if __name__ == "__main__":

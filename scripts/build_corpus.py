@@ -14,6 +14,7 @@ from catid2.config.corpus import CorpusConfig
 from catid2.corpus import CorpusFiles, RawFiles, build_corpus
 from catid2.database import Resources
 from catid2.esci import LOCALES
+from catid2.writing import claim
 
 
 @entry_point
@@ -34,13 +35,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="DuckDB's threads (default: all cores)")
     parser.add_argument("--temp-dir", type=Path, help="where DuckDB spills (default: the system's)")
     arguments = parser.parse_args()
-    build_corpus(
-        RawFiles(arguments.examples, arguments.products, arguments.category_paths),
-        arguments.locale,
-        parse(CorpusConfig, arguments.config),
-        CorpusFiles(**{name: getattr(arguments, f"{name}_out") for name in CorpusFiles._fields}),
-        Resources(arguments.memory_limit, arguments.threads, arguments.temp_dir),
-    )
+    raw = RawFiles(arguments.examples, arguments.products, arguments.category_paths)
+    config = parse(CorpusConfig, arguments.config)
+    files = CorpusFiles(**{name: getattr(arguments, f"{name}_out") for name in CorpusFiles._fields})
+    resources = Resources(arguments.memory_limit, arguments.threads, arguments.temp_dir)
+    with claim(files.products):
+        build_corpus(raw, arguments.locale, config, files, resources)
 
 
 if __name__ == "__main__":

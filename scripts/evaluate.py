@@ -9,9 +9,10 @@ from pathlib import Path
 
 from catid2.artifacts import InputError
 from catid2.command import entry_point
-from catid2.config.base import parse, require_at_least
+from catid2.config.base import parse, require_seed
 from catid2.config.evaluate import EvaluateConfig
 from catid2.evaluate import Inputs, RunFile, evaluate, write_evaluation
+from catid2.writing import claim
 
 
 def parse_run(text: str) -> RunFile:
@@ -56,12 +57,13 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(EvaluateConfig, arguments.config)
-    require_at_least("--seed", arguments.seed, 0)
+    require_seed("--seed", arguments.seed)
     inputs = Inputs(arguments.dataset, arguments.judgements, arguments.queries, arguments.products)
     runs = [parse_run(text) for text in arguments.run]
     notes = dict(parse_note(text) for text in arguments.note)
-    evaluation = evaluate(config, inputs, runs, notes, arguments.seed)
-    write_evaluation(evaluation, arguments.output, arguments.per_query)
+    with claim(arguments.output):
+        evaluation = evaluate(config, inputs, runs, notes, arguments.seed)
+        write_evaluation(evaluation, arguments.output, arguments.per_query)
 
 
 if __name__ == "__main__":

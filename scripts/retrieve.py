@@ -42,11 +42,13 @@ def main() -> None:
     from transformers.utils.logging import disable_progress_bar
 
     from catid2.retrieval import Corpus, retrieve
+    from catid2.writing import claim
 
     if not sys.stderr.isatty():
         disable_progress_bar()
     corpus = Corpus(arguments.docids, arguments.products, arguments.queries, arguments.embeddings)
-    retrieve(config, arguments.retriever, corpus, arguments.output, arguments.batch_size)
+    with claim(arguments.output):
+        retrieve(config, arguments.retriever, corpus, arguments.output, arguments.batch_size)
 
 
 if __name__ == "__main__":

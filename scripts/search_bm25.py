@@ -9,6 +9,7 @@ from catid2.baselines.bm25 import search_bm25
 from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.bm25 import Bm25Config
+from catid2.writing import claim
 
 
 @entry_point
@@ -22,7 +23,8 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(Bm25Config, arguments.config)
-    write_table(arguments.output, search_bm25(config, arguments.products, arguments.queries))
+    with claim(arguments.output):
+        write_table(arguments.output, search_bm25(config, arguments.products, arguments.queries))
 
 
 if __name__ == "__main__":

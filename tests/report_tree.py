@@ -100,6 +100,14 @@ def _write_corpus(folder: Path, locale: str, products: int, random: np.random.Ge
         {
             "documents": products,
             "queries": {"train": 900, "test": 402},
+            "labels": {
+                "E+S": {
+                    "train_pairs": 700,
+                    "test_pairs": 300,
+                    "seen_test_pairs": 90,
+                    "seen_test_queries": 60,
+                }
+            },
             "products": {"dropped": {"no category": 12}},
         },
     )

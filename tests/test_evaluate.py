@@ -197,10 +197,10 @@ def test_runs_that_cannot_be_right_are_refused(tmp_path, row, message):
 @pytest.mark.parametrize(
     ("pair", "message"),
     [
-        ((1, 13, "X", "test", True), "label X.*unknown label"),
+        ((1, 13, "X", "test", True), "column .label., row 8: .X.; allowed are E, S, C, I"),
         ((9, 13, "E", "test", True), "not a test query"),
         ((1, N_DOCS, "E", "test", True), "doc_id outside"),
-        ((1, 10, "S", "test", True), "judged twice"),
+        ((1, 10, "S", "test", True), "query_id 1, doc_id 10 is there twice"),
     ],
 )
 def test_judgements_that_cannot_be_right_are_refused(tmp_path, pair, message):
@@ -291,11 +291,13 @@ def test_a_negative_seed_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["evaluate.py", "--config={}", *named, "--run=a:0:x", "--seed=-1"])
     with pytest.raises(SystemExit, match="1"):
         runpy.run_path(str(SCRIPT), run_name="__main__")
-    assert capsys.readouterr().err == "error: --seed: -1 is not a number of 0 or more; give 0 or more\n"
+    assert (
+        capsys.readouterr().err == "error: --seed: -1 is not in 0..4294967295; give 0 or more, below 2^32\n"
+    )
 
 
 def test_read_recall_refuses_other_files(tmp_path):
-    for content in ("", "# only a comment\n", "method\tseed\na\t0\n"):
+    for content in ("# only a comment\n", "method\tseed\na\t0\n"):
         (tmp_path / "recall.tsv").write_text(content)
         with pytest.raises(InputError, match="not a table of recall"):
             read_recall(tmp_path / "recall.tsv")

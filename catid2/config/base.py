@@ -4,15 +4,25 @@ import difflib
 import json
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from catid2.artifacts import InputError
+
+LARGEST_NUMBER = 2**53  # beyond it a JSON number is no longer exact
+LARGEST_SEED = 2**32 - 1  # of transformers.set_seed; NumPy and PyTorch take more
 
 
 class StageConfig(BaseModel):
     """Base of every stage model: unknown keys are errors, values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _fits_a_number(cls, value: Any) -> Any:
+        if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+            raise ValueError(f"should be at most {LARGEST_NUMBER}")
+        return value
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -35,7 +45,7 @@ def parse(model: type[Model], text: str) -> Model:
     """Return the JSON `text` of a script's `--config` as a `model`; errors as `validate`."""
     try:
         values = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise InputError(
             "--config", f"not JSON: {error}", "pass the stage's settings as one JSON object"
         ) from None
@@ -46,6 +56,12 @@ def require_at_least(option: str, value: float, least: float) -> None:
     """Raise InputError naming a script's `option` unless its value is a number of `least` or more."""
     if not value >= least:  # so that NaN is none either
         raise InputError(option, f"{value} is not a number of {least} or more", f"give {least} or more")
+
+
+def require_seed(option: str, value: int) -> None:
+    """Raise InputError naming a script's `option` unless its value is a seed that all libraries take."""
+    if not 0 <= value <= LARGEST_SEED:
+        raise InputError(option, f"{value} is not in 0..{LARGEST_SEED}", "give 0 or more, below 2^32")
 
 
 def _explain(model: type[BaseModel], error: ValidationError) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, model_validator
 
 from catid2.artifacts import InputError
-from catid2.config.base import StageConfig, validate
+from catid2.config.base import LARGEST_SEED, StageConfig, validate
 from catid2.config.bm25 import Bm25Config
 from catid2.config.corpus import CorpusConfig
 from catid2.config.docids import DocidsConfig
@@ -45,7 +45,7 @@ class SimulatedSource(StageConfig):
     """ESCI-shaped files made by catid2.simulate: they prove the machinery, not the paper's figures."""
 
     kind: Literal["simulated"]
-    seed: int = Field(0, ge=0, description="seed of the simulation")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of the simulation")
     simulate: SimulateConfig = Field(SimulateConfig(), description="sizes and shares")
 
 
@@ -93,7 +93,7 @@ class Study(StageConfig):
     """Methods compared in one table, results/{dataset}/{study}.tsv; significance is against the first."""
 
     methods: list[Name] = Field(min_length=1, description="keys of `methods`, the reference first")
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+    seeds: list[Annotated[int, Field(ge=0, le=LARGEST_SEED)]] = Field(
         [0], min_length=1, description="one training run per seed"
     )
     datasets: list[Name] | None = Field(None, min_length=1, description="keys of `datasets`; null: all")
@@ -362,7 +362,9 @@ def read_pipeline(path: str) -> Pipeline:
             values = yaml.safe_load(file)
     except FileNotFoundError:
         raise InputError(path, "no such file", "name an existing configuration file") from None
-    except yaml.YAMLError as error:
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({error.strerror})", "name a configuration file") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(path, f"not YAML ({error})", "correct the file") from None
     if not isinstance(values, dict):
         raise InputError(path, "not a mapping of keys", "see config/README.md")

@@ -7,15 +7,32 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from catid2.artifacts import CATEGORIES, InputError, docids_columns, read_json, read_table, require_file
+from catid2.artifacts import (
+    CATEGORIES,
+    InputError,
+    docids_columns,
+    read_footer,
+    read_json,
+    read_table,
+    require_file,
+)
 from catid2.evaluate import MEAN, read_recall
 from catid2.report.figures import Curve
 
 if TYPE_CHECKING:
     from catid2.config.report import Comparison, ReportDataset
 
+# Of corpus/stats.json; the page has all others folded away.
+MAIN_COUNTS = (
+    "documents",
+    "queries, train",
+    "queries, test",
+    "labels, E+S, train_pairs",
+    "labels, E+S, test_pairs",
+    "labels, E+S, seen_test_pairs",
+    "labels, E+S, seen_test_queries",
+)
 # Quantities of the training histories that are drawn, and their titles.
 RQVAE_CURVES = {
     "reconstruction": "RQ-VAE: reconstruction error",
@@ -98,7 +115,7 @@ def _read_dataset(folder: Path, dataset: "ReportDataset", study: str) -> Dataset
         definitions=[
             line[1:].strip() for line in path.read_text("utf-8").splitlines() if line.startswith("#")
         ],
-        stats=read_json(folder / "corpus" / "stats.json"),
+        stats=read_stats(folder / "corpus" / "stats.json"),
         docids={
             method.name: [
                 read_docid_statistics(folder / method.docids / f"seed{seed}" / "docids.json")
@@ -118,6 +135,8 @@ def read_tsv(path: str | Path, columns: tuple[str, ...]) -> pl.DataFrame:
     """
     path = require_file(path)
     try:
+        if not path.read_bytes().endswith(b"\n"):
+            raise InputError(path, "cut short: its last line has no end", "make it again")
         table = pl.read_csv(path, separator="\t", comment_prefix="#", infer_schema_length=None)
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
         raise InputError(path, f"not a table ({error})", "make it again") from None
@@ -154,35 +173,85 @@ def one_per_method(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any
     return chosen
 
 
+def read_stats(path: str | Path) -> dict[str, Any]:
+    """Return the counts of a corpus; InputError unless those are there that the page shows first."""
+    content = read_json(path)
+    for name in MAIN_COUNTS:
+        _numbers(path, content, tuple(name.split(", ")), 0, "build the corpus again")
+    return content
+
+
 def read_docid_statistics(path: str | Path) -> DocidStatistics:
     """Return what the report shows of a docids.json."""
     content = read_json(path)
+    remedy = "run assign_docids again"
+
+    def shaped(ndim: int, *keys: str) -> np.ndarray:
+        return _numbers(path, content, keys, ndim, remedy)
+
+    nmi, chance = (
+        shaped(2, "before", "category_nmi", "codes"),
+        shaped(2, "before", "category_nmi_chance", "codes"),
+    )
+    perplexity = shaped(1, "before", "perplexity")
+    if not nmi.shape == chance.shape == (len(nmi), len(perplexity)):
+        what = f"shapes {nmi.shape} and {chance.shape} of the mutual information for {len(perplexity)} layers"
+        raise InputError(path, what, remedy)
+    return DocidStatistics(
+        documents=int(shaped(0, "documents")),
+        codes_per_layer=int(shaped(0, "codes_per_layer")),
+        collisions_before=float(shaped(0, "before", "collisions", "rate")),
+        collisions_after=float(shaped(0, "after", "collisions", "rate")),
+        moved=float(shaped(0, "moved_share")),
+        perplexity=perplexity.tolist(),
+        nmi=nmi,
+        nmi_chance=chance,
+    )
+
+
+def _numbers(
+    path: str | Path, content: Mapping[str, Any], keys: tuple[str, ...], ndim: int, remedy: str
+) -> np.ndarray:
+    """Return the finite numbers, an array of `ndim` dimensions, below `keys` of a JSON object."""
+    value = _below(path, content, keys, remedy)
     try:
-        return DocidStatistics(
-            documents=content["documents"],
-            codes_per_layer=content["codes_per_layer"],
-            collisions_before=content["before"]["collisions"]["rate"],
-            collisions_after=content["after"]["collisions"]["rate"],
-            moved=content["moved_share"],
-            perplexity=content["before"]["perplexity"],
-            nmi=np.array(content["before"]["category_nmi"]["codes"]),
-            nmi_chance=np.array(content["before"]["category_nmi_chance"]["codes"]),
-        )
-    except KeyError as error:
-        raise InputError(path, f"key {error} is missing", "run assign_docids again") from None
+        numbers = np.array(value)
+    except ValueError:  # lists of unequal lengths
+        numbers = np.array(None)
+    if numbers.ndim != ndim or numbers.dtype.kind not in "iuf" or not np.isfinite(numbers).all():
+        kind = ("a number", "a list of numbers", "a table of numbers")[ndim]
+        what = f"key {'.'.join(keys)!r}: {str(value)[:100]} is not {kind}"
+        raise InputError(path, what, remedy)
+    return numbers
+
+
+def _below(path: str | Path, content: Mapping[str, Any], keys: tuple[str, ...], remedy: str) -> Any:
+    """Return what stands below `keys` of a JSON object."""
+    value: Any = content
+    for depth, key in enumerate(keys, start=1):
+        if not isinstance(value, dict) or key not in value:
+            raise InputError(path, f"key {'.'.join(keys[:depth])!r} is missing", remedy)
+        value = value[key]
+    return value
 
 
 def read_docids(path: str | Path, documents: int) -> Docids:
     """Return docids.parquet as arrays in the order of doc_id; InputError unless it has that many documents."""
-    names = pq.read_schema(require_file(path)).names
+    names = read_footer(path)[0].names
     length = sum(name.startswith("c_") for name in names)
     layers = sum(name.startswith("before_") for name in names)
     columns = docids_columns(length, layers)
     del columns["product_id"], columns["moved"]
+    if not length or not layers:
+        raise InputError(path, "no columns c_0, …, before_0, …", "give the docids.parquet of assign_docids")
     table = read_table(path, columns).sort_by("doc_id")
+    remedy = "run assign_docids on this corpus"
     if table.num_rows != documents:
-        what = f"{table.num_rows} DocIDs for {documents} products"
-        raise InputError(path, what, "run assign_docids on this corpus")
+        raise InputError(path, f"{table.num_rows} DocIDs for {documents} products", remedy)
+    _require_dense(path, table, remedy)
+    for name in (name for name in columns if name != "doc_id"):
+        if (table.column(name).to_numpy() < 0).any():
+            raise InputError(path, f"column {name!r} holds a negative code", remedy)
     return Docids(
         docids=_matrix(table, [f"c_{position}" for position in range(length)]),
         codes=_matrix(table, [f"before_{layer}" for layer in range(layers)]),
@@ -191,16 +260,67 @@ def read_docids(path: str | Path, documents: int) -> Docids:
 
 def read_catalogue(folder: str | Path) -> Catalogue:
     """Return titles and categories of the corpus in `folder`."""
-    path = require_file(Path(folder) / "products.parquet")
-    levels = sum(name.startswith("category_id_") for name in pq.read_schema(path).names)
+    path = Path(folder) / "products.parquet"
+    levels = sum(name.startswith("category_id_") for name in read_footer(path)[0].names)
+    remedy = "build the corpus again"
+    if not levels:
+        raise InputError(path, "column 'category_id_1' is missing", remedy)
     ids = {f"category_id_{level}": pa.int32() for level in range(1, levels + 1)}
     products = read_table(path, {"doc_id": pa.int32(), "title": pa.string()} | ids).sort_by("doc_id")
-    tree = read_table(Path(folder) / "categories.parquet", CATEGORIES)
+    if not len(products):
+        raise InputError(path, "no products", remedy)
+    _require_dense(path, products, remedy)
+    tree = read_tree(Path(folder) / "categories.parquet")
+    categories = _matrix(products, list(ids))
+    level_of = tree.column("level").to_numpy()
+    for level, nodes in enumerate(categories.T, start=1):
+        known = (nodes >= 0) & (nodes < len(tree))
+        wrong = ~known | (level_of[np.where(known, nodes, 0)] != level)
+        if wrong.any():
+            row = int(wrong.argmax())
+            what = f"column 'category_id_{level}', row {row}: {nodes[row]} is no node of level {level}"
+            raise InputError(path, what, remedy)
     return Catalogue(
         titles=[title or "" for title in products.column("title").to_pylist()],
-        categories=_matrix(products, list(ids)),
+        categories=categories,
         nodes=dict(zip(tree.column("node").to_pylist(), tree.column("name").to_pylist(), strict=True)),
     )
+
+
+def read_tree(path: str | Path) -> pa.Table:
+    """Return categories.parquet (columns CATEGORIES), row = node.
+
+    Raises:
+        InputError: the file cannot be used; nodes are not 0..N-1 in order; a node has no name, or no parent one level
+            above it (so that a cycle, too, is refused).
+    """
+    tree = read_table(path, CATEGORIES)
+    node, parent, level = (tree.column(name).to_numpy() for name in ("node", "parent", "level"))
+    inner = (parent >= 0) & (parent < len(node))
+    above = np.where(inner, level[np.where(inner, parent, 0)] if len(node) else 0, 0)
+    for column, wrong, rule in (
+        ("node", node != np.arange(len(node)), "nodes are 0, 1, … in order"),
+        ("level", level < 1, "levels count from 1"),
+        (
+            "parent",
+            (above != level - 1) | (~inner & (parent != -1)),
+            "a parent is one level above, -1 at level 1",
+        ),
+        ("name", tree.column("name").is_null().to_numpy(), "every node has one"),
+    ):
+        if wrong.any():
+            row = int(wrong.argmax())
+            what = f"column {column!r}, row {row}: {tree.column(column)[row]}"
+            raise InputError(path, what, f"{rule}; build the corpus again")
+    return tree
+
+
+def _require_dense(path: str | Path, table: pa.Table, remedy: str) -> None:
+    """Raise InputError unless the sorted column doc_id is 0..N-1."""
+    doc_ids = table.column("doc_id").to_numpy()
+    wrong = doc_ids != np.arange(len(doc_ids))
+    if wrong.any():
+        raise InputError(path, f"column 'doc_id': not 0..{len(doc_ids) - 1}, each once", remedy)
 
 
 def _matrix(table: pa.Table, columns: list[str]) -> np.ndarray:
@@ -211,14 +331,21 @@ def read_curves(path: str | Path, quantities: tuple[str, ...], points: int) -> d
     """Return those of `quantities` that a history.tsv has, thinned evenly to `points`, without empty values.
 
     A quantity that was measured at some steps only (validation recall) keeps those steps.
+
+    Raises:
+        InputError: as read_tsv; a value is no number.
     """
-    table = read_tsv(path, ())
-    step = table.columns[0]
+    table = read_tsv(path, ("epoch",))
+    step = "epoch"
     curves = {}
     for quantity in quantities:
         if quantity not in table.columns:
             continue
-        measured = table.select(pl.col(step, quantity).cast(pl.Float64)).drop_nulls().drop_nans()
+        try:
+            measured = table.select(pl.col(step, quantity).cast(pl.Float64)).drop_nulls().drop_nans()
+        except pl.exceptions.PolarsError as error:
+            what = f"column {quantity!r} or {step!r}: not numbers ({error})"
+            raise InputError(path, what, "train again") from None
         rows = np.unique(
             np.linspace(0, measured.height - 1, min(points, measured.height)).round().astype(int)
         )
@@ -231,11 +358,9 @@ def read_curves(path: str | Path, quantities: tuple[str, ...], points: int) -> d
 def read_view(path: str | Path) -> dict[str, Any]:
     """Return encoder, dims and text template of an embedding's description."""
     content = read_json(path)
-    try:
-        return {
-            "encoder": content["encoder"],
-            "dims": content["dims"],
-            "template": content["view"]["template"],
-        }
-    except KeyError as error:
-        raise InputError(path, f"key {error} is missing", "run embed again") from None
+    remedy = "run embed again"
+    return {
+        "encoder": _below(path, content, ("encoder",), remedy),
+        "dims": _below(path, content, ("dims",), remedy),
+        "template": _below(path, content, ("view", "template"), remedy),
+    }

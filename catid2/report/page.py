@@ -7,22 +7,11 @@ import jinja2
 
 from catid2.artifacts import atomic
 from catid2.report import panels, sections
-from catid2.report.inputs import DatasetTables, read_catalogue, read_docids
+from catid2.report.inputs import MAIN_COUNTS, DatasetTables, read_catalogue, read_docids
 from catid2.report.provenance import package_versions
 
 if TYPE_CHECKING:
     from catid2.config.report import Comparison, ReportConfig
-
-# Of corpus/stats.json; the page has all others folded away.
-MAIN_COUNTS = (
-    "documents",
-    "queries, train",
-    "queries, test",
-    "labels, E+S, train_pairs",
-    "labels, E+S, test_pairs",
-    "labels, E+S, seen_test_pairs",
-    "labels, E+S, seen_test_queries",
-)
 
 
 def write_page(

@@ -1,0 +1,184 @@
+"""Every script on a finished tiny run: its command line, running it in this process, and what an error may leave."""
+
+import contextlib
+import io
+import json
+import os
+import runpy
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+from catid2.config.comparison import comparison
+from catid2.config.pipeline import read_pipeline
+from workflow import ROOT
+
+RAW = "resources/tiny"
+EXAMPLES, PRODUCTS, ESCI_S = (
+    f"{RAW}/shopping_queries_dataset_{name}.parquet" if name != "esci_s" else f"{RAW}/esci.json.zst"
+    for name in ("examples", "products", "esci_s")
+)
+PATHS = f"{RAW}/category_paths.parquet"
+DATASET = "results/tiny_es"
+CORPUS = f"{DATASET}/corpus"
+VIEW = f"{DATASET}/embeddings/text"
+METHOD = f"{DATASET}/catid2/seed0"
+Options = Mapping[str, str | list[str] | None]  # None: the option is left out; "": a flag
+
+
+class Done(NamedTuple):
+    """How a script ended."""
+
+    code: int
+    stderr: str
+
+    @property
+    def errors(self) -> list[str]:
+        """The lines that say what is wrong."""
+        return [line for line in self.stderr.splitlines() if line.startswith("error: ")]
+
+
+def commands() -> dict[str, dict[str, str | list[str]]]:
+    """Return the options of every script, as the rules give them for the tiny run, from the folder of the run."""
+    pipeline = read_pipeline(str(ROOT / "tests" / "tiny.yaml"))
+    corpus = {f"--{name}": f"{CORPUS}/{name}.parquet" for name in ("products", "queries", "judgements")}
+    products, queries = {"--products": corpus["--products"]}, {"--queries": corpus["--queries"]}
+
+    def settings(stage: str, method: str = "catid2") -> dict[str, str]:
+        return {"--config": pipeline.stage(stage, "tiny_es", method).model_dump_json()}
+
+    raw = {"--examples": EXAMPLES, "--products": PRODUCTS}
+    source = pipeline.source("tiny_es")
+    report = {"--config": pipeline.config.report.model_dump_json()}
+    embeddings, docids = {"--embeddings": f"{VIEW}.npy"}, {"--docids": f"{METHOD}/docids.parquet"}
+    model = {"--model": f"{METHOD}/rqvae/model.safetensors", "--model-config": f"{METHOD}/rqvae/config.json"}
+    runs = [
+        f"{method}:{seed}:{DATASET}/{method}/seed{seed}/run.parquet"
+        for method, seed in pipeline.runs("recall")
+    ]
+    return {
+        "fetch_esci": {"--config": "{}"} | raw,
+        "fetch_esci_s": {"--config": "{}", "--output": ESCI_S},
+        "simulate_esci": {"--config": source.simulate.model_dump_json(), "--seed": "3", "--esci-s": ESCI_S}
+        | raw,
+        "extract_categories": {"--esci-s": ESCI_S, "--output": PATHS, "--threads": "1"},
+        "build_corpus": {
+            "--config": pipeline.corpus("tiny_es").model_dump_json(),
+            "--locale": "es",
+            "--threads": "1",
+        }
+        | raw
+        | {"--category-paths": PATHS}
+        | {f"{option}-out": path for option, path in corpus.items()}
+        | {"--categories-out": f"{CORPUS}/categories.parquet", "--stats-out": f"{CORPUS}/stats.json"},
+        "embed": {
+            "--config": pipeline.view("tiny_es", "text").model_dump_json(),
+            "--checkpoints": "state/embed",
+        }
+        | products
+        | {"--output": f"{VIEW}.npy", "--metadata": f"{VIEW}.json"},
+        "train_rqvae": settings("rqvae")
+        | {"--seed": "0", "--checkpoints": "state/rqvae", "--history": f"{METHOD}/rqvae/history.tsv"}
+        | (embeddings | products | model),
+        "assign_docids": settings("docids")
+        | (embeddings | products | model)
+        | {"--output": f"{METHOD}/docids.parquet", "--report": f"{METHOD}/docids.json"},
+        "train_retriever": settings("retriever")
+        | (corpus | docids)
+        | {"--seed": "0", "--checkpoints": "state/retriever", "--output": f"{METHOD}/retriever"},
+        "retrieve": settings("retrieve")
+        | (docids | products | queries)
+        | {"--retriever": f"{METHOD}/retriever", "--output": f"{METHOD}/run.parquet"},
+        "search_bm25": settings("bm25", "bm25")
+        | (products | queries)
+        | {"--output": f"{DATASET}/bm25/seed0/run.parquet"},
+        "evaluate": {
+            "--config": pipeline.config.evaluate.model_dump_json(),
+            "--dataset": "tiny_es",
+            "--run": runs,
+        }
+        | corpus
+        | {"--output": f"{DATASET}/recall.tsv", "--per-query": f"{DATASET}/recall_per_query.parquet"},
+        "plot_recall": {
+            "--recall": f"{DATASET}/recall.tsv",
+            "--output": f"{DATASET}/figures/recall.svg",
+            "--simulated": "",
+        },
+        "plot_layers": report
+        | {"--corpus": CORPUS, "--docids": [f"catid2:{METHOD}/docids.parquet:{METHOD}/docids.json"]}
+        | {"--output": f"{DATASET}/figures/layers.svg", "--simulated": ""},
+        "report_locales": report
+        | {"--comparison": comparison(pipeline, "recall").model_dump_json(), "--results": "results"}
+        | {"--table": "results/locales.tsv", "--page": "results/report.html"},
+    }
+
+
+COMMANDS = commands()
+
+
+def command(script: str, changes: Options | None = None) -> list[str]:
+    """Return the arguments of `script` on the tiny run, some options changed."""
+    words = []
+    for option, value in (COMMANDS[script] | dict(changes or {})).items():
+        for each in value if isinstance(value, list) else [value]:
+            words += [] if each is None else [option] if each == "" else [option, each]
+    return words
+
+
+def settings(script: str, **changes: object) -> dict[str, str]:
+    """Return the option --config of `script` with some keys changed."""
+    return {"--config": json.dumps(json.loads(COMMANDS[script]["--config"]) | changes)}
+
+
+def run_script(script: str, folder: Path, changes: Options | None = None) -> Done:
+    """Run a script in this process, from `folder`."""
+    stderr = io.StringIO()
+    handler = signal.getsignal(signal.SIGTERM)
+    argv = [f"{script}.py", *command(script, changes)]
+    with (
+        contextlib.chdir(folder),
+        mock.patch.object(sys, "argv", argv),
+        contextlib.redirect_stderr(stderr),
+    ):
+        try:
+            runpy.run_path(str(ROOT / "scripts" / f"{script}.py"), run_name="__main__")
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+    return Done(code, stderr.getvalue())
+
+
+def copy_of(run: Path, folder: Path) -> Path:
+    """Return `folder`, with hard links to the files of a finished run: replace files there, never write into them."""
+    for name in ("resources", "results"):
+        shutil.copytree(run / name, folder / name, copy_function=os.link)
+    return folder
+
+
+def state(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return what tells whether anything below `folder` was made, replaced, changed or removed."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.name == "__pycache__" or path.suffix == ".pyc":
+            continue
+        stat = path.lstat()
+        changes = () if path.is_dir() else (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        found[str(path.relative_to(folder))] = changes
+    return found
+
+
+def refused(script: str, folder: Path, broken: Callable[[Path], None], changes: Options | None = None) -> str:
+    """Break an input, run the script, and return its one line; nothing in the folder may have changed."""
+    broken(folder)
+    before = state(folder)
+    done = run_script(script, folder, changes)
+    assert (done.code, len(done.errors)) == (1, 1), done
+    assert "Traceback" not in done.stderr
+    assert state(folder) == before
+    return done.errors[0]
