@@ -1,0 +1,370 @@
+"""The pipeline on a real Slurm (one node, four pretend A100s) through the profile that users type, and what breaks it.
+
+Each fault test starts from a corpus with embeddings, breaks something while a job of the chain runs, and compares
+every file under results/ with those of an undisturbed run on the same machine without Slurm.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import psutil
+import pyarrow.parquet as pq
+import pytest
+from cluster import Cluster, missing
+
+from catid2.evaluate import read_recall
+from workflow import ROOT, TINY_CONFIG, Project
+
+FAULTS_CONFIG = ("--configfile", "config/faults.yaml")
+RECALL = "results/tiny_es/recall.tsv"
+# What the profile sets for clusters of many users, and a test need not wait for.
+HASTE = ("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10")
+RQVAE_LOG = "logs/tiny_es/catid2/seed0/train_rqvae.log"
+RETRIEVER_LOG = "logs/tiny_es/catid2/seed0/train_retriever.log"
+
+
+# --- cluster and projects ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, request) -> Iterator[Cluster]:
+    """A running cluster; what became of its jobs is printed at the end."""
+    if reason := missing():
+        pytest.skip(reason)
+    cluster = Cluster(tmp_path_factory.mktemp("slurm"), free_ports())
+    try:
+        cluster.start()
+        yield cluster
+        report = request.config.pluginmanager.getplugin("terminalreporter")
+        report.write_line("\njobs of the test cluster")
+        for job in cluster.jobs():
+            report.write_line(line_of(job))
+    finally:
+        cluster.stop()
+
+
+def free_ports() -> tuple[int, int]:
+    """Return two ports of the loopback address that nothing listens on."""
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]
+
+
+def line_of(job: dict[str, str]) -> str:
+    """Return a job in one line: id, rule, state, what it asked for."""
+    asked = " ".join(job.get(name, "-") for name in ("NumCPUs", "MinMemoryNode", "TresPerJob", "TimeLimit"))
+    return f"  {job['JobId']:>4} {job['JobState']:<10} {job['RunTime']} {asked:<40} {job.get('Comment', '')}"
+
+
+@pytest.fixture(scope="module")
+def calm(tiny_run, tmp_path_factory) -> Project:
+    """An undisturbed local run of faults.yaml."""
+    project = tiny_run.copy(tmp_path_factory.mktemp("calm") / "project")
+    shutil.copy(ROOT / "tests" / "slurm" / "faults.yaml", project.folder / "config")
+    project.snakemake(RECALL, *FAULTS_CONFIG)
+    for name in ("tiger", "gradient", "figures"):
+        shutil.rmtree(project.folder / "results" / "tiny_es" / name)
+    return project
+
+
+@pytest.fixture
+def fresh(calm, tmp_path) -> Project:
+    """A copy of the calm run without all that follows from training."""
+    project = calm.copy(tmp_path / "project")
+    shutil.rmtree(project.folder / "results" / "tiny_es" / "catid2")
+    (project.folder / RECALL).unlink()
+    return project
+
+
+class Run:
+    """`snakemake --profile slurm` in a project."""
+
+    def __init__(self, project: Project, cluster: Cluster, *arguments: str, gpus: int = 1):
+        """Start it, with `gpus` for a retriever's training."""
+        self.project, self.cluster = project, cluster
+        self.first = max((int(job["JobId"]) for job in cluster.jobs()), default=0) + 1
+        self.output = project.folder / "snakemake.out"
+        environment = project.environment | cluster.environment | {"CATID2_SLURM_GPUS": str(gpus)}
+        environment["PATH"] = f"{cluster.folder / 'bin'}:{project.environment['PATH']}:/usr/sbin:/sbin"
+        command = ["snakemake", "--profile", "slurm", *HASTE, *arguments]
+        with self.output.open("ab") as stream:
+            self.process = psutil.Popen(
+                command,
+                cwd=project.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def finish(self, seconds: float = 420) -> None:
+        """Wait for the end, which must be a good one."""
+        try:
+            code = self.process.wait(seconds)
+        except psutil.TimeoutExpired:
+            self.kill()
+            pytest.fail(f"Snakemake did not end:\n{self.explain()}")
+        assert code == 0, self.explain()
+
+    def kill(self) -> None:
+        """Kill Snakemake with -9; its jobs live on."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def jobs(self, rule: str, states: str = "all") -> list[dict[str, str]]:
+        """Return the jobs of a rule that this run has submitted."""
+        jobs = [job for job in self.cluster.jobs(states) if int(job["JobId"]) >= self.first]
+        return [job for job in jobs if job.get("Comment", "").startswith(f"rule_{rule}")]
+
+    def wait_for(self, what: str, ready: Callable[[], bool], seconds: float = 150) -> None:
+        """Wait until something is the case."""
+        end = time.monotonic() + seconds
+        while not ready():
+            if time.monotonic() > end or self.process.poll() is not None:
+                pytest.fail(f"waited in vain for {what}:\n{self.explain()}")
+            time.sleep(0.1)
+
+    def wait_for_log(self, log: str, pattern: str) -> None:
+        """Wait until a line of a job's log matches."""
+        path = self.project.folder / log
+        self.wait_for(
+            f"{pattern!r} in {log}", lambda: path.is_file() and bool(re.search(pattern, path.read_text()))
+        )
+
+    def running(self, rule: str) -> str:
+        """Return the id of the one running job of a rule."""
+        [job] = self.jobs(rule, "RUNNING")
+        return job["JobId"]
+
+    def explain(self) -> str:
+        """Return what one wants to read when a test fails."""
+        jobs = "\n".join(map(line_of, self.cluster.jobs()))
+        logs = [path for path in (self.project.folder / "logs").rglob("*.log") if path.stat().st_size]
+        logs += (self.project.folder / ".snakemake" / "slurm_logs").rglob("*.log")
+        tails = "".join(f"--- {path}\n{path.read_text(errors='replace')[-1500:]}\n" for path in logs)
+        return f"{self.output.read_text()[-4000:]}\n{jobs}\n{tails}"
+
+
+def files(project: Project) -> dict[str, bytes]:
+    """Return all files of the results, by path; with them anything temporary that was left."""
+    results = project.folder / "results" / "tiny_es"
+    return {
+        str(path.relative_to(results)): path.read_bytes() for path in results.rglob("*") if path.is_file()
+    }
+
+
+def assert_same_results(project: Project, reference: Project) -> None:
+    """Fail unless both projects hold the same files with the same bytes, and nothing else."""
+    found, expected = files(project), files(reference)
+    assert sorted(found) == sorted(expected)
+    assert [name for name in expected if found[name] != expected[name]] == []
+
+
+# --- undisturbed ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole_run(cluster, tiny_run, tmp_path_factory) -> Run:
+    """The tiny run through the profile, from raw files to recall, one GPU a job."""
+    project = Project(tmp_path_factory.mktemp("whole"), stub=False)
+    shutil.copy(ROOT / "tests" / "tiny.yaml", project.folder / "config")
+    run = Run(project, cluster, RECALL, *TINY_CONFIG)
+    run.finish()
+    return run
+
+
+def test_gives_the_tables_of_a_local_run(whole_run, tiny_run):
+    found, expected = files(whole_run.project), files(tiny_run)
+    assert set(expected) - set(found) == {"figures/recall.svg", "figures/layers.svg"}
+    differing = {name for name in found if found[name] != expected[name]}
+    # more CPUs than the local run had: other last bits in the scores of a run, the same documents in the same order
+    assert differing <= {f"{method}/seed0/run.parquet" for method in ("catid2", "tiger", "gradient")}
+    for name in differing:
+        own, local = (
+            pq.read_table(project.folder / "results" / "tiny_es" / name)
+            for project in (whole_run.project, tiny_run)
+        )
+        assert own.select(["query_id", "doc_id", "rank"]).equals(local.select(["query_id", "doc_id", "rank"]))
+        np.testing.assert_allclose(own["score"], local["score"], rtol=1e-5)
+
+
+def test_a_locale_is_a_handful_of_jobs(whole_run):
+    generative, others = 3, {"extract_categories": 1, "corpus": 1, "embed": 1}
+    for rule in ("train_rqvae", "assign_docids", "train_retriever", "retrieve"):
+        assert len(whole_run.jobs(rule)) == generative, rule
+    for rule, number in others.items():
+        assert len(whole_run.jobs(rule)) == number, rule
+    submitted = [job for job in whole_run.cluster.jobs() if int(job["JobId"]) >= whole_run.first]
+    assert all(job["JobState"] == "COMPLETED" for job in submitted[:15])
+
+
+def test_jobs_ask_for_what_the_profile_says(whole_run):
+    for rule in ("embed", "train_rqvae", "train_retriever", "retrieve"):
+        for job in whole_run.jobs(rule):
+            assert job["TresPerJob"] == "gres:gpu:a100:1", rule
+            assert job["NumNodes"] == "1"
+    for rule in ("extract_categories", "corpus", "assign_docids"):
+        for job in whole_run.jobs(rule):
+            assert "TresPerJob" not in job, rule
+    [embed] = whole_run.jobs("embed")
+    assert (embed["NumCPUs"], embed["TimeLimit"]) == ("16", "01:00:00")
+    [training, *_] = whole_run.jobs("train_rqvae")
+    assert 12_000 <= int(training["MinMemoryNode"].removesuffix("M")) < 12_100  # 12,000 and 4 × what it reads
+    assert training["Requeue"] == "1"
+
+
+def test_two_gpus_are_two_ranks_with_the_results_of_one(cluster, fresh, calm):
+    options = ("--set-resources", "train_rqvae:gpu=2")
+    run = Run(fresh, cluster, RECALL, *FAULTS_CONFIG, *options, gpus=2)
+    run.wait_for_log(RQVAE_LOG, "epoch 20,")
+    job = run.running("train_rqvae")
+    workers = [
+        process.environ()
+        for process in map(psutil.Process, cluster.pids(job))
+        if any(part.endswith("scripts/train_rqvae.py") for part in process.cmdline())
+        and "RANK" in process.environ()
+    ]
+    assert {worker["RANK"] for worker in workers} == {"0", "1"}
+    assert {worker["WORLD_SIZE"] for worker in workers} == {"2"}
+    assert all(worker["CUDA_VISIBLE_DEVICES"].count(",") == 1 for worker in workers)
+    run.finish()
+    for rule in ("train_rqvae", "train_retriever", "retrieve"):
+        assert run.jobs(rule)[0]["TresPerJob"] == "gres:gpu:a100:2"
+    found, expected = read_recall(fresh.folder / RECALL), read_recall(calm.folder / RECALL)
+    assert found.select("method", "protocol", "n_queries").equals(
+        expected.select("method", "protocol", "n_queries")
+    )
+
+
+# --- faults -----------------------------------------------------------------------------------------
+
+
+def test_a_cancelled_job_saves_and_the_next_goes_on(cluster, fresh, calm):
+    run = Run(fresh, cluster, RECALL, *FAULTS_CONFIG)
+    run.wait_for_log(RQVAE_LOG, "epoch 60,")
+    cluster.run("scancel", run.running("train_rqvae"))
+    run.wait_for_log(RQVAE_LOG, "resuming after epoch [0-9]+ of 250")
+    run.finish()
+    assert [job["JobState"] for job in run.jobs("train_rqvae")] == ["CANCELLED", "COMPLETED"]
+    resumed = int(re.search(r"resuming after epoch (\d+)", (fresh.folder / RQVAE_LOG).read_text())[1])
+    assert resumed >= 60
+    assert_same_results(fresh, calm)
+
+
+def test_a_time_limit_saves_and_the_next_attempt_has_more_time(cluster, fresh, calm):
+    options = [
+        *("--set-resources", "train_rqvae:runtime=1*attempt"),
+        "train_rqvae:slurm_extra='--signal=TERM@30'",
+    ]
+    run = Run(fresh, cluster, RECALL, *FAULTS_CONFIG, *options)
+    run.wait_for_log(RQVAE_LOG, "stopped by SIGTERM after epoch [0-9]+")
+    run.wait_for_log(RQVAE_LOG, "resuming after epoch [0-9]+ of 250")
+    run.finish()
+    jobs = run.jobs("train_rqvae")
+    assert [job["TimeLimit"] for job in jobs] == [f"00:0{attempt}:00" for attempt in range(1, len(jobs) + 1)]
+    assert len(jobs) > 1
+    assert_same_results(fresh, calm)
+
+
+def test_a_killed_rank_ends_its_job_and_the_next_goes_on(cluster, fresh):
+    options = ("--set-resources", "train_rqvae:gpu=2")
+    undisturbed = fresh.copy(fresh.folder.parent / "undisturbed")
+    reference = Run(undisturbed, cluster, RECALL, *FAULTS_CONFIG, *options)
+    run = Run(fresh, cluster, RECALL, *FAULTS_CONFIG, *options)
+    run.wait_for_log(RQVAE_LOG, "epoch 60,")
+    job = run.running("train_rqvae")
+    [last] = [
+        process
+        for process in map(psutil.Process, cluster.pids(job))
+        if process.environ().get("RANK") == "1" and "train_rqvae.py" in " ".join(process.cmdline())
+    ]
+    last.kill()
+    run.wait_for("the job's end", lambda: run.jobs("train_rqvae")[0]["JobState"] == "FAILED")
+    run.finish()
+    reference.finish()
+    assert [job["JobState"] for job in run.jobs("train_rqvae")] == ["FAILED", "COMPLETED"]
+    assert "killed by signal 9" in run.output.read_text()
+    assert_same_results(fresh, undisturbed)
+
+
+def test_a_killed_job_step_is_submitted_again(cluster, fresh, calm):
+    run = Run(fresh, cluster, RECALL, *FAULTS_CONFIG)
+    run.wait_for_log(RETRIEVER_LOG, "epoch 2/10")
+    job = run.running("train_retriever")
+    [daemon] = [
+        process
+        for process in psutil.process_iter()
+        if process.name() == "slurmstepd" and f"[{job}.0]" in " ".join(process.cmdline())
+    ]
+    daemon.kill()
+    run.finish()
+    assert [job["JobState"] for job in run.jobs("train_retriever")] == ["FAILED", "COMPLETED"]
+    assert_same_results(fresh, calm)
+
+
+def test_a_preempted_job_is_queued_again_and_goes_on(cluster, fresh, calm):
+    run = Run(fresh, cluster, RECALL, *FAULTS_CONFIG)
+    run.wait_for_log(RQVAE_LOG, "epoch 60,")
+    job = run.running("train_rqvae")
+    cluster.run(
+        "sbatch", "--partition=urgent", "--exclusive", "--time=1", "--output=/dev/null", "--wrap=sleep 2"
+    )
+    run.wait_for_log(RQVAE_LOG, "resuming after epoch [0-9]+ of 250")
+    run.finish()
+    [only] = run.jobs("train_rqvae")
+    assert (only["JobId"], only["Restarts"], only["JobState"]) == (job, "1", "COMPLETED")
+    assert_same_results(fresh, calm)
+
+
+def test_a_drained_node_finishes_its_job_and_goes_on_when_resumed(cluster, fresh, calm):
+    run = Run(fresh, cluster, RECALL, *FAULTS_CONFIG)
+    run.wait_for_log(RQVAE_LOG, "epoch 60,")
+    cluster.run("scontrol", "update", "NodeName=localhost", "State=DRAIN", "Reason=test")
+    try:
+        run.wait_for("a job that waits", lambda: bool(run.jobs("assign_docids", "PENDING")))
+    finally:
+        cluster.run("scontrol", "update", "NodeName=localhost", "State=RESUME")
+    run.finish()
+    assert [job["JobState"] for job in run.jobs("train_rqvae")] == ["COMPLETED"]
+    assert_same_results(fresh, calm)
+
+
+def test_a_controller_that_crashes_loses_nothing(cluster, fresh, calm):
+    run = Run(fresh, cluster, RECALL, *FAULTS_CONFIG)
+    run.wait_for_log(RQVAE_LOG, "epoch 60,")
+    cluster.kill("slurmctld")
+    time.sleep(5)
+    cluster.start_controller()
+    run.finish()
+    assert [job["JobState"] for job in run.jobs("train_rqvae")] == ["COMPLETED"]
+    assert_same_results(fresh, calm)
+
+
+def test_snakemake_killed_and_started_again_while_its_job_runs_on(cluster, fresh, calm):
+    first = Run(fresh, cluster, RECALL, *FAULTS_CONFIG)
+    first.wait_for_log(RQVAE_LOG, "epoch 60,")
+    stale = first.running("train_rqvae")
+    first.kill()
+    subprocess.run(
+        ["snakemake", "--unlock", RECALL, *FAULTS_CONFIG],
+        cwd=fresh.folder,
+        env=fresh.environment,
+        check=True,
+        capture_output=True,
+    )
+    second = Run(fresh, cluster, RECALL, *FAULTS_CONFIG)
+    second.finish()
+    states = {job["JobId"]: job["JobState"] for job in cluster.jobs()}
+    assert states[stale] in ("FAILED", "COMPLETED")
+    assert_same_results(fresh, calm)
