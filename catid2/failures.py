@@ -10,11 +10,13 @@ import signal
 import socket
 import time
 from collections.abc import Iterable
-from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
-FAILURE_FILE = "CATID2_FAILURE_FILE"  # environment: where a rank writes what ended it
+FAILURE_FILE = (
+    "CATID2_FAILURE_FILE"  # environment: the descriptor of the file where a rank writes what ended it
+)
 LAUNCHER_PID = "CATID2_LAUNCHER_PID"  # environment: the rank's parent, as long as that lives
+_END = b"\n"  # JSON has no line break of its own
 STOPPED = (128 + signal.SIGTERM, -signal.SIGTERM)  # exit codes of a rank that a TERM has ended
 _LOST_PEER = re.compile(r"connection (closed|reset|refused)|broken pipe|gloo|nccl|c10d", re.IGNORECASE)
 _ABORTS = (-signal.SIGABRT, -signal.SIGPIPE)  # NCCL's watchdog aborts a rank whose peer is gone
@@ -43,29 +45,23 @@ def first(failures: Iterable[Failure]) -> Failure | None:
 def tell_launcher(error: Exception, text: str) -> bool:
     """In a rank: leave `text`, of `error`, for the launcher to print; False where that cannot be.
 
-    Without a launcher, or when its folder for temporary files is full, the rank has to print it itself.
+    Without a launcher, or when its disk for temporary files is full, the rank has to print it itself.
     """
     if FAILURE_FILE not in os.environ:
         return False
-    file = Path(os.environ[FAILURE_FILE])
-    aside = file.with_suffix(".tmp")
     knock_on = isinstance(error, RuntimeError | ConnectionError) and bool(_LOST_PEER.search(str(error)))
+    content = json.dumps({"text": text, "seconds": time.time(), "knock_on": knock_on}).encode() + _END
     try:
-        aside.write_text(
-            json.dumps({"text": text, "seconds": time.time(), "knock_on": knock_on}), encoding="utf-8"
-        )
-        aside.replace(file)  # the launcher looks while this runs
+        os.pwrite(int(os.environ[FAILURE_FILE]), content, 0)
     except OSError:
         return False
     return True
 
 
-def told(rank: int, file: Path) -> Failure | None:
-    """In the launcher: return what the rank has told, None if nothing."""
-    try:
-        return Failure(rank, socket.gethostname(), **json.loads(file.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
+def told(rank: int, file: IO[bytes]) -> Failure | None:
+    """In the launcher: return what the rank has told, None if nothing (or not all: it may be writing)."""
+    content = os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)
+    return Failure(rank, socket.gethostname(), **json.loads(content)) if content.endswith(_END) else None
 
 
 def died(rank: int, pid: int, code: int, seconds: float) -> Failure:

@@ -12,10 +12,8 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from catid2.slurm import watch_for_end
 
@@ -81,9 +79,8 @@ def _run(options: argparse.Namespace, command: Sequence[str]) -> int:
                 needs = f"{options.nodes} nodes and --gpus-per-node={options.gpus // options.nodes}"
                 raise InputError("srun", what, f"see above; the job needs {needs}")
             time.sleep(0.1)
-        with tempfile.TemporaryDirectory(prefix="catid2-") as folder:
-            ranks = start(command, max(1, options.gpus // options.nodes), rendezvous, Path(folder))
-            return watch(ranks, others, rendezvous, asked, options.grace)
+        ranks = start(command, max(1, options.gpus // options.nodes), rendezvous)
+        return watch(ranks, others, rendezvous, asked, options.grace)
     finally:
         if others is not None:
             _end(others, FAILED_GRACE)

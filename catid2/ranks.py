@@ -9,9 +9,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from catid2.failures import FAILURE_FILE, LAUNCHER_PID, STOPPED, Failure, died, first, told
 from catid2.rendezvous import Ending, Rendezvous
@@ -40,14 +40,15 @@ class Asked:
 class Rank:
     """One process of the job: its `number` among all, and what becomes of it."""
 
-    def __init__(self, number: int, command: Sequence[str], environment: Mapping[str, str], folder: Path):
+    def __init__(self, number: int, command: Sequence[str], environment: Mapping[str, str]):
         self.number = number
-        self._file = folder / f"{number}.json"
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - has no name that a KILL could leave behind
         self._failure: Failure | None = None
         self.killed = False  # by the launcher, because grace was over
         self._alive = time.time()
-        own = {FAILURE_FILE: str(self._file), LAUNCHER_PID: str(os.getpid())}
-        self._process = subprocess.Popen(command, env={**environment, **own})
+        file = self._file.fileno()
+        own = {FAILURE_FILE: str(file), LAUNCHER_PID: str(os.getpid())}
+        self._process = subprocess.Popen(command, env={**environment, **own}, pass_fds=(file,))
 
     @property
     def running(self) -> bool:
@@ -83,14 +84,13 @@ class Rank:
             self._process.kill()
 
 
-def start(command: Sequence[str], per_node: int, rendezvous: Rendezvous, folder: Path) -> list[Rank]:
+def start(command: Sequence[str], per_node: int, rendezvous: Rendezvous) -> list[Rank]:
     """Start this node's ranks, with the environment that torch's `env://` set-up reads.
 
     Args:
         command: what each rank runs.
         per_node: ranks of each node.
         rendezvous: all nodes have joined it.
-        folder: where ranks write what ended them.
     """
     shared = {
         **os.environ,
@@ -110,7 +110,7 @@ def start(command: Sequence[str], per_node: int, rendezvous: Rendezvous, folder:
     for local in range(per_node):
         number = rendezvous.node * per_node + local
         environment = shared | {"RANK": str(number), "LOCAL_RANK": str(local)}
-        ranks.append(Rank(number, command, environment, folder))
+        ranks.append(Rank(number, command, environment))
     signal.signal(signal.SIGINT, interrupt)
     return ranks
 

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -286,19 +287,20 @@ def test_the_cause_comes_before_its_consequences() -> None:
     ],
 )
 def test_a_rank_tells_whether_it_has_lost_a_peer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, knock_on: bool
+    monkeypatch: pytest.MonkeyPatch, error: Exception, knock_on: bool
 ) -> None:
-    monkeypatch.setenv(FAILURE_FILE, str(tmp_path / "3.json"))
-    assert told(3, tmp_path / "3.json") is None
-    assert tell_launcher(error, "first\nlast")
-    failure = told(3, tmp_path / "3.json")
+    with tempfile.TemporaryFile() as file:
+        monkeypatch.setenv(FAILURE_FILE, str(file.fileno()))
+        assert told(3, file) is None
+        assert tell_launcher(error, "first\nlast")
+        failure = told(3, file)
     assert (failure.rank, failure.knock_on, failure.last_line) == (3, knock_on, "last")
 
 
-def test_without_a_launcher_a_rank_has_to_print(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_launcher_a_rank_has_to_print(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(FAILURE_FILE, raising=False)
     assert not tell_launcher(ValueError(), "text")
-    monkeypatch.setenv(FAILURE_FILE, str(tmp_path / "gone" / "0.json"))
+    monkeypatch.setenv(FAILURE_FILE, "-1")
     assert not tell_launcher(ValueError(), "text")
 
 

@@ -27,6 +27,8 @@ FAULTS_CONFIG = ("--configfile", "config/faults.yaml")
 RECALL = "results/tiny_es/recall.tsv"
 # What the profile sets for clusters of many users, and a test need not wait for.
 HASTE = ("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10")
+PROFILE = "workflow/profiles/slurm/config.yaml"
+RQVAE_GPU = "    gpu: 1\n    mem_mb: (12000"
 RQVAE_LOG = "logs/tiny_es/catid2/seed0/train_rqvae.log"
 RETRIEVER_LOG = "logs/tiny_es/catid2/seed0/train_retriever.log"
 
@@ -81,6 +83,7 @@ def fresh(calm, tmp_path) -> Project:
     """A copy of the calm run without all that follows from training."""
     project = calm.copy(tmp_path / "project")
     shutil.rmtree(project.folder / "results" / "tiny_es" / "catid2")
+    shutil.rmtree(project.folder / "logs" / "tiny_es" / "catid2")
     (project.folder / RECALL).unlink()
     return project
 
@@ -156,6 +159,22 @@ class Run:
         return f"{self.output.read_text()[-4000:]}\n{jobs}\n{tails}"
 
 
+@pytest.fixture
+def start(cluster) -> Iterator[Callable[..., Run]]:
+    """A function that starts a run of faults.yaml in a project; what runs at the test's end is ended."""
+    runs = []
+
+    def start_run(project: Project, gpus: int = 1) -> Run:
+        runs.append(Run(project, cluster, RECALL, *FAULTS_CONFIG, gpus=gpus))
+        return runs[-1]
+
+    yield start_run
+    for run in runs:
+        if run.process.poll() is None:
+            run.kill()
+    cluster.run("scancel", "--user=root")
+
+
 def files(project: Project) -> dict[str, bytes]:
     """Return all files of the results, by path; with them anything temporary that was left."""
     results = project.folder / "results" / "tiny_es"
@@ -224,9 +243,9 @@ def test_jobs_ask_for_what_the_profile_says(whole_run):
     assert training["Requeue"] == "1"
 
 
-def test_two_gpus_are_two_ranks_with_the_results_of_one(cluster, fresh, calm):
-    options = ("--set-resources", "train_rqvae:gpu=2")
-    run = Run(fresh, cluster, RECALL, *FAULTS_CONFIG, *options, gpus=2)
+def test_two_gpus_are_two_ranks_with_the_results_of_one(cluster, start, fresh, calm):
+    fresh.edit(PROFILE, RQVAE_GPU, RQVAE_GPU.replace("1", "2", 1))
+    run = start(fresh, gpus=2)
     run.wait_for_log(RQVAE_LOG, "epoch 20,")
     job = run.running("train_rqvae")
     workers = [
@@ -250,8 +269,8 @@ def test_two_gpus_are_two_ranks_with_the_results_of_one(cluster, fresh, calm):
 # --- faults -----------------------------------------------------------------------------------------
 
 
-def test_a_cancelled_job_saves_and_the_next_goes_on(cluster, fresh, calm):
-    run = Run(fresh, cluster, RECALL, *FAULTS_CONFIG)
+def test_a_cancelled_job_saves_and_the_next_goes_on(cluster, start, fresh, calm):
+    run = start(fresh)
     run.wait_for_log(RQVAE_LOG, "epoch 60,")
     cluster.run("scancel", run.running("train_rqvae"))
     run.wait_for_log(RQVAE_LOG, "resuming after epoch [0-9]+ of 250")
@@ -262,12 +281,10 @@ def test_a_cancelled_job_saves_and_the_next_goes_on(cluster, fresh, calm):
     assert_same_results(fresh, calm)
 
 
-def test_a_time_limit_saves_and_the_next_attempt_has_more_time(cluster, fresh, calm):
-    options = [
-        *("--set-resources", "train_rqvae:runtime=1*attempt"),
-        "train_rqvae:slurm_extra='--signal=TERM@30'",
-    ]
-    run = Run(fresh, cluster, RECALL, *FAULTS_CONFIG, *options)
+def test_a_time_limit_saves_and_the_next_attempt_has_more_time(cluster, start, fresh, calm):
+    limit = "runtime: (60 + input.size_mb // 10) * attempt"
+    fresh.edit(PROFILE, limit, "runtime: 1 * attempt\n    slurm_extra: --signal=TERM@30")
+    run = start(fresh)
     run.wait_for_log(RQVAE_LOG, "stopped by SIGTERM after epoch [0-9]+")
     run.wait_for_log(RQVAE_LOG, "resuming after epoch [0-9]+ of 250")
     run.finish()
@@ -277,11 +294,11 @@ def test_a_time_limit_saves_and_the_next_attempt_has_more_time(cluster, fresh, c
     assert_same_results(fresh, calm)
 
 
-def test_a_killed_rank_ends_its_job_and_the_next_goes_on(cluster, fresh):
-    options = ("--set-resources", "train_rqvae:gpu=2")
+def test_a_killed_rank_ends_its_job_and_the_next_goes_on(cluster, start, fresh):
+    fresh.edit(PROFILE, RQVAE_GPU, RQVAE_GPU.replace("1", "2", 1))
     undisturbed = fresh.copy(fresh.folder.parent / "undisturbed")
-    reference = Run(undisturbed, cluster, RECALL, *FAULTS_CONFIG, *options)
-    run = Run(fresh, cluster, RECALL, *FAULTS_CONFIG, *options)
+    reference = start(undisturbed)
+    run = start(fresh)
     run.wait_for_log(RQVAE_LOG, "epoch 60,")
     job = run.running("train_rqvae")
     [last] = [
@@ -298,8 +315,8 @@ def test_a_killed_rank_ends_its_job_and_the_next_goes_on(cluster, fresh):
     assert_same_results(fresh, undisturbed)
 
 
-def test_a_killed_job_step_is_submitted_again(cluster, fresh, calm):
-    run = Run(fresh, cluster, RECALL, *FAULTS_CONFIG)
+def test_a_killed_job_step_is_submitted_again(cluster, start, fresh, calm):
+    run = start(fresh)
     run.wait_for_log(RETRIEVER_LOG, "epoch 2/10")
     job = run.running("train_retriever")
     [daemon] = [
@@ -313,8 +330,8 @@ def test_a_killed_job_step_is_submitted_again(cluster, fresh, calm):
     assert_same_results(fresh, calm)
 
 
-def test_a_preempted_job_is_queued_again_and_goes_on(cluster, fresh, calm):
-    run = Run(fresh, cluster, RECALL, *FAULTS_CONFIG)
+def test_a_preempted_job_is_queued_again_and_goes_on(cluster, start, fresh, calm):
+    run = start(fresh)
     run.wait_for_log(RQVAE_LOG, "epoch 60,")
     job = run.running("train_rqvae")
     cluster.run(
@@ -327,8 +344,8 @@ def test_a_preempted_job_is_queued_again_and_goes_on(cluster, fresh, calm):
     assert_same_results(fresh, calm)
 
 
-def test_a_drained_node_finishes_its_job_and_goes_on_when_resumed(cluster, fresh, calm):
-    run = Run(fresh, cluster, RECALL, *FAULTS_CONFIG)
+def test_a_drained_node_finishes_its_job_and_goes_on_when_resumed(cluster, start, fresh, calm):
+    run = start(fresh)
     run.wait_for_log(RQVAE_LOG, "epoch 60,")
     cluster.run("scontrol", "update", "NodeName=localhost", "State=DRAIN", "Reason=test")
     try:
@@ -340,8 +357,8 @@ def test_a_drained_node_finishes_its_job_and_goes_on_when_resumed(cluster, fresh
     assert_same_results(fresh, calm)
 
 
-def test_a_controller_that_crashes_loses_nothing(cluster, fresh, calm):
-    run = Run(fresh, cluster, RECALL, *FAULTS_CONFIG)
+def test_a_controller_that_crashes_loses_nothing(cluster, start, fresh, calm):
+    run = start(fresh)
     run.wait_for_log(RQVAE_LOG, "epoch 60,")
     cluster.kill("slurmctld")
     time.sleep(5)
@@ -351,8 +368,8 @@ def test_a_controller_that_crashes_loses_nothing(cluster, fresh, calm):
     assert_same_results(fresh, calm)
 
 
-def test_snakemake_killed_and_started_again_while_its_job_runs_on(cluster, fresh, calm):
-    first = Run(fresh, cluster, RECALL, *FAULTS_CONFIG)
+def test_snakemake_killed_and_started_again_while_its_job_runs_on(cluster, start, fresh, calm):
+    first = start(fresh)
     first.wait_for_log(RQVAE_LOG, "epoch 60,")
     stale = first.running("train_rqvae")
     first.kill()
@@ -363,7 +380,7 @@ def test_snakemake_killed_and_started_again_while_its_job_runs_on(cluster, fresh
         check=True,
         capture_output=True,
     )
-    second = Run(fresh, cluster, RECALL, *FAULTS_CONFIG)
+    second = start(fresh)
     second.finish()
     states = {job["JobId"]: job["JobState"] for job in cluster.jobs()}
     assert states[stale] in ("FAILED", "COMPLETED")
