@@ -18,8 +18,9 @@ setup: .venv/installed
 demo: .venv/installed
 	@snakemake --cores all --configfile config/demo.yaml
 
+# a file of tests on each core at a time
 test: .venv/installed
-	@pytest
+	@OMP_NUM_THREADS=1 pytest --numprocesses auto --dist loadfile
 
 bench: .venv/installed
 	@for name in rqvae_step beam_search docid_repair corpus_full_size; do \

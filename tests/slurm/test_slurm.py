@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import polars as pl
 import psutil
-import pyarrow.parquet as pq
 import pytest
 from cluster import Cluster, missing
 
@@ -29,6 +29,22 @@ RECALL = "results/tiny_es/recall.tsv"
 HASTE = ("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10")
 PROFILE = "workflow/profiles/slurm/config.yaml"
 RQVAE_GPU = "    gpu: 1\n    mem_mb: (12000"
+# Epochs that last long enough for a fault to hit them; in the scripts, which no checkpoint's fingerprint depends on.
+MAIN = 'if __name__ == "__main__":\n'
+SLOW = {
+    "train_rqvae": """    import time
+    from catid2.rqvae_training import Training
+    quick = Training.run_epoch
+    Training.run_epoch = lambda training, epoch: (time.sleep({seconds}), quick(training, epoch))[1]
+""",
+    "train_retriever": """    import time
+    from catid2.retriever_training import RetrieverTrainer
+    quick = RetrieverTrainer.compute_loss
+    RetrieverTrainer.compute_loss = lambda *given, **named: (time.sleep({seconds} / 5), quick(*given, **named))[1]
+""",
+}
+# Replaces the profile's numbers: a CPU a job, as in a local run. Other numbers change last bits, and soon everything.
+ONE_CPU = ("--set-threads", "evaluate=1")
 RQVAE_LOG = "logs/tiny_es/catid2/seed0/train_rqvae.log"
 RETRIEVER_LOG = "logs/tiny_es/catid2/seed0/train_retriever.log"
 
@@ -85,6 +101,8 @@ def fresh(calm, tmp_path) -> Project:
     shutil.rmtree(project.folder / "results" / "tiny_es" / "catid2")
     shutil.rmtree(project.folder / "logs" / "tiny_es" / "catid2")
     (project.folder / RECALL).unlink()
+    for script, slow in SLOW.items():
+        project.edit(f"scripts/{script}.py", MAIN, MAIN + slow.format(seconds=0.1))
     return project
 
 
@@ -92,13 +110,14 @@ class Run:
     """`snakemake --profile slurm` in a project."""
 
     def __init__(self, project: Project, cluster: Cluster, *arguments: str, gpus: int = 1):
-        """Start it, with `gpus` for a retriever's training."""
+        """Start it, with `gpus` for a retriever; if that is one, with one CPU a job, else with those of the profile."""
         self.project, self.cluster = project, cluster
         self.first = max((int(job["JobId"]) for job in cluster.jobs()), default=0) + 1
         self.output = project.folder / "snakemake.out"
         environment = project.environment | cluster.environment | {"CATID2_SLURM_GPUS": str(gpus)}
         environment["PATH"] = f"{cluster.folder / 'bin'}:{project.environment['PATH']}:/usr/sbin:/sbin"
-        command = ["snakemake", "--profile", "slurm", *HASTE, *arguments]
+        threads = ONE_CPU if gpus == 1 else ()
+        command = ["snakemake", "--profile", "slurm", *arguments, *HASTE, *threads]
         with self.output.open("ab") as stream:
             self.process = psutil.Popen(
                 command,
@@ -150,6 +169,16 @@ class Run:
         [job] = self.jobs(rule, "RUNNING")
         return job["JobId"]
 
+    def ranks(self, rule: str) -> dict[str, psutil.Process]:
+        """Return the ranks of the one running job of a rule, by number."""
+        found = {}
+        for pid in self.cluster.pids(self.running(rule)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process = psutil.Process(pid)
+                if f"scripts/{rule}.py" in process.cmdline() and "RANK" in process.environ():
+                    found[process.environ()["RANK"]] = process
+        return found
+
     def explain(self) -> str:
         """Return what one wants to read when a test fails."""
         jobs = "\n".join(map(line_of, self.cluster.jobs()))
@@ -183,11 +212,11 @@ def files(project: Project) -> dict[str, bytes]:
     }
 
 
-def assert_same_results(project: Project, reference: Project) -> None:
-    """Fail unless both projects hold the same files with the same bytes, and nothing else."""
+def assert_same_results(project: Project, reference: Project, without: set[str] = frozenset()) -> None:
+    """Fail unless both projects hold the same files with the same bytes, and nothing else but `without`."""
     found, expected = files(project), files(reference)
-    assert sorted(found) == sorted(expected)
-    assert [name for name in expected if found[name] != expected[name]] == []
+    assert sorted(found) == sorted(set(expected) - without)
+    assert [name for name in found if found[name] != expected[name]] == []
 
 
 # --- undisturbed ------------------------------------------------------------------------------------
@@ -204,18 +233,7 @@ def whole_run(cluster, tiny_run, tmp_path_factory) -> Run:
 
 
 def test_gives_the_tables_of_a_local_run(whole_run, tiny_run):
-    found, expected = files(whole_run.project), files(tiny_run)
-    assert set(expected) - set(found) == {"figures/recall.svg", "figures/layers.svg"}
-    differing = {name for name in found if found[name] != expected[name]}
-    # more CPUs than the local run had: other last bits in the scores of a run, the same documents in the same order
-    assert differing <= {f"{method}/seed0/run.parquet" for method in ("catid2", "tiger", "gradient")}
-    for name in differing:
-        own, local = (
-            pq.read_table(project.folder / "results" / "tiny_es" / name)
-            for project in (whole_run.project, tiny_run)
-        )
-        assert own.select(["query_id", "doc_id", "rank"]).equals(local.select(["query_id", "doc_id", "rank"]))
-        np.testing.assert_allclose(own["score"], local["score"], rtol=1e-5)
+    assert_same_results(whole_run.project, tiny_run, without={"figures/recall.svg", "figures/layers.svg"})
 
 
 def test_a_locale_is_a_handful_of_jobs(whole_run):
@@ -237,33 +255,34 @@ def test_jobs_ask_for_what_the_profile_says(whole_run):
         for job in whole_run.jobs(rule):
             assert "TresPerJob" not in job, rule
     [embed] = whole_run.jobs("embed")
-    assert (embed["NumCPUs"], embed["TimeLimit"]) == ("16", "01:00:00")
+    assert embed["TimeLimit"] == "01:00:00"
     [training, *_] = whole_run.jobs("train_rqvae")
     assert 12_000 <= int(training["MinMemoryNode"].removesuffix("M")) < 12_100  # 12,000 and 4 × what it reads
     assert training["Requeue"] == "1"
 
 
-def test_two_gpus_are_two_ranks_with_the_results_of_one(cluster, start, fresh, calm):
+def test_two_gpus_are_two_ranks_with_the_losses_of_one(cluster, start, fresh, calm):
     fresh.edit(PROFILE, RQVAE_GPU, RQVAE_GPU.replace("1", "2", 1))
     run = start(fresh, gpus=2)
     run.wait_for_log(RQVAE_LOG, "epoch 20,")
-    job = run.running("train_rqvae")
-    workers = [
-        process.environ()
-        for process in map(psutil.Process, cluster.pids(job))
-        if any(part.endswith("scripts/train_rqvae.py") for part in process.cmdline())
-        and "RANK" in process.environ()
-    ]
-    assert {worker["RANK"] for worker in workers} == {"0", "1"}
-    assert {worker["WORLD_SIZE"] for worker in workers} == {"2"}
-    assert all(worker["CUDA_VISIBLE_DEVICES"].count(",") == 1 for worker in workers)
+    workers = run.ranks("train_rqvae")
+    assert set(workers) == {"0", "1"}
+    for worker in workers.values():
+        environment = worker.environ()
+        assert environment["WORLD_SIZE"] == "2"
+        assert len(environment["CUDA_VISIBLE_DEVICES"].split(",")) == 2
     run.finish()
-    for rule in ("train_rqvae", "train_retriever", "retrieve"):
-        assert run.jobs(rule)[0]["TresPerJob"] == "gres:gpu:a100:2"
-    found, expected = read_recall(fresh.folder / RECALL), read_recall(calm.folder / RECALL)
-    assert found.select("method", "protocol", "n_queries").equals(
-        expected.select("method", "protocol", "n_queries")
+    for rule, cpus in {"train_rqvae": "16", "train_retriever": "8", "retrieve": "8"}.items():
+        [job] = run.jobs(rule)
+        assert (job["TresPerJob"], job["NumCPUs"]) == ("gres:gpu:a100:2", cpus)
+    # Rounding, that is all: six digits of the loss for 40 epochs (120 steps), then training amplifies it. A retriever's
+    # dropout differs between ranks; tests/test_retriever_training.py compares it without.
+    one, two = (
+        pl.read_csv(project.folder / "results/tiny_es/catid2/seed0/rqvae/history.tsv", separator="\t")
+        for project in (calm, fresh)
     )
+    np.testing.assert_allclose(two["loss"][:40], one["loss"][:40], rtol=2e-5)
+    assert read_recall(fresh.folder / RECALL).height == read_recall(calm.folder / RECALL).height
 
 
 # --- faults -----------------------------------------------------------------------------------------
@@ -282,12 +301,13 @@ def test_a_cancelled_job_saves_and_the_next_goes_on(cluster, start, fresh, calm)
 
 
 def test_a_time_limit_saves_and_the_next_attempt_has_more_time(cluster, start, fresh, calm):
-    limit = "runtime: (60 + input.size_mb // 10) * attempt"
-    fresh.edit(PROFILE, limit, "runtime: 1 * attempt\n    slurm_extra: --signal=TERM@30")
+    fresh.edit(PROFILE, "runtime: (60 + input.size_mb // 10) * attempt", "runtime: 1 * attempt")
+    fresh.edit(PROFILE, "  slurm_extra: --signal=TERM@120\n", "  slurm_extra: --signal=TERM@10\n")
+    fresh.edit("scripts/train_rqvae.py", "time.sleep(0.1)", "time.sleep(0.4)")  # 100 s in all
     run = start(fresh)
-    run.wait_for_log(RQVAE_LOG, "stopped by SIGTERM after epoch [0-9]+")
     run.wait_for_log(RQVAE_LOG, "resuming after epoch [0-9]+ of 250")
     run.finish()
+    assert re.search("stopped by SIGTERM after epoch [0-9]+ of 250", run.output.read_text())
     jobs = run.jobs("train_rqvae")
     assert [job["TimeLimit"] for job in jobs] == [f"00:0{attempt}:00" for attempt in range(1, len(jobs) + 1)]
     assert len(jobs) > 1
@@ -297,19 +317,12 @@ def test_a_time_limit_saves_and_the_next_attempt_has_more_time(cluster, start, f
 def test_a_killed_rank_ends_its_job_and_the_next_goes_on(cluster, start, fresh):
     fresh.edit(PROFILE, RQVAE_GPU, RQVAE_GPU.replace("1", "2", 1))
     undisturbed = fresh.copy(fresh.folder.parent / "undisturbed")
-    reference = start(undisturbed)
+    start(undisturbed).finish()
     run = start(fresh)
     run.wait_for_log(RQVAE_LOG, "epoch 60,")
-    job = run.running("train_rqvae")
-    [last] = [
-        process
-        for process in map(psutil.Process, cluster.pids(job))
-        if process.environ().get("RANK") == "1" and "train_rqvae.py" in " ".join(process.cmdline())
-    ]
-    last.kill()
+    run.ranks("train_rqvae")["1"].kill()
     run.wait_for("the job's end", lambda: run.jobs("train_rqvae")[0]["JobState"] == "FAILED")
     run.finish()
-    reference.finish()
     assert [job["JobState"] for job in run.jobs("train_rqvae")] == ["FAILED", "COMPLETED"]
     assert "killed by signal 9" in run.output.read_text()
     assert_same_results(fresh, undisturbed)
