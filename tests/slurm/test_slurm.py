@@ -301,7 +301,8 @@ def test_a_cancelled_job_saves_and_the_next_goes_on(cluster, start, fresh, calm)
 
 
 def test_a_time_limit_saves_and_the_next_attempt_has_more_time(cluster, start, fresh, calm):
-    fresh.edit(PROFILE, "runtime: (60 + input.size_mb // 10) * attempt", "runtime: 1 * attempt")
+    limit = 'runtime: ?f"min((60 + input.size_mb // 10) * attempt, {longest})"'
+    fresh.edit(PROFILE, limit, "runtime: 1 * attempt")
     fresh.edit(PROFILE, "  slurm_extra: --signal=TERM@120\n", "  slurm_extra: --signal=TERM@10\n")
     fresh.edit("scripts/train_rqvae.py", "time.sleep(0.1)", "time.sleep(0.4)")  # 100 s in all
     run = start(fresh)
