@@ -13,6 +13,8 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -20,7 +22,6 @@ import psutil
 import pytest
 from cluster import Cluster, missing
 
-from catid2.evaluate import read_recall
 from workflow import ROOT, TINY_CONFIG, Project
 
 FAULTS_CONFIG = ("--configfile", "config/faults.yaml")
@@ -97,7 +98,12 @@ def calm(tiny_run, tmp_path_factory) -> Project:
 @pytest.fixture
 def fresh(calm, tmp_path) -> Project:
     """A copy of the calm run without all that follows from training."""
-    project = calm.copy(tmp_path / "project")
+    return unfinished(calm, tmp_path / "project")
+
+
+def unfinished(calm: Project, folder: Path) -> Project:
+    """Return a copy of the calm run without all that follows from training, and with longer epochs."""
+    project = calm.copy(folder)
     shutil.rmtree(project.folder / "results" / "tiny_es" / "catid2")
     shutil.rmtree(project.folder / "logs" / "tiny_es" / "catid2")
     (project.folder / RECALL).unlink()
@@ -261,28 +267,40 @@ def test_jobs_ask_for_what_the_profile_says(whole_run):
     assert training["Requeue"] == "1"
 
 
-def test_two_gpus_are_two_ranks_with_the_losses_of_one(cluster, start, fresh, calm):
-    fresh.edit(PROFILE, RQVAE_GPU, RQVAE_GPU.replace("1", "2", 1))
-    run = start(fresh, gpus=2)
+class Pair(NamedTuple):
+    """An undisturbed run with two GPUs a job, and the environment of each rank of the RQ-VAE's training, by number."""
+
+    run: Run
+    ranks: dict[str, dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def pair(cluster, calm, tmp_path_factory) -> Pair:
+    """Two ranks wherever there may be several."""
+    project = unfinished(calm, tmp_path_factory.mktemp("pair") / "project")
+    project.edit(PROFILE, RQVAE_GPU, RQVAE_GPU.replace("1", "2", 1))
+    run = Run(project, cluster, RECALL, *FAULTS_CONFIG, gpus=2)
     run.wait_for_log(RQVAE_LOG, "epoch 20,")
-    workers = run.ranks("train_rqvae")
-    assert set(workers) == {"0", "1"}
-    for worker in workers.values():
-        environment = worker.environ()
+    ranks = {number: rank.environ() for number, rank in run.ranks("train_rqvae").items()}
+    run.finish()
+    return Pair(run, ranks)
+
+
+def test_two_gpus_are_two_ranks_with_the_losses_of_one(pair, calm):
+    assert set(pair.ranks) == {"0", "1"}
+    for environment in pair.ranks.values():
         assert environment["WORLD_SIZE"] == "2"
         assert len(environment["CUDA_VISIBLE_DEVICES"].split(",")) == 2
-    run.finish()
     for rule, cpus in {"train_rqvae": "16", "train_retriever": "8", "retrieve": "8"}.items():
-        [job] = run.jobs(rule)
+        [job] = pair.run.jobs(rule)[:1]
         assert (job["TresPerJob"], job["NumCPUs"]) == ("gres:gpu:a100:2", cpus)
     # Rounding, that is all: six digits of the loss for 40 epochs (120 steps), then training amplifies it. A retriever's
     # dropout differs between ranks; tests/test_retriever_training.py compares it without.
     one, two = (
         pl.read_csv(project.folder / "results/tiny_es/catid2/seed0/rqvae/history.tsv", separator="\t")
-        for project in (calm, fresh)
+        for project in (calm, pair.run.project)
     )
     np.testing.assert_allclose(two["loss"][:40], one["loss"][:40], rtol=2e-5)
-    assert read_recall(fresh.folder / RECALL).height == read_recall(calm.folder / RECALL).height
 
 
 # --- faults -----------------------------------------------------------------------------------------
@@ -315,18 +333,16 @@ def test_a_time_limit_saves_and_the_next_attempt_has_more_time(cluster, start, f
     assert_same_results(fresh, calm)
 
 
-def test_a_killed_rank_ends_its_job_and_the_next_goes_on(cluster, start, fresh):
+def test_a_killed_rank_ends_its_job_and_the_next_goes_on(start, fresh, pair):
     fresh.edit(PROFILE, RQVAE_GPU, RQVAE_GPU.replace("1", "2", 1))
-    undisturbed = fresh.copy(fresh.folder.parent / "undisturbed")
-    start(undisturbed).finish()
-    run = start(fresh)
+    run = start(fresh, gpus=2)
     run.wait_for_log(RQVAE_LOG, "epoch 60,")
     run.ranks("train_rqvae")["1"].kill()
     run.wait_for("the job's end", lambda: run.jobs("train_rqvae")[0]["JobState"] == "FAILED")
     run.finish()
     assert [job["JobState"] for job in run.jobs("train_rqvae")] == ["FAILED", "COMPLETED"]
     assert "killed by signal 9" in run.output.read_text()
-    assert_same_results(fresh, undisturbed)
+    assert_same_results(fresh, pair.run.project)
 
 
 def test_a_killed_job_step_is_submitted_again(cluster, start, fresh, calm):
