@@ -6,6 +6,7 @@ writes aside and renames (`catid2.writing`), so that an output is there whole or
 
 import contextlib
 import json
+import tokenize
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,14 @@ from catid2.writing import atomic
 
 # --- columns of the tables between stages (design: the interface others rely on) ---------------------
 
+LABELS = ("E", "S", "C", "I")  # exact, substitute, complement, irrelevant
+SPLITS = ("train", "test")
 QUERIES = {"query_id": pa.int64(), "query": pa.string(), "split": pa.string()}
 JUDGEMENTS = {
     "query_id": pa.int64(),
     "doc_id": pa.int32(),
-    "label": pa.string(),  # E, S, C or I
-    "split": pa.string(),  # train or test
+    "label": pa.string(),  # one of LABELS
+    "split": pa.string(),  # one of SPLITS
     "seen": pa.bool_(),  # does the document occur in a training pair?
 }
 CATEGORIES = {
@@ -77,11 +80,15 @@ def read_footer(path: str | Path) -> tuple[pa.Schema, int]:
         return file.schema_arrow, file.metadata.num_rows
 
 
+# KeyError: of a damaged footer Arrow can list a column that it then does not find.
+_NO_PARQUET = (pa.ArrowException, OSError, UnicodeDecodeError, KeyError)
+
+
 @contextlib.contextmanager
 def _whole_parquet(path: Path) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except _NO_PARQUET as error:
         raise InputError(path, f"not a whole parquet file ({error})", "make or download it again") from None
 
 
@@ -113,6 +120,17 @@ def read_table(path: str | Path, columns: Mapping[str, pa.DataType]) -> pa.Table
     return table
 
 
+def require_dense(path: str | Path, doc_ids: np.ndarray, remedy: str) -> None:
+    """Raise InputError unless the column doc_id of a file, (N,) integers, is 0..N-1 in order, and N at least 1."""
+    if not len(doc_ids):
+        raise InputError(path, "no products", remedy)
+    wrong = doc_ids != np.arange(len(doc_ids))
+    if wrong.any():
+        row = int(wrong.argmax())
+        what = f"column 'doc_id', row {row}: {doc_ids[row]}, not {row}: doc_id is not 0..N-1 in order"
+        raise InputError(path, what, remedy)
+
+
 def write_table(path: str | Path, table: pa.Table) -> None:
     """Write a parquet file, whole or not at all; the same table gives the same bytes."""
     with atomic(path) as aside:
@@ -124,7 +142,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     path = require_file(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of a number of thousands of digits, too
         raise InputError(path, f"not JSON ({error})", "make it again") from None
     if not isinstance(content, dict):
         raise InputError(path, f"a JSON {type(content).__name__}, not an object", "make it again")
@@ -139,6 +157,13 @@ def write_json(path: str | Path, content: Any) -> None:
         )
 
 
+# What NumPy raises of a damaged file: it reads the header as Python source, and maps the shape that stands there.
+_NO_MATRIX = (
+    *(OSError, EOFError, ValueError, TypeError, SyntaxError, tokenize.TokenError),
+    *(OverflowError, RecursionError, MemoryError),
+)
+
+
 def read_embeddings(path: str | Path, rows: int | None = None) -> np.ndarray:
     """Return a memory map of an (N, d) float16 embedding matrix, row = doc_id.
 
@@ -148,11 +173,23 @@ def read_embeddings(path: str | Path, rows: int | None = None) -> np.ndarray:
     path = require_file(path)
     try:
         matrix = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except _NO_MATRIX as error:
         raise InputError(path, f"not a whole .npy matrix ({error})", "run embed again") from None
+    if path.stat().st_size != matrix.offset + matrix.nbytes:  # a damaged shape may still fit into the file
+        what = f"not a whole .npy matrix (more bytes than a shape of {matrix.shape} needs)"
+        raise InputError(path, what, "run embed again")
     if matrix.ndim != 2 or not matrix.shape[1] or matrix.dtype != np.float16:
         found = f"{matrix.dtype} of shape {matrix.shape}"
         raise InputError(path, f"{found}, not a float16 matrix (documents, dimensions)", "run embed again")
     if rows is not None and len(matrix) != rows:
         raise InputError(path, f"{len(matrix)} rows for {rows} documents", "run embed on this corpus")
     return matrix
+
+
+def require_finite(path: str | Path, embeddings: np.ndarray) -> None:
+    """Raise InputError naming the first row of (N, d) embeddings that holds a NaN or an infinity."""
+    for start in range(0, len(embeddings), 65_536):
+        bad = ~np.isfinite(embeddings[start : start + 65_536]).all(axis=1)
+        if bad.any():
+            row = start + int(bad.argmax())
+            raise InputError(path, f"row {row}: a value is no finite number", "run embed again")

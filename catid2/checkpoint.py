@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -60,7 +61,7 @@ class Checkpoints:
             return None
         try:
             with safe_open(self.path, framework="pt") as file:
-                header = file.metadata()
+                header = file.metadata() or {}
                 if header.get("fingerprint") != self.fingerprint:
                     logger.info("%s: made with other settings or inputs, starting anew", self.path)
                     return None
@@ -68,17 +69,35 @@ class Checkpoints:
         except SafetensorError as error:
             logger.warning("%s: not a whole checkpoint (%s), starting anew", self.path, error)
             return None
-        return State(tensors, json.loads(header["progress"]))
+        progress = header.get("progress", "")
+        if header.get("sha256") != _digest(tensors, progress):
+            logger.warning("%s: not as it was saved (its sha256 differs), starting anew", self.path)
+            return None
+        return State(tensors, json.loads(progress))
 
     def save(self, state: State) -> None:
         """Replace the saved state."""
-        header = {"fingerprint": self.fingerprint, "progress": json.dumps(state.progress)}
+        progress = json.dumps(state.progress)
+        header = {
+            "fingerprint": self.fingerprint,
+            "progress": progress,
+            "sha256": _digest(state.tensors, progress),
+        }
         with atomic(self.path) as aside:
             save_file({name: tensor.contiguous() for name, tensor in state.tensors.items()}, aside, header)
 
     def remove(self) -> None:
         """Remove the state, and the folder if nothing else is in it; called when the outputs are written."""
         remove_checkpoints(self.folder, OWN_FILES)
+
+
+def _digest(tensors: Mapping[str, Tensor], progress: str) -> str:
+    """Return a sha256 of a state: safetensors has none, and a flipped bit makes another number as good as the first."""
+    ordered = sorted(tensors.items())
+    shapes = [(name, str(tensor.dtype), tuple(tensor.shape)) for name, tensor in ordered]
+    # NumPy knows no bfloat16, and the shape is in `shapes`.
+    contents = [tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy() for _, tensor in ordered]
+    return fingerprint({"progress": progress, "shapes": shapes}, *contents)
 
 
 def require_checkpoints_only(folder: Path, own: re.Pattern[str]) -> None:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -142,6 +143,19 @@ def sum_gradients(parameters: Iterable[Tensor], group: Group) -> None:
     parts = flat.split([gradient.numel() for gradient in gradients])
     for gradient, part in zip(gradients, parts, strict=True):
         gradient.copy_(part.view_as(gradient))
+
+
+def from_first(content: bytes, group: Group) -> bytes:
+    """Return the first rank's `content`, whatever the others pass."""
+    if group.world_size == 1:
+        return content
+    size = torch.tensor([len(content)], device=group.device)
+    dist.broadcast(size, 0)
+    values = torch.empty(int(size), dtype=torch.uint8, device=group.device)
+    if group.is_first:
+        values.copy_(torch.from_numpy(np.frombuffer(content, np.uint8).copy()))
+    dist.broadcast(values, 0)
+    return values.cpu().numpy().tobytes()
 
 
 def wait_for_all(group: Group) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catid2.artifacts import InputError, docids_columns, read_footer, read_table
+from catid2.artifacts import InputError, docids_columns, read_footer, read_table, require_dense
 from catid2.codes import collisions, distortion, greedy_codes
 from catid2.diagnostics import category_nmi, category_nmi_chance, dead_codes, perplexity
 from catid2.repair import extra_digit, sinkhorn_loop, transport
@@ -38,11 +38,7 @@ def read_products(path: str | Path) -> tuple[pa.Array, np.ndarray]:
     """
     table = read_table(path, {"doc_id": pa.int32(), "product_id": pa.string()})
     doc_ids = table["doc_id"].to_numpy()
-    if not len(doc_ids):
-        raise InputError(path, "no documents", "build a corpus that holds some")
-    if (doc_ids != np.arange(len(doc_ids))).any():
-        row = int(np.flatnonzero(doc_ids != np.arange(len(doc_ids)))[0])
-        raise InputError(path, f"row {row}: doc_id is {doc_ids[row]}, not {row}", "run build_corpus again")
+    require_dense(path, doc_ids, "build the corpus again")
     levels = sum(name.startswith("category_id_") for name in read_footer(path)[0].names)
     nodes = read_table(path, {f"category_id_{level}": pa.int32() for level in range(1, levels + 1)})
     categories = np.empty((len(doc_ids), levels), np.int32)

@@ -10,12 +10,10 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from catid2.artifacts import InputError, read_footer
+from catid2.artifacts import LABELS, SPLITS, InputError, read_footer
 from catid2.database import BLANKS, reading
 
 LOCALES = ("us", "es", "jp")
-LABELS = ("E", "S", "C", "I")  # exact, substitute, complement, irrelevant
-SPLITS = ("train", "test")
 VERSIONS = ("small", "large")
 
 EXAMPLES = {

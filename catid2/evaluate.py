@@ -7,6 +7,7 @@ its mean over the queries with at least one relevant document. ir-measures (trec
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -42,6 +43,7 @@ KEYS = {
     "n_docs": pl.Int64,
 }
 MEAN = "mean"
+CUTOFF = re.compile("[1-9][0-9]{0,8}")  # the k of a column recall@k
 
 
 class RunFile(NamedTuple):
@@ -338,9 +340,10 @@ def read_recall(path: str | Path) -> pl.DataFrame:
         raise InputError(path, f"not a table of recall ({error})", remedy) from None
     if table.is_empty():
         raise InputError(path, "no rows", remedy)
-    cutoffs = sorted({name.removeprefix("recall@").partition("_")[0] for name in figures}, key=len)
-    if not cutoffs or not all(cutoff.isdecimal() for cutoff in cutoffs):
+    cutoffs = {name.removeprefix("recall@").partition("_")[0] for name in figures}
+    if not cutoffs or not all(CUTOFF.fullmatch(cutoff) for cutoff in cutoffs):
         raise InputError(path, f"no columns recall@k, but {', '.join(figures) or 'none'}", remedy)
+    cutoffs = sorted(cutoffs, key=int)
     for cutoff in cutoffs:
         for end in ("", "_low", "_high", "_std", "_p"):
             if f"recall@{cutoff}{end}" not in figures:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from catid2.artifacts import InputError
+from catid2.artifacts import InputError, require_finite
 from catid2.codes import residuals
 from catid2.rqvae import RQVAE
 
@@ -33,13 +33,10 @@ def encode(model: RQVAE, embeddings: np.ndarray, order: np.ndarray, where: str |
     if embeddings.shape[1] != model.architecture.input_dim:
         have = f"{embeddings.shape[1]} dimensions, but the RQ-VAE takes {model.architecture.input_dim}"
         raise InputError(where, have, "use the embeddings that the RQ-VAE was trained on")
+    require_finite(where, embeddings)
     latents = np.empty((len(embeddings), model.architecture.latent_dim), np.float32)
     for rows in _batches(order):
-        x = embeddings[rows]
-        finite = np.isfinite(x).all(axis=1)
-        if not finite.all():
-            raise InputError(where, f"row {rows[~finite].min()} holds NaN or infinity", "run embed again")
-        latents[rows] = model.encode(torch.from_numpy(x)).numpy()
+        latents[rows] = model.encode(torch.from_numpy(embeddings[rows])).numpy()
     return latents
 
 

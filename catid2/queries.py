@@ -7,10 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catid2.artifacts import JUDGEMENTS, QUERIES, InputError, read_table
-
-SPLITS = ("train", "test")
-LABELS = ("E", "S", "C", "I")
+from catid2.artifacts import JUDGEMENTS, LABELS, QUERIES, SPLITS, InputError, read_table
 
 
 def read_queries(path: str | Path, split: str) -> pa.Table:

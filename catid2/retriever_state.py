@@ -4,7 +4,8 @@ It holds `fingerprint`, of the run that it belongs to; `checkpoint-STEP/`, the T
 COMPLETE; and `best/STEP/`, the model that validated best when a checkpoint was taken. The mark names the best model
 and the sha256 of every file that the checkpoint counts on, so that a damaged one is not taken up. The two newest
 checkpoints are kept, and a model in `best/` as long as one of them counts on it: a run killed anywhere finds all
-that its newest whole checkpoint needs. Only these names are ever deleted.
+that its newest whole checkpoint needs. Only these names are ever deleted, and nothing because it cannot be read at
+the moment.
 """
 
 from __future__ import annotations
@@ -13,67 +14,94 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
+import re
 import shutil
-from collections.abc import Iterator
-from fnmatch import fnmatch
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
 
 from catid2.artifacts import write_json
+from catid2.checkpoint import remove_checkpoints, require_checkpoints_only
 from catid2.errors import InputError
-from catid2.writing import atomic, needs_room, require_ownership
+from catid2.writing import aside_pattern, atomic, flush, needs_room, require_ownership
 
 log = logging.getLogger(__name__)
 
 COMPLETE = "complete"  # a file in a checkpoint, written when everything else in it is
 KEPT = 2  # checkpoints, so that there is another one if the newest gets damaged
 FINGERPRINT = "fingerprint"
-OWN_NAMES = (FINGERPRINT, "checkpoint-*", "best", ".tmp-*")
+# Names relative to the folder: those of folders, and those of all that lies beside the fingerprint.
+_STEP = "[0-9]+"
+_FOLDER = re.compile(f"checkpoint-{_STEP}|best(/{_STEP})?")
+_STATE = re.compile(
+    f"{aside_pattern(FINGERPRINT)}|checkpoint-{_STEP}(/.*)?|best(/({_STEP}|{aside_pattern(_STEP)})(/.*)?)?"
+)
+_OWN = re.compile(f"{FINGERPRINT}|{_STATE.pattern}")
+
+
+class _Mark(NamedTuple):
+    """What COMPLETE says of its checkpoint."""
+
+    best_step: int | None  # of the model that had validated best
+    files: dict[str, str]  # name relative to the state's folder → sha256
 
 
 class StateFolder:
     """The state of one run. Ranks may all read it; one of them writes.
 
     Raises:
-        InputError: there is something in the folder that no run of ours has put there.
+        InputError: there is something in the folder that no run of ours has put there; or, from any method, a file
+            is there but cannot be read.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        if path.exists() and not path.is_dir():
-            raise InputError(path, "not a folder", "name an empty folder for the checkpoints")
-        names = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
-        foreign = [name for name in names if not any(fnmatch(name, own) for own in OWN_NAMES)]
+        require_checkpoints_only(path, _OWN)
+        foreign = [name for name in self._names(_FOLDER) if not (path / name).is_dir()]
         # Checkpoints without our mark are another program's: ours is the first thing written.
-        if FINGERPRINT not in names:
-            foreign = foreign or [name for name in names if not name.startswith(".tmp-")]
+        if not (path / FINGERPRINT).exists():
+            foreign += self._names(_FOLDER)
         if foreign:
             raise InputError(
-                path, f"holds files that are not checkpoints ({foreign[0]})", "name an empty folder"
+                path, f"holds files that are not checkpoints ({foreign[0]!r})", "name an empty folder"
             )
 
     def claim(self, fingerprint: str) -> None:
         """Mark the folder as this run's; remove another run's state, and checkpoints that are unfinished or damaged."""
         require_ownership()
         mark = self.path / FINGERPRINT
-        if mark.is_file() and mark.read_text() != fingerprint:
+        if _read(mark) not in (None, fingerprint.encode()):
             log.info("%s: made with other code, settings or inputs, starting anew", self.path)
             self.remove()
         with atomic(mark) as aside:
             aside.write_text(fingerprint)
-        for checkpoint in self.path.glob("checkpoint-*"):
-            if not (checkpoint / COMPLETE).exists():
-                log.info("%s: not whole, ignored", checkpoint)
+        whole = self._whole()
+        for checkpoint in self._checkpoints():
+            if checkpoint not in whole:
+                log.info("%s: not whole, removed", checkpoint)
                 shutil.rmtree(checkpoint)
-        for checkpoint in self._whole():
+        for checkpoint in whole:
             damaged = self._damaged(checkpoint)
             if damaged is not None:
-                log.warning("%s: not as it was saved (%s), ignored", checkpoint, damaged)
+                log.warning("%s: not as it was saved (%s), removed", checkpoint, damaged)
                 _discard(checkpoint)
 
     def newest(self) -> Path | None:
         """Return the newest whole checkpoint, or None."""
         return next(iter(self._whole()), None)
+
+    def sees(self, step: int, seconds: float) -> bool:
+        """Return whether the whole checkpoint of `step` can be read here, at the latest after so many seconds.
+
+        On a network file system a node may see for a while what another one has changed long ago.
+        """
+        end = time.monotonic() + seconds
+        while _read(self.checkpoint(step) / COMPLETE) is None:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.5)
+        return True
 
     def checkpoint(self, step: int) -> Path:
         """Return the folder of the checkpoint after `step`."""
@@ -106,60 +134,80 @@ class StateFolder:
             step: after which the checkpoint was taken.
             best_step: of the model that has validated best so far; None before the first validation.
         """
-        folders = [self.checkpoint(step), *([] if best_step is None else [self.best(best_step)])]
-        files = sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())
-        digests = {file.relative_to(self.path).as_posix(): _sha256(file) for file in files}
-        os.sync()  # the mark must not reach the disk before what it stands for
+        digests = self._digests_of_best(best_step)
+        folders = [self.checkpoint(step)]
+        if best_step is not None and not digests:
+            folders.append(self.best(best_step))
+        inside = [path for folder in folders for path in folder.rglob("*")]
+        digests |= {self._name(path): _read(path, _sha256) for path in sorted(inside) if path.is_file()}
+        # The mark must not reach the disk before what it stands for. (os.sync would wait for every disk of the node.)
+        for path in {*inside, *folders, *(folder.parent for folder in folders), self.path}:
+            flush(path)
         write_json(self.checkpoint(step) / COMPLETE, {"best_step": best_step, "files": digests})
+        flush(self.checkpoint(step))  # before what the checkpoint before counted on is gone
         whole = self._whole()
-        kept = {self.best(best) for best in map(_best_step, whole[:KEPT]) if best is not None}
-        outdated = [model for model in self.path.glob("best/*") if model not in kept]
-        if outdated or whole[KEPT:]:
-            os.sync()  # nor after what the checkpoint before counted on is gone
         for checkpoint in whole[KEPT:]:
             _discard(checkpoint)
-        for model in outdated:
-            shutil.rmtree(model)
+        kept = {str(_read_mark(checkpoint).best_step) for checkpoint in whole[:KEPT]}
+        for model in self.path.glob("best/*"):
+            if model.name not in kept and _OWN.fullmatch(self._name(model)):
+                shutil.rmtree(model)
 
     def remove(self) -> None:
         """Remove the state, and the folder if nothing else is in it."""
         require_ownership()
         mark = self.path / FINGERPRINT
         mark.write_text("")  # what a kill leaves of the state must not be taken up
-        for name in OWN_NAMES:
-            for entry in self.path.glob(name):
-                if entry == mark:
-                    continue
-                if entry.is_dir():
-                    shutil.rmtree(entry)
-                else:
-                    entry.unlink()
+        remove_checkpoints(self.path, _STATE)
         mark.unlink()  # last: without it the rest would look like another program's
         if not any(self.path.iterdir()):
             self.path.rmdir()
 
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.path).as_posix()
+
+    def _names(self, pattern: re.Pattern[str]) -> list[str]:
+        return sorted(filter(pattern.fullmatch, map(self._name, self.path.rglob("*"))))
+
+    def _checkpoints(self) -> list[Path]:
+        """Return the checkpoints, newest first."""
+        found = [path for path in self.path.glob("checkpoint-*") if _FOLDER.fullmatch(path.name)]
+        return sorted(found, key=step_of, reverse=True)
+
     def _whole(self) -> list[Path]:
         """Return the checkpoints that are marked as whole, newest first."""
-        whole = [mark.parent for mark in self.path.glob(f"checkpoint-*/{COMPLETE}")]
-        return sorted(whole, key=lambda checkpoint: int(checkpoint.name.rsplit("-", 1)[1]), reverse=True)
+        return [path for path in self._checkpoints() if _read(path / COMPLETE) is not None]
+
+    def _digests_of_best(self, step: int | None) -> dict[str, str]:
+        """Return what the newest checkpoint has noted of the best model; {} if its best was another one."""
+        newest = self.newest()
+        if newest is None or step is None:
+            return {}
+        folder = f"{self._name(self.best(step))}/"
+        return {name: digest for name, digest in _read_mark(newest).files.items() if name.startswith(folder)}
 
     def _damaged(self, checkpoint: Path) -> str | None:
         """Return which file of a marked checkpoint is missing or has changed, or None if it is as it was saved."""
         try:
-            digests = json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8"))["files"]
-        except (OSError, ValueError, TypeError, KeyError):
+            files = _read_mark(checkpoint).files
+        except ValueError:
             return COMPLETE
-        for name, digest in digests.items():
-            try:
-                if _sha256(self.path / name) != digest:
-                    return name
-            except OSError as error:
-                return f"{name}: {error.strerror}"
-        return None
+        changed = (name for name, digest in files.items() if _read(self.path / name, _sha256) != digest)
+        return next(changed, None)
 
 
-def _best_step(checkpoint: Path) -> int | None:
-    return json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8"))["best_step"]
+def step_of(checkpoint: Path) -> int:
+    """Return the step after which a checkpoint was taken."""
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def _read_mark(checkpoint: Path) -> _Mark:
+    """Return what the mark of a whole checkpoint says; raise ValueError if it says something else."""
+    try:
+        content = json.loads(_read(checkpoint / COMPLETE) or b"")
+        return _Mark(content["best_step"], dict(content["files"]))
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"not a mark: {error}") from None
 
 
 def _discard(checkpoint: Path) -> None:
@@ -168,6 +216,25 @@ def _discard(checkpoint: Path) -> None:
     shutil.rmtree(checkpoint)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _content(file: BinaryIO) -> bytes:
+    return file.read()
+
+
+def _sha256(file: BinaryIO) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read(path: Path, how: Callable[[BinaryIO], Any] = _content) -> Any:
+    """Return what `how` reads from a file, None if there is no such file.
+
+    Raises:
+        InputError: it cannot be read, for example because the node that has served it is lost. That may pass, so it
+            is no reason to take the file for missing or damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            return how(file)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({error.strerror})", "try again") from None

@@ -20,7 +20,6 @@ import os
 import pickle
 import shutil
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,11 +28,11 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_model
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Seq2SeqTrainer, Seq2SeqTrainingArguments, TrainerCallback
+from transformers import PrinterCallback, Seq2SeqTrainer, Seq2SeqTrainingArguments
 
 from catid2.artifacts import read_json, write_json
 from catid2.checkpoint import code_digest, fingerprint
-from catid2.distributed import Group, any_rank, gather
+from catid2.distributed import Group, from_first, gather
 from catid2.errors import InputError
 from catid2.examples import (
     EpochBatches,
@@ -46,14 +45,15 @@ from catid2.examples import (
 )
 from catid2.retrieval import Search, docids_digest, recall, require_same_documents, search
 from catid2.retriever import DocIDRetriever, build_retriever
-from catid2.retriever_state import StateFolder
-from catid2.stopping import Stop, deferred_stop
+from catid2.retriever_boundaries import Boundaries
+from catid2.retriever_state import StateFolder, step_of
+from catid2.stopping import deferred_stop
 from catid2.text import document_texts, read_documents
 from catid2.trie import Trie, read_docids
-from catid2.writing import atomic
+from catid2.writing import atomic, require_ownership
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState
+    from transformers import PreTrainedTokenizerBase
 
     from catid2.config.retriever import RetrieverConfig
 
@@ -61,6 +61,7 @@ log = logging.getLogger(__name__)
 
 CUTOFFS = (10, 50, 100)  # validation measures recall at these
 VALIDATION_BATCH = 32  # queries decoded together
+VISIBLE_SECONDS = 60.0  # until each node sees what another has written: NFS may cache a folder for so long
 LOSSES = "losses.json"  # in a checkpoint: each rank's sum of losses over the epoch's steps so far
 
 
@@ -118,10 +119,9 @@ def train_retriever(
         inputs.queries, inputs.judgements, config.query_task.labels, config.valid_share
     )
     documents = _document_texts(config, inputs.products)
-    if queries.doc.max() >= len(codes):
-        raise InputError(
-            inputs.judgements, f"document {queries.doc.max()} has no DocID", "build the corpus again"
-        )
+    unknown = queries.doc[(queries.doc < 0) | (queries.doc >= len(codes))]
+    if len(unknown):
+        raise InputError(inputs.judgements, f"document {unknown[0]} has no DocID", "build the corpus again")
 
     seen = [text for text, held_out in zip(queries.texts, queries.held_out, strict=True) if not held_out]
     retriever, tokenizer = build_retriever(config, sizes, [*seen, *documents], seed)
@@ -329,6 +329,7 @@ class RetrieverTrainer(Seq2SeqTrainer):
         Raises:
             InputError: the folder cannot be written, or the training has diverged and must not replace what is saved.
         """
+        require_ownership()  # here, where the peers of a first rank that has lost it wait: they too write nothing more
         step = self.state.global_step
         if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
             what = f"with {self.config.learning_rate:g} weights are not finite after {self.place(step)}"
@@ -349,19 +350,9 @@ class RetrieverTrainer(Seq2SeqTrainer):
         Raises:
             InputError, SystemExit: as train_retriever.
         """
-        if self.args.process_index == 0:
-            self.folder.claim(own_fingerprint)
-        self.barrier()
-        newest = self.folder.newest()
-        step = int(newest.name.rsplit("-", 1)[1]) if newest else 0
-        held = gather(torch.tensor([step], device=self.group.device), self.group.world_size, self.group)
-        if len(held.unique()) > 1:
-            what = f"the ranks start after different steps ({', '.join(map(str, held.tolist()))})"
-            raise InputError(
-                self.folder.path, what, "keep the checkpoints on a file system that all nodes share"
-            )
+        newest = self._newest(own_fingerprint)
         if newest and self.group.is_first:
-            log.info("resuming after %s from %s", self.place(step), newest)
+            log.info("resuming after %s from %s", self.place(step_of(newest)), newest)
         # The Trainer seeds all ranks alike, and each would drop the same units. A checkpoint has each rank's state.
         torch.manual_seed(self.args.seed + self.args.process_index)
         with deferred_stop() as stop:
@@ -371,6 +362,24 @@ class RetrieverTrainer(Seq2SeqTrainer):
             except pickle.UnpicklingError:
                 what = "a .pt or .pth file in it holds more than tensors and numbers, and was not loaded"
                 raise InputError(newest, what, "remove the folder and run again") from None
+
+    def _newest(self, own_fingerprint: str) -> Path | None:
+        """Return the checkpoint that the first rank takes up, when every rank can read it."""
+        step = 0
+        if self.group.is_first:
+            self.folder.claim(own_fingerprint)
+            newest = self.folder.newest()
+            step = step_of(newest) if newest else 0
+        step = int(from_first(str(step).encode(), self.group))
+        if not step:
+            return None
+        seen = torch.tensor([self.folder.sees(step, VISIBLE_SECONDS)], device=self.group.device)
+        blind = (~gather(seen, self.group.world_size, self.group)).nonzero().flatten().tolist()
+        if blind:
+            what = f"not there for rank {', '.join(map(str, blind))}"
+            remedy = "keep the checkpoints on a file system that all nodes share"
+            raise InputError(self.folder.checkpoint(step), what, remedy)
+        return self.folder.checkpoint(step)
 
     def place(self, step: int) -> str:
         """Return how far training is after `step`, for the log."""
@@ -394,60 +403,6 @@ class RetrieverTrainer(Seq2SeqTrainer):
             kept = str(int(entry["step"] == self.state.best_global_step))
             lines.append("\t".join([*values, *recalls, kept]))
         return "\n".join(lines) + "\n"
-
-
-class Boundaries(TrainerCallback):
-    """What happens between steps and between epochs: validation, checkpoints, the end if we are asked to stop.
-
-    Validation is every `valid_every` epochs and after the last, with a checkpoint. Within an epoch a checkpoint is
-    taken when one is due by time, which the first rank's clock says, or when any rank is asked to stop. The state at
-    the last step of an epoch is saved when the epoch is logged and validated: resuming there would leave that out.
-    """
-
-    def __init__(self, trainer: RetrieverTrainer, checkpoint_seconds: float, stop: Stop):
-        self.trainer, self.checkpoint_seconds, self.stop = trainer, checkpoint_seconds, stop
-        self.config, self.batches = trainer.config, trainer.batches
-        self.saved_at = time.monotonic()
-
-    def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Set the epoch, counted by steps, so that a resumed run draws the batches it would have drawn."""
-        self.batches.epoch = state.global_step // self.batches.steps
-
-    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Ask for a checkpoint within the epoch."""
-        if state.global_step % self.batches.steps:
-            control.should_save = self._save_now()
-
-    def on_epoch_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Ask for validation and a checkpoint."""
-        epoch = round(state.epoch)
-        control.should_evaluate = epoch % self.config.valid_every == 0 or epoch == self.config.epochs
-        control.should_save = control.should_evaluate or self._save_now()
-
-    def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """End the run after a checkpoint if any rank is asked to stop, also if that was during validation."""
-        self.saved_at = time.monotonic()
-        if any_rank(self.stop.requested):
-            if state.is_world_process_zero:
-                place = self.trainer.place(state.global_step)
-                log.info(
-                    "stopped by %s after %s, checkpoint saved; run again to go on", self.stop.cause, place
-                )
-            self.stop.exit()
-
-    def _save_now(self) -> bool:
-        """Return whether to save, the same on every rank: one byte between the processors, and no wait for a GPU."""
-        first = self.trainer.group.is_first
-        due = first and time.monotonic() - self.saved_at >= self.checkpoint_seconds
-        return any_rank(due or self.stop.requested)
-
-    def on_log(self, args: Any, state: TrainerState, control: TrainerControl, logs: dict, **_: Any) -> None:
-        """Write losses and recalls to the log of the script."""
-        if state.is_world_process_zero and "train_runtime" not in logs:
-            values = "  ".join(
-                f"{name.removeprefix('eval_')} {value:.4g}" for name, value in logs.items() if name != "epoch"
-            )
-            log.info("epoch %d/%d  %s", round(logs["epoch"]), self.config.epochs, values)
 
 
 def _write(output: Path, best: Path, tokenizer: PreTrainedTokenizerBase, history: str) -> None:

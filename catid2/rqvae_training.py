@@ -4,6 +4,7 @@ Everything random is drawn from a generator made from (seed, epoch, purpose), so
 weights, optimiser and history. The embedding matrix stays on the device; a batch is a row index.
 """
 
+import json
 import logging
 import math
 import time
@@ -11,13 +12,22 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import safetensors.torch
 import torch
 from torch import Tensor
 
 from catid2.artifacts import InputError
 from catid2.checkpoint import Checkpoints, State, restore_tensors, tensors_of
 from catid2.contrast import ContrastPlan, block_bounds, plan_contrast
-from catid2.distributed import Group, any_rank, gather, sum_gradients, sum_over_ranks, wait_for_all
+from catid2.distributed import (
+    Group,
+    any_rank,
+    from_first,
+    gather,
+    sum_gradients,
+    sum_over_ranks,
+    wait_for_all,
+)
 from catid2.losses import cscl, disl, hccl, quantisation_loss, squared_error
 from catid2.quantizer import Quantized
 from catid2.rqvae import RQVAE, architecture
@@ -68,22 +78,20 @@ def train(
         config: the stage's settings.
         seed: of weights, batches, k-means and drawn positives.
         group: this process among its peers; every rank passes the same data.
-        checkpoints: where the state is kept; the first rank writes, every rank reads.
+        checkpoints: where the state is kept; the first rank writes and reads.
         checkpoint_seconds: a finished epoch is saved when the last save is that long ago, in seconds.
 
     Raises:
         InputError: the loss is no number; a layer has collapsed and the config says to stop; a batch has fewer
-            documents than there are ranks; the ranks see different checkpoints; a checkpoint cannot be written.
+            documents than there are ranks; a checkpoint cannot be written.
         SystemExit: 143 (TERM) or 130 (INT), when any rank was asked to stop and the state is saved.
     """
     training = Training(embeddings, categories, config, seed, group)
-    wait_for_all(group)  # the first rank may still be writing what an earlier call of it trained
-    state = checkpoints.load()
+    state = _saved(checkpoints, group)
     if state is not None:
         training.restore(state)
         done = len(training.history)
         logger.info("resuming after epoch %d of %d from %s", done, config.epochs, checkpoints.path)
-    _check_ranks(len(training.history), checkpoints, group)
     with deferred_stop() as stop:
         _run(training, checkpoints, checkpoint_seconds, stop)
     if group.device.type == "cuda":
@@ -349,11 +357,14 @@ class Training:
         return torch.autocast(self.group.device.type, dtype=torch.bfloat16, enabled=reduced)
 
 
-def _check_ranks(epochs: int, checkpoints: Checkpoints, group: Group) -> None:
-    held = gather(torch.tensor([epochs], device=group.device), group.world_size, group)
-    if len(held.unique()) > 1:
-        what = f"the ranks start after different epochs ({', '.join(map(str, held.tolist()))})"
-        raise InputError(checkpoints.path, what, "keep the checkpoints on a file system that all nodes share")
+def _saved(checkpoints: Checkpoints, group: Group) -> State | None:
+    """Return the state that the first rank finds: another node may not see yet what was written last."""
+    state = checkpoints.load() if group.is_first else None
+    progress = from_first(b"" if state is None else json.dumps(state.progress).encode(), group)
+    if not progress:
+        return None
+    tensors = from_first(b"" if state is None else safetensors.torch.save(state.tensors), group)
+    return State(safetensors.torch.load(tensors), json.loads(progress))
 
 
 def _seed(seed: int, epoch: int, purpose: Purpose) -> int:

@@ -2,9 +2,11 @@
 
 A time limit, a preemption or a cancelled job sends TERM, Ctrl-C sends INT, and a KILL follows when grace is over.
 A loop under `deferred_stop` only notes the signal, saves at its next boundary, and then ends as the signal asked.
+Who presses Ctrl-C a second time does not want to wait for that.
 """
 
 import contextlib
+import os
 import signal
 from collections.abc import Iterator
 from typing import NoReturn
@@ -36,13 +38,30 @@ class Stop:
         raise SystemExit(128 + (self.signal or signal.SIGTERM))
 
     def note(self, number: int, frame: object) -> None:
-        """Handle a signal: keep the first; launchers send TERM to workers that had it from elsewhere."""
-        self.signal = self.signal or signal.Signals(number)
+        """Handle a signal: keep the first; launchers send TERM to workers that had it from elsewhere.
+
+        Raises:
+            KeyboardInterrupt: this is the second INT.
+        """
+        if self.signal is None:
+            self.signal = signal.Signals(number)
+            _say(f"{self.signal.name}: saving at the next boundary")
+        elif number == self.signal == signal.SIGINT:
+            raise KeyboardInterrupt
+
+
+def _say(line: str) -> None:
+    """Write a line to stderr, past its buffer: the handler may have interrupted a write to that."""
+    # A terminal that is gone, or a full disk under the log, must not keep the state from being saved.
+    with contextlib.suppress(OSError):
+        os.write(2, f"{line}\n".encode())
 
 
 @contextlib.contextmanager
 def deferred_stop() -> Iterator[Stop]:
     """Yield a Stop that TERM and INT set while the block runs; the handlers of before come back at its end.
+
+    The first signal is said on stderr; a second INT raises KeyboardInterrupt where the block is.
 
     A signal that is ignored (INT in a job under nohup or in a shell's background) stays ignored.
 

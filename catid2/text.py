@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from catid2.artifacts import TEXT_FIELDS, InputError, read_footer, read_table
+from catid2.artifacts import TEXT_FIELDS, InputError, read_footer, read_table, require_dense
 
 Tokenizer = Literal["words", "words_cjk_bigrams"]
 
@@ -77,10 +76,7 @@ def read_documents(path: str | Path) -> pa.Table:
         InputError: as read_table; or the table is empty, or doc_id is not 0..N-1 in order.
     """
     doc_id = read_table(path, {"doc_id": pa.int32()}).column("doc_id")
-    if len(doc_id) == 0:
-        raise InputError(path, "no products", "build the corpus again with a filter that keeps some")
-    if not pc.all(pc.equal(doc_id, pa.array(range(len(doc_id)), pa.int32()))).as_py():
-        raise InputError(path, "doc_id is not 0..N-1 in order", "build the corpus again")
+    require_dense(path, doc_id.to_numpy(), "build the corpus again")
     levels = sorted(name for name in read_footer(path)[0].names if CATEGORY_FIELD.fullmatch(name))
     return read_table(path, {"doc_id": pa.int32()} | dict.fromkeys((*TEXT_FIELDS, *levels), pa.string()))
 

@@ -118,8 +118,20 @@ def _sync(path: Path) -> None:
     """Flush a file, or each file of a folder, to the disk before it gets its final name."""
     files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
     for file in files:
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
+        flush(file)
+
+
+def flush(path: Path) -> None:
+    """Wait until a file's content is on the disk, or which names a folder holds; what these name is not flushed."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # Some file systems cannot flush a folder: they keep the order of names themselves.
+        if error.errno != errno.EINVAL or not path.is_dir():
+            raise
+    finally:
+        os.close(handle)
 
 
 # --- a full disk ------------------------------------------------------------------------------------

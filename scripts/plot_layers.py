@@ -12,15 +12,19 @@ from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.report import ReportConfig
 from catid2.report.panels import DocidFiles, write_layers_figure
+from catid2.writing import claim
+
+TABLE_END = ".parquet"  # parts the path of the table from that of the statistics
 
 
 def parse_docids(text: str) -> DocidFiles:
-    """Return NAME:DOCIDS.parquet:DOCIDS.json as DocidFiles."""
-    parts = text.split(":")
-    if len(parts) != 3 or not all(parts):
+    """Return NAME:DOCIDS.parquet:DOCIDS.json as DocidFiles; the paths may hold colons."""
+    name, _, paths = text.partition(":")
+    table, _, statistics = paths.partition(f"{TABLE_END}:")
+    if not (name and table and statistics):
         what = f"{text!r} is not NAME:PARQUET:JSON"
         raise InputError("--docids", what, "write for example tiger:docids.parquet:docids.json")
-    return DocidFiles(parts[0], Path(parts[1]), Path(parts[2]))
+    return DocidFiles(name, Path(table + TABLE_END), Path(statistics))
 
 
 @entry_point
@@ -44,7 +48,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(ReportConfig, arguments.config)
     docids = [parse_docids(text) for text in arguments.docids]
-    write_layers_figure(arguments.output, arguments.corpus, docids, config, arguments.simulated)
+    with claim(arguments.output):
+        write_layers_figure(arguments.output, arguments.corpus, docids, config, arguments.simulated)
 
 
 if __name__ == "__main__":

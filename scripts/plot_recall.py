@@ -6,6 +6,7 @@ from pathlib import Path
 
 from catid2.command import entry_point
 from catid2.report.panels import write_recall_figure
+from catid2.writing import claim
 
 
 @entry_point
@@ -19,7 +20,8 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path, help="SVG file to write")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    write_recall_figure(arguments.output, arguments.recall, arguments.simulated)
+    with claim(arguments.output):
+        write_recall_figure(arguments.output, arguments.recall, arguments.simulated)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.artifacts import atomic
 from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.report import Comparison, ReportConfig
@@ -12,6 +11,7 @@ from catid2.report.inputs import read_comparison
 from catid2.report.page import write_page
 from catid2.report.provenance import commit
 from catid2.report.tables import write_locales
+from catid2.writing import atomic, claim
 
 
 @entry_point
@@ -33,10 +33,11 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(ReportConfig, arguments.config)
     comparison = parse(Comparison, arguments.comparison)
-    tables = read_comparison(arguments.results, comparison)
-    with atomic(arguments.table, arguments.page) as (table, page):  # both or neither
-        write_page(page, arguments.results, comparison, config, tables, commit(Path(__file__).parent))
-        write_locales(table, tables)
+    with claim(arguments.table):
+        tables = read_comparison(arguments.results, comparison)
+        with atomic(arguments.table, arguments.page) as (table, page):  # both or neither
+            write_page(page, arguments.results, comparison, config, tables, commit(Path(__file__).parent))
+            write_locales(table, tables)
 
 
 if __name__ == "__main__":

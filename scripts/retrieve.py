@@ -5,9 +5,8 @@ import logging
 import sys
 from pathlib import Path
 
-from catid2.artifacts import InputError
 from catid2.command import entry_point
-from catid2.config.base import parse
+from catid2.config.base import parse, require_at_least
 from catid2.config.retrieve import RetrieveConfig
 
 
@@ -33,8 +32,7 @@ def main() -> None:
         help="queries decoded together; fewer need less memory (default 32)",
     )
     arguments = parser.parse_args()
-    if arguments.batch_size < 1:
-        raise InputError("--batch-size", f"{arguments.batch_size}", "give 1 or more")
+    require_at_least("--batch-size", arguments.batch_size, 1)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(RetrieveConfig, arguments.config)
 

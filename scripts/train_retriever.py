@@ -1,7 +1,8 @@
 """Train the retriever, T5 from query text (and document text) to DocID; keep the checkpoint best on held-out queries.
 
 Runs alone or on several ranks; a run that was killed goes on from its last whole checkpoint. On TERM or Ctrl-C it
-saves after the step, and ends with exit code 143 or 130.
+saves after the step, or after the validation that is running, and ends with exit code 143 or 130; a second Ctrl-C
+ends it at once, without saving.
 """
 
 import argparse
@@ -9,7 +10,6 @@ import logging
 import sys
 from pathlib import Path
 
-from catid2.artifacts import InputError
 from catid2.command import entry_point
 from catid2.config.base import parse, require_at_least, require_seed
 from catid2.config.retriever import RetrieverConfig
@@ -47,8 +47,8 @@ def main() -> None:
     arguments = parser.parse_args()
     require_seed("--seed", arguments.seed)
     require_at_least("--checkpoint-seconds", arguments.checkpoint_seconds, 0)
-    if arguments.microbatch is not None and arguments.microbatch < 1:
-        raise InputError("--microbatch", f"{arguments.microbatch}", "give 1 or more")
+    if arguments.microbatch is not None:
+        require_at_least("--microbatch", arguments.microbatch, 1)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(RetrieverConfig, arguments.config)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from catid2 import rqvae_training
-from catid2.artifacts import InputError, products_columns, read_embeddings, read_table
+from catid2.artifacts import read_embeddings, require_finite
+from catid2.categories import read_categories
 from catid2.checkpoint import Checkpoints, code_digest, fingerprint
 from catid2.command import entry_point
 from catid2.config.base import parse, require_at_least, require_seed
@@ -58,7 +59,7 @@ def main() -> None:
     require_at_least("--checkpoint-seconds", arguments.checkpoint_seconds, 0)
     categories = read_categories(arguments.products, config.levels)
     embeddings = read_embeddings(arguments.embeddings, rows=len(categories))
-    check_finite(arguments.embeddings, embeddings)
+    require_finite(arguments.embeddings, embeddings)
     settings = {"config": config.model_dump(mode="json"), "seed": arguments.seed}
     code = code_digest(rqvae_training.__file__)
     digest = fingerprint(settings | {"code": code}, embeddings, categories)
@@ -81,40 +82,6 @@ def main() -> None:
             trained.model.save(model, model_config, details)
             history.write_text(format_history(trained.history), encoding="utf-8")
         checkpoints.remove()
-
-
-def read_categories(products: Path, levels: int) -> np.ndarray:
-    """Return (N, levels) category ids in the order of doc_id.
-
-    Raises:
-        InputError: products.parquet is not what build_corpus writes, doc_ids are not 0..N-1 in order, or a category
-            stands under two parents.
-    """
-    columns = products_columns(levels)
-    wanted = ["doc_id", *(f"category_id_{level}" for level in range(1, levels + 1))]
-    table = read_table(products, {name: columns[name] for name in wanted})
-    if not np.array_equal(table["doc_id"].to_numpy(), np.arange(len(table))):
-        raise InputError(products, "doc_id is not 0..N-1 in order", "run build_corpus again")
-    categories = np.stack([table[name].to_numpy() for name in wanted[1:]], axis=1)
-    for level in range(1, levels):
-        pairs = np.unique(categories[:, level - 1 : level + 1], axis=0)
-        nodes, parents = np.unique(pairs[:, 1], return_counts=True)
-        if (parents > 1).any():
-            node = nodes[parents > 1][0]
-            raise InputError(
-                products, f"category {node} of level {level + 1} has two parents", "make it a tree"
-            )
-    return categories
-
-
-def check_finite(path: Path, embeddings: np.ndarray) -> None:
-    """Raise InputError naming the first row that holds a NaN or an infinity."""
-    for start in range(0, len(embeddings), 65_536):
-        bad = ~np.isfinite(embeddings[start : start + 65_536]).all(axis=1)
-        if bad.any():
-            raise InputError(
-                path, f"row {start + int(bad.argmax())}: a value is no finite number", "run embed again"
-            )
 
 
 if __name__ == "__main__":

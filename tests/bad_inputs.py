@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 from unittest import mock
 
@@ -27,7 +28,29 @@ DATASET = "results/tiny_es"
 CORPUS = f"{DATASET}/corpus"
 VIEW = f"{DATASET}/embeddings/text"
 METHOD = f"{DATASET}/catid2/seed0"
+PRODUCT_TABLE, QUERIES, JUDGEMENTS, TREE = (
+    f"{CORPUS}/{name}.parquet" for name in ("products", "queries", "judgements", "categories")
+)
+EMBEDDINGS = f"{VIEW}.npy"
+DOCIDS, FIGURES = f"{METHOD}/docids.parquet", f"{METHOD}/docids.json"
+RQVAE, RQVAE_CONFIG = f"{METHOD}/rqvae/model.safetensors", f"{METHOD}/rqvae/config.json"
+RETRIEVER = f"{METHOD}/retriever"
+WEIGHTS, LAYOUT = f"{RETRIEVER}/model.safetensors", f"{RETRIEVER}/config.json"
+RUN, RECALL = f"{METHOD}/run.parquet", f"{DATASET}/recall.tsv"
 Options = Mapping[str, str | list[str] | None]  # None: the option is left out; "": a flag
+
+
+NONE: Options = MappingProxyType({})
+
+
+class Case(NamedTuple):
+    """One broken input. `says`: the file or setting, the place and the remedy, as they stand in the line."""
+
+    id: str
+    script: str
+    broken: Callable[[Path], None]
+    says: tuple[str, ...]
+    options: Options = NONE
 
 
 class Done(NamedTuple):

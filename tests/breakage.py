@@ -86,6 +86,21 @@ def without_lines(path: str, word: str) -> Break:
     return broken
 
 
+def cell(path: str, row: int, column: str, new: str) -> Break:
+    """Change one value of a TSV; comments are no rows, and the names of the columns are none either."""
+
+    def broken(folder: Path) -> None:
+        lines = (folder / path).read_text(encoding="utf-8").splitlines(keepends=True)
+        first = next(number for number, line in enumerate(lines) if line[0] != "#")
+        place = lines[first].rstrip("\n").split("\t").index(column)
+        words = lines[first + 1 + row].rstrip("\n").split("\t")
+        words[place] = new
+        lines[first + 1 + row] = "\t".join(words) + "\n"
+        put(folder / path, "".join(lines).encode())
+
+    return broken
+
+
 # --- tables -----------------------------------------------------------------------------------------
 
 
@@ -109,6 +124,16 @@ def value(path: str, column: str, row: int, new: Any) -> Break:
         return _with(old, column, pa.array(values, old.schema.field(column).type))
 
     return table(path, change)
+
+
+def value_where(path: str, column: str, new: Any, **where: Any) -> Break:
+    """Change one value, in the first row where other columns have these values."""
+
+    def broken(folder: Path) -> None:
+        found = [row.items() >= where.items() for row in pq.read_table(folder / path).to_pylist()]
+        value(path, column, found.index(True), new)(folder)
+
+    return broken
 
 
 def values(path: str, column: str, new: Any) -> Break:

@@ -1,4 +1,4 @@
-"""Files cut at any byte or with a bit flipped: one line, or the content where no harm is done; never a traceback."""
+"""Files cut at any byte or with a bit flipped: one line; never a traceback, nor other content past a checksum."""
 
 import contextlib
 import random
@@ -6,8 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
+import torch
 from bad_inputs import CORPUS, DATASET, ESCI_S, EXAMPLES, METHOD, PATHS, PRODUCTS, VIEW, copy_of
 from breakage import put
 
@@ -41,6 +44,7 @@ from catid2.text import read_documents
 from catid2.trie import read_docids as read_codes
 
 CUTS, FLIPS = 30, 80
+HEADER = 128  # bytes of a .npy file before its numbers
 ONE_THREAD = Resources(threads=1)
 
 
@@ -50,6 +54,7 @@ class Reader(NamedTuple):
     path: str
     read: Callable[[Path], object]
     costly: bool = False  # tried at fewer places
+    sealed: bool = False  # checksums cover what is read
 
 
 def with_duckdb(load: Callable) -> Callable[[Path], object]:
@@ -72,20 +77,22 @@ READERS = {
     "products": Reader(PRODUCTS, with_duckdb(lambda c, path: load_products(c, path, "es")), True),
     "records": Reader(ESCI_S, lambda path: extract_categories(path, path.with_name("out"), ONE_THREAD), True),
     "category paths": Reader(PATHS, with_duckdb(check_category_paths), True),
-    "documents": Reader(f"{CORPUS}/products.parquet", read_documents),
-    "categories": Reader(f"{CORPUS}/products.parquet", read_products),
-    "queries": Reader(f"{CORPUS}/queries.parquet", lambda path: read_queries(path, "test").to_pylist()),
-    "judgements": Reader(f"{CORPUS}/judgements.parquet", lambda path: read_judgements(path, "test")),
-    "tree": Reader(f"{CORPUS}/categories.parquet", lambda path: read_catalogue(path.parent)),
+    "documents": Reader(f"{CORPUS}/products.parquet", read_documents, sealed=True),
+    "categories": Reader(f"{CORPUS}/products.parquet", read_products, sealed=True),
+    "queries": Reader(f"{CORPUS}/queries.parquet", lambda path: read_queries(path, "test"), sealed=True),
+    "judgements": Reader(
+        f"{CORPUS}/judgements.parquet", lambda path: read_judgements(path, "test"), sealed=True
+    ),
+    "tree": Reader(f"{CORPUS}/categories.parquet", lambda path: read_catalogue(path.parent), sealed=True),
     "stats": Reader(f"{CORPUS}/stats.json", read_stats),
     "embeddings": Reader(f"{VIEW}.npy", read_embeddings),
     "view": Reader(f"{VIEW}.json", read_view),
-    "DocIDs": Reader(f"{METHOD}/docids.parquet", read_codes),
+    "DocIDs": Reader(f"{METHOD}/docids.parquet", read_codes, sealed=True),
     "DocIDs of the report": Reader(
-        f"{METHOD}/docids.parquet", lambda path: read_docids(path, documents_beside(path))
+        f"{METHOD}/docids.parquet", lambda path: read_docids(path, documents_beside(path)), sealed=True
     ),
     "figures": Reader(f"{METHOD}/docids.json", read_docid_statistics),
-    "RQ-VAE": Reader(f"{METHOD}/rqvae/model.safetensors", lambda path: RQVAE.load(path.parent)),
+    "RQ-VAE": Reader(f"{METHOD}/rqvae/model.safetensors", lambda path: RQVAE.load(path.parent), sealed=True),
     "RQ-VAE config": Reader(f"{METHOD}/rqvae/config.json", lambda path: RQVAE.load(path.parent)),
     "history": Reader(f"{METHOD}/rqvae/history.tsv", lambda path: read_curves(path, ("reconstruction",), 9)),
     "weights": Reader(
@@ -96,7 +103,9 @@ READERS = {
     "tokenizer config": Reader(
         f"{METHOD}/retriever/tokenizer_config.json", lambda path: load_retriever(path.parent), True
     ),
-    "run": Reader(f"{METHOD}/run.parquet", lambda path: read_run(path, pl.Series(range(1000)), 1000)),
+    "run": Reader(
+        f"{METHOD}/run.parquet", lambda path: read_run(path, pl.Series(range(1000)), 1000), sealed=True
+    ),
     "recall": Reader(f"{DATASET}/recall.tsv", read_recall),
 }
 
@@ -122,18 +131,75 @@ def test_a_file_cut_at_any_byte_is_refused(name, copy):
     put(file, whole)
 
 
-@pytest.mark.parametrize("name", READERS)
-def test_a_flipped_bit_is_refused_or_does_no_harm(name, copy):
+def flipped(whole: bytes, bit: int) -> bytes:
+    """Return the content with one bit flipped."""
+    place = bit // 8
+    return whole[:place] + bytes([whole[place] ^ 1 << bit % 8]) + whole[place + 1 :]
+
+
+@pytest.mark.parametrize("name", [name for name, reader in READERS.items() if not reader.sealed])
+def test_a_flipped_bit_is_never_a_traceback(name, copy):
     reader = READERS[name]
     file = copy / reader.path
     whole = file.read_bytes()
-    rng = random.Random(1)
-    for _ in range(FLIPS // (1 + 4 * reader.costly)):
-        place, bit = rng.randrange(len(whole)), 1 << rng.randrange(8)
-        put(file, whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+    for bit in random.Random(1).sample(range(8 * len(whole)), FLIPS // (1 + 4 * reader.costly)):
+        put(file, flipped(whole, bit))
         with contextlib.suppress(InputError):
             reader.read(file)
     put(file, whole)
+
+
+def plain(value: object) -> object:
+    """Return what a reader gave as lists, which compare by value."""
+    if isinstance(value, torch.nn.Module):
+        return {name: tensor.tolist() for name, tensor in value.state_dict().items()}
+    if isinstance(value, pa.Table | pa.Array):
+        return value.to_pylist()
+    if isinstance(value, pl.DataFrame):
+        return value.rows(named=True)
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, tuple):
+        return [plain(part) for part in value]
+    return value
+
+
+@pytest.mark.parametrize("name", [name for name, reader in READERS.items() if reader.sealed])
+def test_a_flipped_bit_under_a_checksum_is_refused_or_changes_nothing(name, copy):
+    reader = READERS[name]
+    file = copy / reader.path
+    whole, expected = file.read_bytes(), plain(reader.read(file))
+    refused = 0
+    for bit in random.Random(1).sample(range(8 * len(whole)), FLIPS):
+        put(file, flipped(whole, bit))
+        try:
+            assert plain(reader.read(file)) == expected, bit
+        except InputError:
+            refused += 1
+    assert refused
+    put(file, whole)
+
+
+def test_a_flipped_bit_in_the_header_of_embeddings_is_refused_or_changes_nothing(copy):
+    file = copy / f"{VIEW}.npy"
+    whole, expected = file.read_bytes(), read_embeddings(file).copy()
+    for bit in range(8 * HEADER):
+        put(file, flipped(whole, bit))
+        with contextlib.suppress(InputError):
+            np.testing.assert_array_equal(read_embeddings(file), expected, err_msg=str(bit))
+    put(file, whole)
+
+
+@pytest.mark.parametrize(
+    "shape", ["(True, 2)", "(-1, 2)", "(9" + "0" * 30 + ", 2)", "-" * 5000 + "1", "(" * 300]
+)
+def test_embeddings_with_a_shape_that_is_none_are_refused(shape, tmp_path):
+    header = f"{{'descr': '<f2', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    header += b" " * (-(len(header) + 11) % 64) + b"\n"
+    file = tmp_path / "x.npy"
+    file.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64))
+    with pytest.raises(InputError, match=r"x.npy: not a whole .npy matrix"):
+        read_embeddings(file)
 
 
 @pytest.mark.parametrize(
@@ -147,13 +213,11 @@ def test_a_flipped_bit_is_refused_or_does_no_harm(name, copy):
 def test_a_flipped_bit_changes_no_table_between_stages(path, columns, copy):
     file = copy / path
     whole, table = file.read_bytes(), read_table(file, columns)
-    rng = random.Random(2)
     found = 0
-    for _ in range(100):
-        place, bit = rng.randrange(len(whole)), 1 << rng.randrange(8)
-        put(file, whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+    for bit in random.Random(2).sample(range(8 * len(whole)), 100):
+        put(file, flipped(whole, bit))
         try:
-            assert read_table(file, columns).equals(table), (place, bit)
+            assert read_table(file, columns).equals(table), bit
         except InputError:
             found += 1
     assert found

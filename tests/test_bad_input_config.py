@@ -106,7 +106,20 @@ def test_any_value_in_any_key_is_legal_or_one_line(model):
 
 
 @pytest.mark.parametrize(
-    "value", ["{", "[1]", "null", "7", '"x"', "NaN", "", "\x00", "[" * 100_000, '{"a": 1, "a": 2}']
+    "value",
+    [
+        "{",
+        "[1]",
+        "null",
+        "7",
+        '"x"',
+        "NaN",
+        "",
+        "\x00",
+        "[" * 100_000,
+        '{"a": 1, "a": 2}',
+        '{"seed": 1' + "0" * 5000 + "}",
+    ],
 )
 def test_settings_that_are_no_json_object(value):
     with pytest.raises(InputError, match=r"^--config: .+; .+$"):
@@ -222,6 +235,12 @@ def test_a_wrong_key_or_value_is_named(path, value, says):
         (b"a: &a\n  b: *a\n", "missing key 'sources'"),
         (b"1: 2\n", "mine.yaml"),
         (b"[" * 100_000, "not YAML"),
+        (b"a: 2024-13-45\n", "not YAML .*month"),
+        (b"a: 1" + b"0" * 5000 + b"\n", "not YAML .*digits"),
+        (b"a: !!int x\n", "not YAML"),
+        (b"a: !!int ''\n", "not YAML"),
+        (b"a: !!bool x\n", "not YAML"),
+        (b"a: !!timestamp x\n", "not YAML"),
     ],
 )
 def test_a_file_that_is_no_configuration(content, says, tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import catid2.checkpoint
 from catid2.artifacts import InputError
@@ -60,6 +61,35 @@ def test_a_cut_file_starts_the_run_anew(tmp_path: Path, caplog: pytest.LogCaptur
     checkpoints.path.write_bytes(checkpoints.path.read_bytes()[:size])
     assert checkpoints.load() is None
     assert "not a whole checkpoint" in caplog.text
+
+
+@pytest.mark.parametrize("part", [b'"loss": 0.1'.replace(b'"', b'\\"'), torch.arange(3).numpy().tobytes()])
+def test_a_flipped_bit_starts_the_run_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, part: bytes
+) -> None:
+    checkpoints = Checkpoints(tmp_path, "a")
+    checkpoints.save(STATE)
+    content = bytearray(checkpoints.path.read_bytes())
+    assert content.count(part) == 1
+    content[content.index(part) + len(part) - 1] ^= 1
+    checkpoints.path.write_bytes(bytes(content))
+    assert checkpoints.load() is None
+    assert "not as it was saved" in caplog.text
+
+
+def test_tensors_without_a_header_are_no_state(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, "a")
+    save_file(STATE.tensors, checkpoints.path)
+    assert checkpoints.load() is None
+
+
+def test_a_state_may_hold_every_kind_of_tensor(tmp_path: Path) -> None:
+    kinds = (torch.bfloat16, torch.float16, torch.bool, torch.uint8)
+    tensors = {str(kind): torch.ones(2, 3).to(kind).T for kind in kinds} | {"empty": torch.empty(0, 4)}
+    checkpoints = Checkpoints(tmp_path, "a")
+    checkpoints.save(State(tensors, None))
+    loaded = checkpoints.load().tensors
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
 
 
 def test_a_save_that_fails_keeps_the_state_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

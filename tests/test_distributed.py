@@ -12,7 +12,15 @@ from rqvae_case import catalogue, settings
 
 from catid2.checkpoint import Checkpoints
 from catid2.contrast import plan_contrast
-from catid2.distributed import Group, any_rank, gather, gather_with_gradient, process_group, sum_over_ranks
+from catid2.distributed import (
+    Group,
+    any_rank,
+    from_first,
+    gather,
+    gather_with_gradient,
+    process_group,
+    sum_over_ranks,
+)
 from catid2.errors import InputError
 from catid2.losses import cscl, disl, hccl, quantisation_loss
 from catid2.quantizer import ResidualQuantizer
@@ -94,6 +102,8 @@ def _work(rank: int, port: int, folder: Path) -> None:
         results["history"] = history(group, folder / "state")
         answers = [any_rank(False), any_rank(rank == 0), any_rank(rank == 1), any_rank(True)]
         results["any_rank"] = {"answers": torch.tensor(answers)}
+        contents = [b"", b"of rank 0" if rank == 0 else b"other", b"" if rank == 0 else b"other"]
+        assert [from_first(content, group) for content in contents] == [b"", b"of rank 0", b""]
     torch.save(results, folder / f"{rank}.pt")
 
 

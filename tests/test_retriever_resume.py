@@ -57,11 +57,12 @@ def steps(expected) -> int:
 
 
 def act_at_step(patch: pytest.MonkeyPatch, number: int, act: Callable[[], None]) -> None:
-    """Let `act` be called in the course of a step, counted from 1."""
-    training_step = RetrieverTrainer.training_step
+    """Let `act` be called in the course of a step, counted from 1, at its first micro-batch."""
+    training_step, acted = RetrieverTrainer.training_step, []
 
     def acting(trainer, *arguments, **options):
-        if trainer.state.global_step == number - 1:
+        if trainer.state.global_step == number - 1 and not acted:
+            acted.append(number)
             act()
         return training_step(trainer, *arguments, **options)
 

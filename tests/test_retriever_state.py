@@ -13,7 +13,7 @@ import torch
 from retriever_case import TINY, Case, write_case
 from transformers import Seq2SeqTrainer
 
-from catid2.artifacts import InputError
+from catid2.artifacts import InputError, write_json
 from catid2.retriever_state import COMPLETE, StateFolder
 from catid2.retriever_training import LOSSES, Inputs, RetrieverTrainer, train_retriever
 
@@ -81,6 +81,72 @@ def test_only_state_is_removed(tmp_path: Path) -> None:
     (tmp_path / "put there meanwhile").touch()
     folder.remove()
     assert [path.name for path in tmp_path.iterdir()] == ["put there meanwhile"]
+
+
+@pytest.mark.parametrize("name", [".tmp-notes", "checkpoint-x", "checkpoint-5", "best", "best/notes"])
+def test_files_that_only_look_like_ours_are_refused_and_never_removed(tmp_path: Path, name: str) -> None:
+    folder = StateFolder(tmp_path)
+    folder.claim("a")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match=r"holds files that are not checkpoints .*; name an empty folder"):
+        StateFolder(tmp_path)
+    if name not in ("checkpoint-5", "best"):
+        folder.remove()
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_folder_with_a_mark_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    folder.claim("a")
+    (tmp_path / "checkpoint-best").mkdir()
+    (tmp_path / "checkpoint-best" / COMPLETE).touch()
+    assert folder.newest() is None
+    with pytest.raises(InputError, match=r"not checkpoints \('checkpoint-best'\)"):
+        StateFolder(tmp_path)
+
+
+def test_what_kills_left_of_atomic_writes_is_ours(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    folder.claim("a")
+    checkpoint(folder, 1, 1)
+    for name in ("fingerprint", "best/3", "checkpoint-1/complete"):
+        target = tmp_path / name
+        target.with_name(f".tmp-0123456789ab-{target.name}").mkdir()
+    StateFolder(tmp_path).remove()
+    assert not tmp_path.exists()
+
+
+def test_all_that_a_mark_stands_for_is_flushed_before_it(tmp_path, monkeypatch) -> None:
+    folder = StateFolder(tmp_path)
+    folder.claim("a")
+    flushed, fsync = set(), os.fsync
+
+    def noted(handle: int) -> None:
+        flushed.add(Path(os.readlink(f"/proc/self/fd/{handle}")))
+        fsync(handle)
+
+    def marked(path: Path, content: dict) -> None:
+        folders = {path.parent, folder.best(1), tmp_path / "best", tmp_path}
+        assert flushed == {tmp_path / name for name in content["files"]} | folders
+        write_json(path, content)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(os, "sync", None)  # would wait for every disk of the node
+    monkeypatch.setattr("catid2.retriever_state.write_json", marked)
+    checkpoint(folder, 1, 1)
+    assert folder.newest() == folder.checkpoint(1)
+
+
+def test_a_best_model_is_not_taken_for_whole_because_a_later_checkpoint_found_it_damaged(tmp_path) -> None:
+    folder = StateFolder(tmp_path)
+    folder.claim("a")
+    checkpoint(folder, 5, 5)
+    (folder.best(5) / "model").write_text("damaged")
+    folder.checkpoint(6).mkdir()
+    folder.seal(6, 5)
+    folder.claim("a")
+    assert folder.newest() is None
 
 
 # --- what is taken up ------------------------------------------------------------------------------------
@@ -161,6 +227,34 @@ def test_a_damaged_checkpoint_is_ignored_and_the_one_before_taken_up(
     (warning,) = (record.getMessage() for record in caplog.records if str(newest) in record.getMessage())
     assert warning.startswith(f"{newest}: not as it was saved (")
     assert name in warning
+
+
+@pytest.mark.parametrize("name", [COMPLETE, "model.safetensors", "fingerprint"])
+def test_a_file_that_cannot_be_read_at_the_moment_costs_no_checkpoint(
+    name, case, expected, state, tmp_path, monkeypatch
+):
+    before = sorted(state.path.rglob("*"))
+    unpatched = Path.open
+
+    def stale(path: Path, *arguments, **options):
+        if path.name == name and state.path in path.parents:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return unpatched(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", stale)
+        with pytest.raises(InputError, match=rf"{name}: cannot be read \(Stale file handle\); try again"):
+            train(case, tmp_path)
+    assert sorted(state.path.rglob("*")) == before
+    assert train(case, tmp_path) == expected
+
+
+def test_a_checkpoint_that_this_node_sees_late_is_waited_for(tmp_path, monkeypatch):
+    folder = StateFolder(tmp_path)
+    folder.claim("a")
+    assert not folder.sees(3, seconds=0)
+    monkeypatch.setattr("catid2.retriever_state.time.sleep", lambda _: checkpoint(folder, 3, None))
+    assert folder.sees(3, seconds=60)
 
 
 def test_without_a_whole_checkpoint_training_starts_anew(case, expected, state, tmp_path, caplog):

@@ -10,20 +10,22 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from retriever_case import TINY, Case, random_codes, write_case, write_docids
 from safetensors.torch import load_file
 from transformers import Seq2SeqTrainingArguments
 
-from catid2 import retriever_training
-from catid2.artifacts import InputError
+from catid2 import distributed, retriever_training
+from catid2.artifacts import JUDGEMENTS, InputError, read_table, write_table
 from catid2.config.retriever import RetrieverConfig
 from catid2.distributed import Group
 from catid2.retrieval import docids_digest
 from catid2.retriever import load_retriever
 from catid2.retriever_state import COMPLETE, StateFolder
 from catid2.retriever_training import Inputs, RetrieverTrainer, _training_arguments, train_retriever
+from catid2.writing import claim
 
 ROOT = Path(__file__).parents[1]
 LONG = TINY.model_copy(update={"epochs": 25, "valid_every": 1})
@@ -189,6 +191,36 @@ def test_a_loss_that_is_not_finite_ends_training_and_keeps_the_checkpoint(
     assert f"from {mark.parent}" in caplog.text
 
 
+def test_a_first_rank_that_has_been_replaced_leaves_its_peers_waiting(case, tmp_path, monkeypatch):
+    training_step, met = RetrieverTrainer.training_step, []
+
+    def replaced(trainer, *arguments, **options):
+        if trainer.state.global_step == 2:
+            with claim(tmp_path / "retriever"):  # as a newer process does, which then ends
+                met.append(trainer.state.global_step)
+        return training_step(trainer, *arguments, **options)
+
+    def gather(*arguments):
+        met.append("its peers")
+        return distributed.gather(*arguments)
+
+    monkeypatch.setattr(RetrieverTrainer, "training_step", replaced)
+    monkeypatch.setattr(retriever_training, "gather", gather)
+    with claim(tmp_path / "retriever"), pytest.raises(InputError, match="this one stops here"):
+        train(TINY, case, tmp_path, checkpoint_seconds=0)
+    # Once for each checkpoint before; not for the third, into which the peers would write.
+    assert met == ["its peers", "its peers", 2]
+
+
+def test_a_document_without_a_docid_is_named(case, tmp_path):
+    table = read_table(case.judgements, JUDGEMENTS)
+    for doc_id in (-1, 60):
+        rows = [row | {"doc_id": doc_id} if row["doc_id"] == 7 else row for row in table.to_pylist()]
+        write_table(tmp_path / "judgements.parquet", pa.Table.from_pylist(rows, table.schema))
+        with pytest.raises(InputError, match=f"document {doc_id} has no DocID; build the corpus again"):
+            train(TINY, case._replace(judgements=tmp_path / "judgements.parquet"), tmp_path)
+
+
 @pytest.mark.parametrize(
     "names", [["notes.txt"], ["fingerprint", "best", "notes.txt"], ["checkpoint-500", "best"]]
 )
@@ -258,7 +290,7 @@ def test_what_does_not_fit_together_is_named(case, tmp_path):
     ("option", "value", "message"),
     [
         ("--config", '{"epoch": 3}', "--config: unknown key 'epoch'"),
-        ("--microbatch", "0", "--microbatch: 0;"),
+        ("--microbatch", "0", "--microbatch: 0 is not"),
     ],
 )
 def test_a_mistake_in_the_settings_is_one_line(option, value, message, case, tmp_path):

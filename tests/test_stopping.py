@@ -1,6 +1,8 @@
 """TERM and INT end a training loop where its state can be saved, on every rank."""
 
+import errno
 import os
+import re
 import signal
 import socket
 from pathlib import Path
@@ -13,6 +15,8 @@ from rqvae_case import catalogue, settings
 
 from catid2.checkpoint import Checkpoints
 from catid2.distributed import Group, process_group
+from catid2.errors import InputError
+from catid2.retriever_state import StateFolder
 from catid2.retriever_training import Inputs, RetrieverTrainer, train_retriever
 from catid2.rqvae_history import format_history
 from catid2.rqvae_training import Training, train
@@ -31,12 +35,37 @@ def test_a_signal_is_noted_and_the_program_ends_when_the_loop_says_so(number: in
     with deferred_stop() as stop:
         assert not stop.requested
         send(number)
-        send(number)  # launchers send it again
+        send(signal.SIGTERM)  # launchers send one too
         assert stop.requested
         assert stop.cause == signal.Signals(number).name
         with pytest.raises(SystemExit) as caught:
             stop.exit()
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_first_signal_is_said_once(number: int, capfd: pytest.CaptureFixture[str]) -> None:
+    with deferred_stop():
+        send(number)
+        send(signal.SIGTERM)
+    assert capfd.readouterr().err == f"{signal.Signals(number).name}: saving at the next boundary\n"
+
+
+def test_a_log_that_cannot_be_written_does_not_keep_it_from_saving(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full)
+    with deferred_stop() as stop:
+        send(signal.SIGTERM)
+    assert stop.requested
+
+
+def test_a_second_int_does_not_wait_for_the_boundary() -> None:
+    with pytest.raises(KeyboardInterrupt), deferred_stop() as stop:
+        send(signal.SIGINT)
+        assert stop.requested
+        send(signal.SIGINT)
 
 
 def test_the_first_signal_decides() -> None:
@@ -97,7 +126,10 @@ def stopped_rqvae(group: Group, folder: Path) -> tuple[int, str]:
     except SystemExit as end:
         code = end.code
     Training.run_epoch = run_epoch
-    assert len(Checkpoints(folder, "test").load().progress["history"]) == 4
+    if group.is_first:
+        assert len(Checkpoints(folder, "test").load().progress["history"]) == 4
+    else:  # on a network file system this node may not see yet what the other one has written
+        Checkpoints.load = lambda checkpoints: None
     return code, rqvae_result(group, folder)
 
 
@@ -108,8 +140,8 @@ def retriever_result(case: Case, folder: Path) -> Path:
     return folder / "retriever"
 
 
-def stopped_retriever(case: Case, rank: int, folder: Path) -> int:
-    """Train with a TERM for rank 1 within epoch 2, and again; return the exit code."""
+def stopped_retriever(case: Case, rank: int, folder: Path) -> tuple[int, str]:
+    """Train with a TERM for rank 1 within epoch 2, and again; return the exit code and what a blind rank 1 makes."""
     step = RetrieverTrainer.training_step
 
     def with_term(trainer: RetrieverTrainer, *arguments: object, **options: object) -> torch.Tensor:
@@ -124,8 +156,15 @@ def stopped_retriever(case: Case, rank: int, folder: Path) -> int:
         code = end.code
     RetrieverTrainer.training_step = step
     assert not (folder / "retriever").exists()
+    sees = StateFolder.sees
+    if rank == 1:  # its node does not see yet what the other one has written, and then does
+        StateFolder.newest = lambda state: None
+        StateFolder.sees = lambda state, step, seconds: False
+    with pytest.raises(InputError) as caught:
+        retriever_result(case, folder)
+    StateFolder.sees = sees
     retriever_result(case, folder)
-    return code
+    return code, str(caught.value)
 
 
 def _work(rank: int, port: int, case: Case, folder: Path) -> None:
@@ -137,8 +176,9 @@ def _work(rank: int, port: int, case: Case, folder: Path) -> None:
         code, resumed = stopped_rqvae(group, folder / "rqvae stopped")
         same = whole == resumed
         retriever_result(case, folder / "whole")
-        codes = [code, stopped_retriever(case, rank, folder / "stopped")]
-    torch.save({"codes": codes, "same": same}, folder / f"{rank}.pt")
+        retriever_code, refusal = stopped_retriever(case, rank, folder / "stopped")
+    results = {"codes": [code, retriever_code], "same": same, "refusal": refusal}
+    torch.save(results, folder / f"{rank}.pt")
 
 
 @pytest.fixture(scope="module")
@@ -165,3 +205,11 @@ def test_two_ranks_that_were_stopped_end_with_the_bytes_of_two_that_were_not(two
         resumed, whole = (two_ranks / run / "retriever" / name for run in ("stopped", "whole"))
         assert resumed.read_bytes() == whole.read_bytes(), name
     assert not (two_ranks / "stopped" / "checkpoints").exists()
+
+
+def test_a_checkpoint_that_a_rank_does_not_see_is_not_taken_up_by_any(two_ranks: Path) -> None:
+    for rank in range(2):
+        refusal = torch.load(two_ranks / f"{rank}.pt", weights_only=True)["refusal"]
+        assert re.search(
+            r"checkpoint-\d+: not there for rank 1; keep the checkpoints on a file system", refusal
+        )

@@ -45,7 +45,7 @@ def parse(model: type[Model], text: str) -> Model:
     """Return the JSON `text` of a script's `--config` as a `model`; errors as `validate`."""
     try:
         values = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of a number of thousands of digits, too
         raise InputError(
             "--config", f"not JSON: {error}", "pass the stage's settings as one JSON object"
         ) from None

@@ -357,6 +357,8 @@ def read_pipeline(path: str) -> Pipeline:
     """
     import yaml
 
+    # PyYAML makes numbers and dates of any text that has their tag or shape, and lets their errors through.
+    not_yaml = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
     try:
         with open(path, encoding="utf-8") as file:
             values = yaml.safe_load(file)
@@ -364,7 +366,7 @@ def read_pipeline(path: str) -> Pipeline:
         raise InputError(path, "no such file", "name an existing configuration file") from None
     except OSError as error:
         raise InputError(path, f"cannot be read ({error.strerror})", "name a configuration file") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except not_yaml as error:
         raise InputError(path, f"not YAML ({error})", "correct the file") from None
     if not isinstance(values, dict):
         raise InputError(path, "not a mapping of keys", "see config/README.md")

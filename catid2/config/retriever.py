@@ -92,7 +92,9 @@ class RetrieverConfig(StageConfig):
     )
     valid_beams: int = Field(100, ge=1, description="beams of the validation search")
     valid_every: int = Field(
-        5, ge=1, description="epochs between validations (and checkpoints); the last is always one"
+        5,
+        ge=1,
+        description="epochs between validations, each with a checkpoint (more come by time); the last is always one",
     )
     select_by: Literal["recall@10", "recall@50", "recall@100", "last"] = Field(
         "recall@50",

@@ -15,6 +15,7 @@ from catid2.artifacts import (
     read_footer,
     read_json,
     read_table,
+    require_dense,
     require_file,
 )
 from catid2.evaluate import MEAN, read_recall
@@ -244,11 +245,11 @@ def read_docids(path: str | Path, documents: int) -> Docids:
     del columns["product_id"], columns["moved"]
     if not length or not layers:
         raise InputError(path, "no columns c_0, …, before_0, …", "give the docids.parquet of assign_docids")
-    table = read_table(path, columns).sort_by("doc_id")
+    table = read_table(path, columns)
     remedy = "run assign_docids on this corpus"
     if table.num_rows != documents:
         raise InputError(path, f"{table.num_rows} DocIDs for {documents} products", remedy)
-    _require_dense(path, table, remedy)
+    require_dense(path, table.column("doc_id").to_numpy(), remedy)
     for name in (name for name in columns if name != "doc_id"):
         if (table.column(name).to_numpy() < 0).any():
             raise InputError(path, f"column {name!r} holds a negative code", remedy)
@@ -266,10 +267,8 @@ def read_catalogue(folder: str | Path) -> Catalogue:
     if not levels:
         raise InputError(path, "column 'category_id_1' is missing", remedy)
     ids = {f"category_id_{level}": pa.int32() for level in range(1, levels + 1)}
-    products = read_table(path, {"doc_id": pa.int32(), "title": pa.string()} | ids).sort_by("doc_id")
-    if not len(products):
-        raise InputError(path, "no products", remedy)
-    _require_dense(path, products, remedy)
+    products = read_table(path, {"doc_id": pa.int32(), "title": pa.string()} | ids)
+    require_dense(path, products.column("doc_id").to_numpy(), remedy)
     tree = read_tree(Path(folder) / "categories.parquet")
     categories = _matrix(products, list(ids))
     level_of = tree.column("level").to_numpy()
@@ -291,13 +290,15 @@ def read_tree(path: str | Path) -> pa.Table:
     """Return categories.parquet (columns CATEGORIES), row = node.
 
     Raises:
-        InputError: the file cannot be used; nodes are not 0..N-1 in order; a node has no name, or no parent one level
-            above it (so that a cycle, too, is refused).
+        InputError: the file cannot be used or holds no category; nodes are not 0..N-1 in order; a node has no name, or
+            no parent one level above it (so that a cycle, too, is refused).
     """
     tree = read_table(path, CATEGORIES)
+    if not len(tree):
+        raise InputError(path, "no categories", "build the corpus again")
     node, parent, level = (tree.column(name).to_numpy() for name in ("node", "parent", "level"))
     inner = (parent >= 0) & (parent < len(node))
-    above = np.where(inner, level[np.where(inner, parent, 0)] if len(node) else 0, 0)
+    above = np.where(inner, level[np.where(inner, parent, 0)], 0)
     for column, wrong, rule in (
         ("node", node != np.arange(len(node)), "nodes are 0, 1, … in order"),
         ("level", level < 1, "levels count from 1"),
@@ -315,14 +316,6 @@ def read_tree(path: str | Path) -> pa.Table:
     return tree
 
 
-def _require_dense(path: str | Path, table: pa.Table, remedy: str) -> None:
-    """Raise InputError unless the sorted column doc_id is 0..N-1."""
-    doc_ids = table.column("doc_id").to_numpy()
-    wrong = doc_ids != np.arange(len(doc_ids))
-    if wrong.any():
-        raise InputError(path, f"column 'doc_id': not 0..{len(doc_ids) - 1}, each once", remedy)
-
-
 def _matrix(table: pa.Table, columns: list[str]) -> np.ndarray:
     return np.stack([table.column(name).to_numpy() for name in columns], axis=1)
 
@@ -336,21 +329,20 @@ def read_curves(path: str | Path, quantities: tuple[str, ...], points: int) -> d
         InputError: as read_tsv; a value is no number.
     """
     table = read_tsv(path, ("epoch",))
-    step = "epoch"
     curves = {}
     for quantity in quantities:
         if quantity not in table.columns:
             continue
         try:
-            measured = table.select(pl.col(step, quantity).cast(pl.Float64)).drop_nulls().drop_nans()
+            measured = table.select(pl.col("epoch", quantity).cast(pl.Float64)).drop_nulls().drop_nans()
         except pl.exceptions.PolarsError as error:
-            what = f"column {quantity!r} or {step!r}: not numbers ({error})"
+            what = f"column {quantity!r} or 'epoch': not numbers ({error})"
             raise InputError(path, what, "train again") from None
         rows = np.unique(
             np.linspace(0, measured.height - 1, min(points, measured.height)).round().astype(int)
         )
         if len(rows):
-            steps, values = (measured[name].to_numpy()[rows] for name in (step, quantity))
+            steps, values = (measured[name].to_numpy()[rows] for name in ("epoch", quantity))
             curves[quantity] = Curve(steps, values)
     return curves
 

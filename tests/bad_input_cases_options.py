@@ -1,0 +1,92 @@
+"""Options that cannot be, and places that cannot be written."""
+
+import breakage as b
+from bad_inputs import CORPUS, EMBEDDINGS, RECALL, Case, settings
+
+CASES = [
+    # --- options
+    Case("config no JSON", "embed", b.nothing, ("--config: not JSON", "one JSON object"), {"--config": "{"}),
+    Case("config a list", "search_bm25", b.nothing, ("--config", "valid"), {"--config": "[]"}),
+    Case("config deep", "evaluate", b.nothing, ("--config: not JSON",), {"--config": "[" * 100_000}),
+    Case(
+        "config key", "train_rqvae", b.nothing,
+        ("unknown key 'epoch'", "did you mean 'epochs'"), settings("train_rqvae", epoch=1),
+    ),
+    Case(
+        "epochs", "train_retriever", b.nothing,
+        ("key 'epochs'", "greater than or equal to 1"), settings("train_retriever", epochs=0),
+    ),
+    Case(
+        "H and L", "train_rqvae", b.nothing,
+        ("levels (4) must be below layers (4)",), settings("train_rqvae", levels=4),
+    ),
+    Case(
+        "template", "embed", b.nothing,
+        ("unknown template field 'name'", "allowed"), settings("embed", template="{name}"),
+    ),
+    Case(
+        "no such level", "embed", b.nothing,
+        ("no {category_9}", "the products have"), settings("embed", template="{category_9}"),
+    ),
+    Case("seed", "train_rqvae", b.nothing, ("--seed", "give 0 or more"), {"--seed": "-1"}),
+    Case("seed of retriever", "train_retriever", b.nothing, ("--seed", "give 0 or more"), {"--seed": "-1"}),
+    Case("seed of simulation", "simulate_esci", b.nothing, ("--seed", "give 0 or more"), {"--seed": "-1"}),
+    Case("batch size", "retrieve", b.nothing, ("--batch-size", "give 1 or more"), {"--batch-size": "0"}),
+    Case("seconds", "train_rqvae", b.nothing, ("--checkpoint-seconds",), {"--checkpoint-seconds": "nan"}),
+    Case(
+        "batch too large", "train_retriever", b.nothing,
+        ("batch_size",), settings("train_retriever", batch_size=10**7),
+    ),
+    Case(
+        "too many dims", "embed", b.nothing,
+        ("dims",), settings("embed", encoder={"kind": "tfidf_svd", "dims": 10**6}),
+    ),
+    Case(
+        "no such encoder", "embed", b.nothing,
+        ("resources/tiny", "give a folder"), settings("embed", encoder={"kind": "hf", "model": "resources/tiny"}),
+    ),
+    Case(
+        "no embeddings", "retrieve", b.nothing,
+        ("rank_below_level", "--embeddings"), settings("retrieve", rank_below_level=2),
+    ),
+    Case(
+        "a view without queries", "retrieve", b.nothing, ("text.json: a tfidf_svd view does not encode queries",),
+        settings("retrieve", rank_below_level=2) | {"--embeddings": EMBEDDINGS},
+    ),
+    Case(
+        "no address", "fetch_esci_s", b.nothing,
+        ("--config", "esci_s.url"), {"--config": '{"esci_s": {"url": "ftp://x"}}'},
+    ),
+    Case(
+        "no checksum", "fetch_esci", b.nothing,
+        ("--config", "sha256"), {"--config": '{"examples": {"url": "http://x", "sha256": "1"}}'},
+    ),
+    # --- outputs and checkpoints
+    Case(
+        "retriever over others", "train_retriever", b.nothing,
+        ("corpus: holds files that are no retriever",), {"--output": CORPUS},
+    ),
+    Case("output is a folder", "search_bm25", b.nothing, ("corpus: is a folder",), {"--output": CORPUS}),
+    Case(
+        "output below a file", "search_bm25", b.nothing,
+        ("cannot be written", "name another place"), {"--output": f"{RECALL}/x"},
+    ),
+    Case(
+        "model below a file", "train_rqvae", b.nothing,
+        ("cannot be written", "name another place"), {"--model": f"{RECALL}/x"},
+    ),
+    Case(
+        "one path twice", "evaluate", b.nothing,
+        ("named for two outputs", "its own"), {"--output": "a", "--per-query": "a"},
+    ),
+    Case("checkpoints a file", "train_rqvae", b.nothing, ("recall.tsv",), {"--checkpoints": RECALL}),
+    Case("retriever state a file", "train_retriever", b.nothing, ("recall.tsv",), {"--checkpoints": RECALL}),
+    Case(
+        "foreign files", "train_rqvae", b.nothing,
+        ("corpus: holds files that are not checkpoints",), {"--checkpoints": CORPUS},
+    ),
+    Case(
+        "foreign state", "train_retriever", b.nothing,
+        ("corpus: holds files that are not checkpoints",), {"--checkpoints": CORPUS},
+    ),
+]  # fmt: skip

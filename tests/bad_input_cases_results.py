@@ -1,0 +1,151 @@
+"""Broken runs, and broken files that figures and report read."""
+
+import breakage as b
+from bad_inputs import CORPUS, DOCIDS, FIGURES, METHOD, PRODUCT_TABLE, RECALL, RUN, TREE, VIEW, Case, settings
+
+NAN = float("nan")
+
+CASES = [
+    # --- runs
+    Case("run cut", "evaluate", b.cut(RUN), ("run.parquet: not a whole parquet file",)),
+    Case("run empty", "evaluate", b.empty(RUN), ("run.parquet: no row", "search again")),
+    Case(
+        "run doc", "evaluate", b.value(RUN, "doc_id", 5, 9999),
+        ("row 5", "doc_id outside", "search this corpus again"),
+    ),
+    Case(
+        "run query", "evaluate", b.value(RUN, "query_id", 5, -3),
+        ("row 5 (query_id -3", "not a test query"),
+    ),
+    Case("run twice", "evaluate", b.repeated(RUN), ("listed twice for the query",)),
+    Case("run rank gap", "evaluate", b.value(RUN, "rank", 0, 700), ("row 0", "ranks are not 1..n")),
+    Case("run NaN", "evaluate", b.value(RUN, "score", 2, NAN), ("row 2", "the score is not finite")),
+    Case("run null", "evaluate", b.value(RUN, "score", 3, None), ("'score', row 3: null",)),
+    Case(
+        "--run malformed", "evaluate", b.nothing,
+        ("--run: 'catid2' is not METHOD:SEED:PATH",), {"--run": ["catid2"]},
+    ),
+    Case(
+        "--run twice", "evaluate", b.nothing,
+        ("given twice", "once"), {"--run": [f"a:0:{RUN}", f"a:0:{RUN}"]},
+    ),
+    Case(
+        "--note of none", "evaluate", b.nothing,
+        ("no run of a method 'x'", "the methods are"), {"--note": ["x=y"]},
+    ),
+    # --- the report
+    Case("recall cut", "plot_recall", b.cut(RECALL, 0.9), ("recall.tsv: cut short", "run evaluate")),
+    Case("recall empty", "plot_recall", b.content(RECALL, b"\n"), ("recall.tsv: not a table",)),
+    Case(
+        "recall column", "plot_recall", b.replaced(RECALL, "recall@10_low", "low"),
+        ("'recall@10_low' is missing",),
+    ),
+    Case(
+        "recall no number", "plot_recall", b.cell(RECALL, 0, "recall@10", "high"),
+        ("recall.tsv: not a table of recall", "high", "run evaluate again"),
+    ),
+    Case(
+        "recall above 1", "plot_recall", b.cell(RECALL, 1, "recall@10", "1.5"),
+        ("recall.tsv: column 'recall@10', row 1: 1.5", "run evaluate again"),
+    ),
+    Case(
+        "recall's interval below 0", "plot_recall", b.cell(RECALL, 0, "recall@5_low", "-0.1"),
+        ("recall.tsv: column 'recall@5_low', row 0: -0.1", "run evaluate again"),
+    ),
+    Case(
+        "recall's cutoff", "plot_recall", b.replaced(RECALL, "recall@10\t", "recall@ten\t"),
+        ("recall.tsv: no columns recall@k, but recall@5", "recall@ten", "run evaluate again"),
+    ),
+    Case("recall bytes", "plot_recall", b.content(RECALL, b"\xff\xfe\x00\n"), ("recall.tsv: not a table",)),
+    Case(
+        "recall of others", "report_locales", b.without_lines(RECALL, "bm25"),
+        ("no row of method 'bm25'", "evaluate"),
+    ),
+    Case("stats cut", "report_locales", b.cut(f"{CORPUS}/stats.json"), ("stats.json: not JSON",)),
+    Case(
+        "stats a list", "report_locales", b.content(f"{CORPUS}/stats.json", b"[1]"),
+        ("stats.json: a JSON list",),
+    ),
+    Case(
+        "stats without a count", "report_locales", b.key(f"{CORPUS}/stats.json", "documents", ...),
+        ("stats.json: key 'documents' is missing", "build the corpus again"),
+    ),
+    Case(
+        "stats no number", "report_locales", b.key(f"{CORPUS}/stats.json", "documents", "many"),
+        ("stats.json: key 'documents': many is not a number", "build the corpus again"),
+    ),
+    Case(
+        "stats endless", "report_locales", b.content(f"{CORPUS}/stats.json", b'{"documents": 1' + b"0" * 5000 + b"}"),
+        ("stats.json: not JSON", "make it again"),
+    ),
+    Case(
+        "figures key", "plot_layers", b.key(FIGURES, "after.collisions", {}),
+        ("'after.collisions.rate' is missing",),
+    ),
+    Case(
+        "figures type", "plot_layers", b.key(FIGURES, "moved_share", "all"),
+        ("'moved_share': all is not a number",),
+    ),
+    Case(
+        "figures ragged", "plot_layers", b.key(FIGURES, "before.category_nmi.codes", [[1], [1, 2]]),
+        ("a table of numbers",),
+    ),
+    Case("tree empty", "plot_layers", b.empty(TREE), ("categories.parquet: no categories", "build the corpus")),
+    Case(
+        "products in another order", "plot_layers", b.table(PRODUCT_TABLE, lambda t: t.take([1, 0, *range(2, len(t))])),
+        ("products.parquet: column 'doc_id', row 0: 1, not 0", "build the corpus again"),
+    ),
+    Case(
+        "DocIDs in another order", "plot_layers", b.table(DOCIDS, lambda t: t.take([1, 0, *range(2, len(t))])),
+        ("docids.parquet: column 'doc_id', row 0: 1, not 0", "run assign_docids"),
+    ),
+    Case(
+        "tree cycle", "plot_layers", b.value(TREE, "parent", 0, 0),
+        ("categories.parquet: column 'parent', row 0: 0",),
+    ),
+    Case(
+        "tree orphan", "plot_layers", b.value(TREE, "parent", -1, 9999),
+        ("categories.parquet: column 'parent'", "one level above"),
+    ),
+    Case(
+        "tree level", "plot_layers", b.value(TREE, "level", 0, 2),
+        ("categories.parquet: column 'parent', row 0",),
+    ),
+    Case(
+        "tree node twice", "plot_layers", b.value(TREE, "node", 1, 0),
+        ("column 'node', row 1: 0", "in order"),
+    ),
+    Case(
+        "tree of others", "plot_layers", b.values(PRODUCT_TABLE, "category_id_2", 0),
+        ("row 0: 0 is no node of level 2",),
+    ),
+    Case(
+        "DocIDs too few", "plot_layers", b.rows(DOCIDS, lambda row: row["doc_id"]),
+        ("DocIDs for", "on this corpus"),
+    ),
+    Case("history cut", "report_locales", b.cut(f"{METHOD}/rqvae/history.tsv"), ("history.tsv: cut short",)),
+    Case(
+        "history words", "report_locales", b.content(f"{METHOD}/rqvae/history.tsv", b"epoch\treconstruction\n1\tx\n"),
+        ("history.tsv: column 'reconstruction' or 'epoch': not numbers", "train again"),
+    ),
+    Case(
+        "view key", "report_locales", b.key(f"{VIEW}.json", "view", {}),
+        ("text.json: key 'view.template' is missing",),
+    ),
+    Case(
+        "level", "plot_layers", b.nothing,
+        ("category_level 7, but the tree has 3",), settings("plot_layers", category_level=7),
+    ),
+    Case(
+        "--docids", "plot_layers", b.nothing,
+        ("--docids: 'x' is not NAME:PARQUET:JSON",), {"--docids": ["x"]},
+    ),
+    Case(
+        "--docids without figures", "plot_layers", b.nothing,
+        ("--docids: 'x:a.parquet:' is not NAME:PARQUET:JSON",), {"--docids": ["x:a.parquet:"]},
+    ),
+    Case(
+        "cutoff", "report_locales", b.nothing,
+        ("cutoff 7", "name one of"), settings("report_locales", cutoff=7),
+    ),
+]  # fmt: skip
