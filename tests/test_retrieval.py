@@ -159,7 +159,7 @@ def test_an_impossible_batch_size_is_one_line(case, folder, tmp_path):
     places = ["--output", tmp_path / "run.parquet", "--batch-size", "0"]
     result = subprocess.run([sys.executable, *script, *places], capture_output=True, text=True)
     assert result.returncode == 1
-    assert result.stderr == "error: --batch-size: 0; give 1 or more\n"
+    assert result.stderr == "error: --batch-size: 0 is not a number of 1 or more; give 1 or more\n"
 
 
 @pytest.mark.parametrize("depth", [1, 2])

@@ -54,9 +54,9 @@ SlurmdPidFile={folder}/run/slurmd.pid
 SlurmctldLogFile={folder}/log/slurmctld.log
 SlurmdLogFile={folder}/log/slurmd.log
 GresTypes=gpu
-NodeName=localhost NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} Gres=gpu:a100:{gpus} State=UNKNOWN
-PartitionName=main Nodes=localhost Default=YES MaxTime=INFINITE State=UP PriorityTier=1
-PartitionName=urgent Nodes=localhost MaxTime=INFINITE State=UP PriorityTier=10
+NodeName={node} NodeHostname=localhost NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} Gres=gpu:a100:{gpus} State=UNKNOWN
+PartitionName=main Nodes={node} Default=YES MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=urgent Nodes={node} MaxTime=INFINITE State=UP PriorityTier=10
 """
 CGROUP_CONF = "CgroupPlugin=cgroup/v1\nCgroupMountpoint=/sys/fs/cgroup\nCgroupAutomount=no\n"
 # The jobstep executor strips every SLURM_* variable, SLURM_CONF too, before it calls srun.
@@ -100,6 +100,8 @@ class Cluster:
         self.folder = folder
         self.conf = folder / "slurm.conf"
         self.processes: dict[str, subprocess.Popen] = {}
+        # Its cgroups have the node's name: two clusters on one machine would end each other's jobs.
+        self.node = f"node{ports[1]}"
         for name in ("run", "log", "state", "spool", "dev", "bin"):
             (folder / name).mkdir(parents=True)
         folder.chmod(0o755)
@@ -107,6 +109,7 @@ class Cluster:
         freezer = os.access("/sys/fs/cgroup/freezer", os.W_OK)
         text = SLURM_CONF.format(
             folder=folder,
+            node=self.node,
             ctld_port=ports[0],
             slurmd_port=ports[1],
             proctrack="proctrack/cgroup" if freezer else "proctrack/linuxproc",
@@ -120,7 +123,7 @@ class Cluster:
         for device in devices:
             os.mknod(device, 0o666 | 0o020000, os.makedev(1, 3))  # plain files register no GPU
         (folder / "gres.conf").write_text(
-            f"NodeName=localhost Name=gpu Type=a100 File={folder}/dev/nvidia[0-{GPUS - 1}]\n"
+            f"NodeName={self.node} Name=gpu Type=a100 File={folder}/dev/nvidia[0-{GPUS - 1}]\n"
         )
         key = folder / "munge.key"
         key.write_bytes(os.urandom(1024))
@@ -155,7 +158,7 @@ class Cluster:
 
     def start_node(self) -> None:
         """Start slurmd."""
-        self._spawn("slurmd", "-D", "-N", "localhost", "-f", str(self.conf))
+        self._spawn("slurmd", "-D", "-N", self.node, "-f", str(self.conf))
 
     def kill(self, name: str) -> None:
         """Kill a daemon with -9, as a crash does."""

@@ -378,11 +378,11 @@ def test_a_preempted_job_is_queued_again_and_goes_on(cluster, start, fresh, calm
 def test_a_drained_node_finishes_its_job_and_goes_on_when_resumed(cluster, start, fresh, calm):
     run = start(fresh)
     run.wait_for_log(RQVAE_LOG, "epoch 60,")
-    cluster.run("scontrol", "update", "NodeName=localhost", "State=DRAIN", "Reason=test")
+    cluster.run("scontrol", "update", f"NodeName={cluster.node}", "State=DRAIN", "Reason=test")
     try:
         run.wait_for("a job that waits", lambda: bool(run.jobs("assign_docids", "PENDING")))
     finally:
-        cluster.run("scontrol", "update", "NodeName=localhost", "State=RESUME")
+        cluster.run("scontrol", "update", f"NodeName={cluster.node}", "State=RESUME")
     run.finish()
     assert [job["JobState"] for job in run.jobs("train_rqvae")] == ["COMPLETED"]
     assert_same_results(fresh, calm)
