@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Iterable
 from typing import IO, NamedTuple
@@ -17,7 +18,8 @@ FAILURE_FILE = (
 )
 LAUNCHER_PID = "CATID2_LAUNCHER_PID"  # environment: the rank's parent, as long as that lives
 _END = b"\n"  # JSON has no line break of its own
-STOPPED = (128 + signal.SIGTERM, -signal.SIGTERM)  # exit codes of a rank that a TERM has ended
+# Exit codes of a rank that a TERM has ended, or a Ctrl-C at its very start, before it ignored that
+STOPPED = (128 + signal.SIGTERM, -signal.SIGTERM, -signal.SIGINT)
 _LOST_PEER = re.compile(r"connection (closed|reset|refused)|broken pipe|gloo|nccl|c10d", re.IGNORECASE)
 _ABORTS = (-signal.SIGABRT, -signal.SIGPIPE)  # NCCL's watchdog aborts a rank whose peer is gone
 
@@ -42,20 +44,29 @@ def first(failures: Iterable[Failure]) -> Failure | None:
     return min(failures, key=lambda failure: (failure.knock_on, failure.seconds), default=None)
 
 
+def failure_file() -> IO[bytes]:
+    """In the launcher: return an empty file for one rank, without a name that a KILL could leave behind.
+
+    On Linux it needs no disk, which may be what has failed.
+    """
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("failure"), "rb")
+    return tempfile.TemporaryFile()
+
+
 def tell_launcher(error: Exception, text: str) -> bool:
     """In a rank: leave `text`, of `error`, for the launcher to print; False where that cannot be.
 
-    Without a launcher, or when its disk for temporary files is full, the rank has to print it itself.
+    Without a launcher, or when the file cannot hold it all, the rank has to print it itself.
     """
     if FAILURE_FILE not in os.environ:
         return False
     knock_on = isinstance(error, RuntimeError | ConnectionError) and bool(_LOST_PEER.search(str(error)))
     content = json.dumps({"text": text, "seconds": time.time(), "knock_on": knock_on}).encode() + _END
     try:
-        os.pwrite(int(os.environ[FAILURE_FILE]), content, 0)
+        return os.pwrite(int(os.environ[FAILURE_FILE]), content, 0) == len(content)
     except OSError:
         return False
-    return True
 
 
 def told(rank: int, file: IO[bytes]) -> Failure | None:

@@ -8,6 +8,7 @@ version is never continued.
 import hashlib
 import json
 import logging
+import math
 import os
 import time
 from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 5  # connections in a row that bring no byte before giving up
 BACKOFF = 2.0  # seconds before the second attempt; doubled for each further one
 _BLOCK = 1 << 17  # bytes
+_CHECK = 1.0  # seconds between two looks at whose the part is
 _TIMEOUT = httpx.Timeout(60.0)  # seconds without a byte
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 
@@ -159,12 +161,17 @@ def _already_whole(remote: "RemoteFile", response: httpx.Response, part: Path, s
 
 def _append(response: httpx.Response, part: Path, start: int, size: int | None) -> None:
     progress = tqdm(total=size, initial=start, unit="B", unit_scale=True, desc=part.stem, mininterval=1)
-    with progress, part.open("ab") as out:
+    checked = -math.inf
+    # Two processes at once would mix their bytes, also one that has been told so and flushes a buffer: there is none.
+    with progress, part.open("ab", buffering=0) as out:
         for block in response.iter_raw():
-            require_ownership()  # two processes at once would mix their bytes
-            out.write(block)
+            if time.monotonic() - checked > _CHECK:
+                require_ownership()
+                checked = time.monotonic()
+            rest = memoryview(block)
+            while rest:  # a disk that fills up takes a piece
+                rest = rest[out.write(rest) :]
             progress.update(len(block))
-        out.flush()
         os.fsync(out.fileno())  # before the rename, or a crash could leave the name without the bytes
 
 

@@ -3,8 +3,10 @@
     python -m catid2.launch --gpus GPUS [--nodes NODES] SCRIPT OPTION...
 
 In place of torchrun, because a job here ends with one line on a bad input, whichever and however many ranks found it;
-with the failure that came first, not its consequences; within seconds when a rank or a node is lost; and with a
-checkpoint when it is asked to stop. Nothing is restarted: Snakemake does that, and training goes on from a checkpoint.
+with the failure that came first, not its consequences; within seconds when a rank or a launcher ends; and with a
+checkpoint when it is asked to stop. A node that falls silent, without power or network, is left to Slurm and to the
+time-out of its peers; a TERM ends these meanwhile. Nothing is restarted: Snakemake does that, and training goes on
+from a checkpoint.
 """
 
 import argparse
@@ -15,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from catid2.slurm import watch_for_end
+from catid2.slurm import step_environment, watch_for_end
 
 
 def main() -> None:
@@ -82,6 +84,7 @@ def _run(options: argparse.Namespace, command: Sequence[str]) -> int:
         ranks = start(command, max(1, options.gpus // options.nodes), rendezvous)
         return watch(ranks, others, rendezvous, asked, options.grace)
     finally:
+        rendezvous.close()
         if others is not None:
             _end(others, FAILED_GRACE)
 
@@ -99,7 +102,7 @@ def _start_others(command: Sequence[str]) -> subprocess.Popen:
     from catid2.errors import InputError
 
     try:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, env=step_environment(os.environ))
     except FileNotFoundError:
         raise InputError("srun", "not found", "run this in a Slurm job, or start one on each node") from None
 

@@ -9,16 +9,17 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 
-from catid2.failures import FAILURE_FILE, LAUNCHER_PID, STOPPED, Failure, died, first, told
+from catid2.failures import FAILURE_FILE, LAUNCHER_PID, STOPPED, Failure, died, failure_file, first, told
 from catid2.rendezvous import Ending, Rendezvous
 
 FAILED_GRACE = 5.0  # seconds from the failure of a rank to the KILL of its peers
 _POLL = 0.1  # seconds between two looks
 _SETTLE = 2.0  # seconds in which the node with the cause announces it before one with a consequence does
+# A terminal's Ctrl-C goes to every process. Ranks ignore it from their first moment: the launcher sends them a TERM.
+_IGNORING_INT = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
 # Snakemake sets all of them to the threads of the job
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -42,13 +43,15 @@ class Rank:
 
     def __init__(self, number: int, command: Sequence[str], environment: Mapping[str, str]):
         self.number = number
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - has no name that a KILL could leave behind
-        self._failure: Failure | None = None
-        self.killed = False  # by the launcher, because grace was over
+        self.failure: Failure | None = None  # as far as `look` has seen it
+        self.killed: str | None = None  # why the launcher did it
+        self._file = failure_file()
         self._alive = time.time()
         file = self._file.fileno()
         own = {FAILURE_FILE: str(file), LAUNCHER_PID: str(os.getpid())}
-        self._process = subprocess.Popen(command, env={**environment, **own}, pass_fds=(file,))
+        self._process = subprocess.Popen(
+            [*_IGNORING_INT, *command], env={**environment, **own}, pass_fds=(file,)
+        )
 
     @property
     def running(self) -> bool:
@@ -60,27 +63,25 @@ class Rank:
         """Whether a TERM has ended it."""
         return self._process.poll() in STOPPED
 
-    @property
-    def failure(self) -> Failure | None:
-        """What has gone wrong, as soon as it is known: a rank that has told it may take long to end."""
-        if self._failure is None:
+    def look(self) -> None:
+        """Note what has gone wrong, as soon as it is known: a rank that has told it may take long to end."""
+        if self.failure is None:
             code = self._process.poll()
-            self._failure = told(self.number, self._file)
-            if self._failure is None and code and code not in STOPPED and not self.killed:
-                self._failure = died(self.number, self._process.pid, code, self._alive)
+            self.failure = told(self.number, self._file)
+            if self.failure is None and code and code not in STOPPED and not self.killed:
+                self.failure = died(self.number, self._process.pid, code, self._alive)
             elif code is None:
                 self._alive = time.time()
-        return self._failure
 
     def end(self) -> None:
         """Ask the process to end."""
         if self.running:
             self._process.send_signal(signal.SIGTERM)
 
-    def kill(self) -> None:
+    def kill(self, why: str) -> None:
         """End the process."""
         if self.running:
-            self.killed = True
+            self.killed = why
             self._process.kill()
 
 
@@ -103,15 +104,11 @@ def start(command: Sequence[str], per_node: int, rendezvous: Rendezvous) -> list
         "TORCHELASTIC_USE_AGENT_STORE": "True",  # rank 0 connects to the launcher's store, and opens none itself
         "TORCHELASTIC_RESTART_COUNT": "0",
     }
-    shared.pop("TORCH_CPP_LOG_LEVEL", None)
-    # A terminal's Ctrl-C goes to every process. Ranks inherit that they ignore it: the launcher sends them a TERM.
-    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     ranks = []
     for local in range(per_node):
         number = rendezvous.node * per_node + local
         environment = shared | {"RANK": str(number), "LOCAL_RANK": str(local)}
         ranks.append(Rank(number, command, environment))
-    signal.signal(signal.SIGINT, interrupt)
     return ranks
 
 
@@ -119,7 +116,7 @@ def threads(per_node: int) -> dict[str, str]:
     """Return the thread counts of a rank: its part of the job's CPUs.
 
     Libraries start a thread per CPU in each process, which would be `per_node` times too many; one thread each, as
-    torchrun does it, leaves most CPUs idle where the work is not on the GPU.
+    torchrun sets, leaves most CPUs idle where the work is not on the GPU.
     """
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     every = {name: os.environ[name] for name in _THREADS if os.environ.get(name, "").isdigit()}
@@ -141,12 +138,13 @@ def watch(
     """
     ending = _wait(ranks, others, rendezvous, asked, grace)
     if ending is None:
-        rendezvous.leave(grace)
         return 0
     elsewhere = ending.failure is not None and ending.failure.rank not in {rank.number for rank in ranks}
+    if elsewhere and ending.failure.knock_on:  # the other node was first to tell, but the cause may be here
+        elsewhere = not any(rank.failure and not rank.failure.knock_on for rank in ranks)
     if not elsewhere:
-        _explain(ending, ranks, grace)
-    rendezvous.leave(grace if ending.signal else FAILED_GRACE)
+        _explain(ending, ranks)
+    rendezvous.leave(grace if ending.signal and not asked.impatient else FAILED_GRACE)
     if elsewhere:  # the node with the cause has printed it by now
         _refer(ending.failure, ranks)
     return 128 + ending.signal if ending.signal else 1
@@ -155,24 +153,35 @@ def watch(
 def _wait(
     ranks: Sequence[Rank], others: subprocess.Popen | None, rendezvous: Rendezvous, asked: Asked, grace: float
 ) -> Ending | None:
-    """Return when all ranks have ended: why they had to, None if they were done."""
-    ending, deadline = None, math.inf
+    """Return when the ranks have ended: why they had to, None if those of all nodes were done."""
+    ending, deadline, why = None, math.inf, ""
     while True:
         running = any(rank.running for rank in ranks)
+        for rank in ranks:
+            rank.look()
         if ending is None:
+            all_left = rendezvous.all_left  # before `_ending`, which then knows how they have left
             ending = _ending(ranks, others, rendezvous, asked)
             if ending is not None:
                 ending = rendezvous.announce(ending)
                 deadline = time.monotonic() + (grace if ending.signal else FAILED_GRACE)
+                why = f"it had not ended {grace:g} s after a TERM; raise --grace"
                 for rank in ranks:
                     rank.end()
-        elif any(rank.failure and not rank.failure.knock_on for rank in ranks):
-            deadline = min(deadline, time.monotonic() + FAILED_GRACE)
-        if not running:
+            elif not running and not any(rank.failure for rank in ranks):
+                if all_left:
+                    return None
+                rendezvous.say_left()
+        elif time.monotonic() + FAILED_GRACE < deadline and any(
+            rank.failure and not rank.failure.knock_on for rank in ranks
+        ):
+            deadline = time.monotonic() + FAILED_GRACE
+            why = f"it had not ended {FAILED_GRACE:g} s after the failure of a rank"
+        if ending is not None and not running:
             return ending
         if asked.impatient or time.monotonic() > deadline:
             for rank in ranks:
-                rank.kill()
+                rank.kill("Ctrl-C was pressed twice" if asked.impatient else why)
         time.sleep(_POLL)
 
 
@@ -201,7 +210,7 @@ def _ending(
     return None
 
 
-def _explain(ending: Ending, ranks: Sequence[Rank], grace: float) -> None:
+def _explain(ending: Ending, ranks: Sequence[Rank]) -> None:
     """Print what ended the job on this node: the first failure, and ranks that a signal has not ended."""
     cause = first(rank.failure for rank in ranks if rank.failure)
     if cause and not (ending.signal and cause.knock_on):
@@ -209,8 +218,7 @@ def _explain(ending: Ending, ranks: Sequence[Rank], grace: float) -> None:
     if ending.signal:
         for rank in ranks:
             if rank.killed:
-                problem = f"killed, as it had not ended {grace:g} s after a TERM"
-                print(f"error: rank {rank.number}: {problem}; raise --grace", file=sys.stderr)
+                print(f"error: rank {rank.number}: killed, as {rank.killed}", file=sys.stderr)
 
 
 def _refer(failure: Failure, ranks: Sequence[Rank]) -> None:

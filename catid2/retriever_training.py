@@ -1,6 +1,6 @@
 """Training the retriever: Hugging Face's Seq2SeqTrainer around our model, batches, validation and resume.
 
-The Trainer gives the loop, mixed precision, DDP under torchrun, schedules and checkpoints. Ours are the
+The Trainer gives the loop, mixed precision, DDP under catid2.launch, schedules and checkpoints. Ours are the
 loss (the softmax over the codes of a position), the batches (a function of seed and epoch alone), the validation
 (recall by beam search over the whole corpus) and what counts as a checkpoint: only whole ones, of this very run.
 
@@ -195,7 +195,7 @@ def _training_arguments(config: RetrieverConfig, checkpoints: Path, seed: int) -
     )
     if arguments.n_gpu > 1:
         # One process that sees several GPUs would become nn.DataParallel, for which our batches are not made;
-        # several GPUs are used under torchrun.
+        # several GPUs are used under catid2.launch.
         arguments._n_gpu = 1
     return arguments
 

@@ -5,12 +5,13 @@ the first process of each job step and to no other (proctrack_cgroup.c: "only si
 SIGKILL"). In a step of Snakemake's executor that is Snakemake, which does not pass it on, so a training would be killed
 without having saved. A sentinel helps: a second, empty step of the same job, whose first process is told too.
 
-`python -m catid2.slurm` is the watcher, a child of the process to tell: it runs the sentinel, and sends its parent a
+`python -m catid2.slurm PID` is the watcher, a child of the process PID: it runs the sentinel, and sends its parent a
 TERM when the sentinel was sent one. It ends with its parent.
 """
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -21,7 +22,8 @@ from types import FrameType
 from catid2.command import signal_at_end_of_parent
 
 TOLD = 3  # the sentinel's exit code after a TERM
-SENTINEL = f'trap "exit {TOLD}" TERM; while :; do sleep 1; done'
+SENTINEL = f'trap "exit {TOLD}" TERM; echo ready; while :; do sleep 1; done'
+PATIENCE = 60.0  # seconds until a sentinel that does not start is worth a word
 # The rest describes the step that we are in, and srun would take it for wishes.
 KEPT = ("SLURM_JOB_ID", "SLURM_CONF", "SLURM_CLUSTER_NAME")
 
@@ -35,12 +37,12 @@ def step_environment(environment: Mapping[str, str]) -> dict[str, str]:
 def watch_for_end() -> None:
     """Have this process sent a TERM when its Slurm job is about to end; outside of Slurm do nothing."""
     if "SLURM_JOB_ID" in os.environ and shutil.which("srun"):
-        subprocess.Popen([sys.executable, "-m", "catid2.slurm"], stdin=subprocess.DEVNULL)
+        subprocess.Popen([sys.executable, "-m", "catid2.slurm", str(os.getpid())], stdin=subprocess.DEVNULL)
 
 
 def main() -> None:
     """Run the sentinel and tell the parent when it was told."""
-    parent = os.getppid()
+    parent = int(sys.argv[1])  # may be gone by now
     for number in (
         signal.SIGTERM,
         signal.SIGINT,
@@ -53,6 +55,7 @@ def main() -> None:
         "--mem=0",
         "--gres=none",
         "--cpu-bind=none",
+        "--mpi=none",
         "--input=none",
         "--quiet",
     ]
@@ -60,7 +63,7 @@ def main() -> None:
         ["srun", *options, "sh", "-c", SENTINEL],
         env=step_environment(os.environ),
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -74,6 +77,8 @@ def main() -> None:
     signal_at_end_of_parent(signal.SIGUSR1)
     if os.getppid() != parent:
         end(signal.SIGUSR1, None)
+    if not select.select([sentinel.stdout], [], [], PATIENCE)[0]:
+        print("Slurm has not yet started the step that will tell this job of its end", file=sys.stderr)
     messages = sentinel.communicate()[1].strip()
     if sentinel.returncode == TOLD:
         with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""Decode the DocIDs of all test queries with constrained beam search. Runs alone or under torchrun."""
+"""Decode the DocIDs of all test queries with constrained beam search. Runs alone or under catid2.launch."""
 
 import argparse
 import logging

@@ -1,10 +1,19 @@
-"""How a script ends: one line on what the user can mend, tidily on signals, by a traceback on anything else."""
+"""How a script ends: one line on what the user can mend, tidily on signals, by a traceback on anything else.
 
+And how it is told of the end of its Slurm job; `srun` is a shell script here.
+"""
+
+import contextlib
 import errno
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import psutil
 import pytest
 
 from catid2.command import entry_point
@@ -96,3 +105,56 @@ def test_an_orphan_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
         entry_point(lambda: started.append(True))()
     assert caught.value.code == 143
     assert not started
+
+
+# --- the end of a Slurm job -------------------------------------------------------------------------
+
+ROOT = Path(__file__).parent.parent
+RUN_STEP = 'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"'
+
+
+def watch(folder: Path, srun: str, parent: str) -> subprocess.CompletedProcess:
+    """Run a process that starts a watcher of its Slurm job, as the child of `parent`, and waits for its end."""
+    (folder / "srun").write_text(f'#!/bin/sh\necho "$$" > {folder}/srun.pid\n{srun}\n', encoding="utf-8")
+    (folder / "srun").chmod(0o755)
+    program = (
+        "import os, subprocess, sys, catid2.slurm as slurm\n"
+        "code = 'import catid2.slurm as slurm; slurm.PATIENCE = 0.3; slurm.main()'\n"
+        f"sys.exit(subprocess.call([sys.executable, '-c', code, {parent}], stdin=subprocess.DEVNULL))"
+    )
+    variables = {"PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | variables,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_the_end_of_the_slurm_job_is_a_term(tmp_path: Path) -> None:
+    # Slurm tells the step's first process.
+    done = watch(
+        tmp_path,
+        f'case "$*" in *--mpi=none*) ;; *) exit 9;; esac; (sleep 1; kill "$$") & {RUN_STEP}',
+        "str(os.getpid())",
+    )
+    assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")
+
+
+def test_a_watcher_whose_parent_is_gone_ends_and_takes_srun_along(tmp_path: Path) -> None:
+    done = watch(tmp_path, "exec sleep 600", "'1'")
+    assert (done.returncode, done.stderr) == (0, "")
+    with contextlib.suppress(FileNotFoundError, psutil.NoSuchProcess):  # it was ended before it wrote that
+        pid = int((tmp_path / "srun.pid").read_text())
+        deadline = time.monotonic() + 10
+        while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_a_step_that_does_not_start_is_said(tmp_path: Path) -> None:
+    done = watch(tmp_path, "sleep 2; echo no steps >&2; exit 1", "str(os.getpid())")
+    late, failed = done.stderr.splitlines()
+    assert "not yet started" in late
+    assert failed == "Slurm will not tell this job of its end (no steps): periodic checkpoints only"

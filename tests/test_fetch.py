@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import json
 import random
 import subprocess
@@ -10,6 +11,7 @@ import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import zstandard
@@ -19,6 +21,7 @@ from catid2.artifacts import InputError
 from catid2.config.fetch import FetchEsciConfig, RemoteFile
 from catid2.fetch import ATTEMPTS, Fetched
 from catid2.fetch import fetch as fetch_all
+from catid2.writing import claim
 
 CONTENT = random.Random(0).randbytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -246,6 +249,36 @@ def test_a_full_disk_is_one_line_and_keeps_the_part(site, tmp_path, monkeypatch)
             fetch(RemoteFile(url=site.url(), sha256=SHA256), tmp_path / "file")
     fetch(RemoteFile(url=site.url(), sha256=SHA256), tmp_path / "file")
     assert site.ranges == [None, "bytes=1000-"]
+
+
+def test_a_download_that_another_took_over_adds_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_CHECK", 0)
+    target, part = tmp_path / "file", tmp_path / "file.part"
+
+    class Response:
+        def iter_raw(self):
+            yield b"old "
+            with claim(target):  # another process; it may be done before the next look
+                with part.open("ab") as newer:
+                    newer.write(b"new")
+                yield b"stale"
+
+    with claim(target), pytest.raises(InputError, match="taken over"):
+        module._append(Response(), part, 0, None)
+    assert part.read_bytes() == b"old new"
+
+
+def test_a_block_that_the_disk_takes_in_pieces_is_written_whole(tmp_path, monkeypatch):
+    part = tmp_path / "file.part"
+
+    class Pieces(io.FileIO):
+        def write(self, block):
+            return super().write(block[:7])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda path, mode, buffering: Pieces(path, mode.replace("b", "")))
+        module._append(SimpleNamespace(iter_raw=lambda: iter([CONTENT[:100]])), part, 0, 100)
+    assert part.read_bytes() == CONTENT[:100]
 
 
 def test_the_script_fetches_both_files_and_says_errors_in_one_line(site, tmp_path):

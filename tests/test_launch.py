@@ -2,23 +2,25 @@
 
 import argparse
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from catid2.failures import FAILURE_FILE, Failure, died, first, tell_launcher, told
+from catid2 import ranks as ranks_module
+from catid2.failures import FAILURE_FILE, Failure, died, failure_file, first, tell_launcher, told
 from catid2.launch import srun_command
-from catid2.ranks import threads
+from catid2.ranks import Asked, threads
 
 ROOT = Path(__file__).parent.parent
 LIMIT = 60  # seconds after which a launcher hangs, on a busy machine too
+SAVING = "SIGTERM: saving at the next boundary\n"  # what a rank says that is asked to stop
 
 SCRIPT = """
 import os, signal, sys, time
@@ -30,7 +32,7 @@ from catid2.stopping import deferred_stop
 RANK, WORLD = int(os.environ["RANK"]), os.environ["WORLD_SIZE"]
 
 def note(name, text=""):
-    Path(f"{name}{RANK}.tmp").write_text(text)
+    Path(f"{name}{RANK}.tmp").write_text(str(text))
     Path(f"{name}{RANK}.tmp").rename(f"{name}{RANK}")
 
 def bad_input(*culprits):
@@ -59,10 +61,35 @@ def save():
         note("saved")
         stop.exit()
 
-def deaf():
+def deaf_to_term():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+def deaf():
+    deaf_to_term()
     note("started", str(os.getpid()))
     time.sleep(600)
+
+def fail_when_told(deaf=None):
+    if deaf == str(RANK):
+        deaf_to_term()
+    note("started", str(os.getpid()))
+    try:
+        time.sleep(600)
+    finally:
+        raise ValueError("the cause")
+
+def lose_peer():
+    if RANK == 0:
+        raise RuntimeError("Connection closed by peer")
+    fail_when_told()
+
+def end_late(how):
+    note("started", os.environ.get("TORCH_CPP_LOG_LEVEL"))
+    if RANK == 1:
+        time.sleep(2)
+        note("late")
+        if how == "raise":
+            raise ValueError("the cause")
 
 def idle():
     note("started", str(os.getpid()))
@@ -80,6 +107,7 @@ main()
 
 # As srun starts one task on each of the nodes, without another machine.
 SRUN = """#!/bin/sh
+[ -z "$SLURM_GPUS" ] || { echo "srun: takes the job's own wishes for the step's" >&2; exit 9; }
 case "$*" in "--relative=1 --nodes=1 --ntasks=1 "*|"--overlap "*) ;; *) echo "srun: $*" >&2; exit 9;; esac
 while [ "${1#--}" != "$1" ]; do shift; done
 SLURM_PROCID=0 exec "$@"
@@ -158,14 +186,14 @@ def test_ranks_may_save_before_they_stop(tmp_path: Path, number: int, code: int)
     ranks = job.notes("started", 2)
     for pid in (*ranks, job.process.pid):  # as Slurm and a terminal do
         os.kill(int(pid), number)
-    assert job.end() == (code, "")
+    assert job.end() == (code, 2 * SAVING)
     assert len(job.notes("saved", 2)) == 2
 
 
 def test_a_term_to_one_rank_stops_all(tmp_path: Path) -> None:
     job = Job(tmp_path, "--gpus", "2", "--", "save")
     os.kill(int(job.notes("started", 2)[1]), signal.SIGTERM)
-    assert job.end() == (143, "")
+    assert job.end() == (143, 2 * SAVING)
     assert len(job.notes("saved", 2)) == 2
 
 
@@ -175,8 +203,34 @@ def test_ranks_that_do_not_stop_are_killed_when_grace_is_over(tmp_path: Path) ->
     job.process.terminate()
     code, errors = job.end()
     assert code == 143
-    assert [line.split(":")[1] for line in errors.splitlines()] == [" rank 0", " rank 1"]
+    problem = "killed, as it had not ended 0.5 s after a TERM; raise --grace"
+    assert errors.splitlines() == [f"error: rank {rank}: {problem}" for rank in (0, 1)]
     assert not any(alive(pid) for pid in ranks)
+
+
+def test_a_second_ctrl_c_kills_at_once(tmp_path: Path) -> None:
+    job = Job(tmp_path, "--gpus", "2", "--", "deaf")
+    ranks = job.notes("started", 2)
+    job.process.send_signal(signal.SIGINT)
+    time.sleep(0.5)  # or the two become one
+    job.process.send_signal(signal.SIGINT)
+    code, errors = job.end()
+    assert code == 130
+    assert errors == "".join(
+        f"error: rank {rank}: killed, as Ctrl-C was pressed twice\n" for rank in range(2)
+    )
+    assert not any(alive(pid) for pid in ranks)
+
+
+def test_a_failure_after_a_term_cuts_the_grace_of_the_others(tmp_path: Path) -> None:
+    job = Job(tmp_path, "--gpus", "2", "--", "fail_when_told", "1")
+    job.notes("started", 2)
+    job.process.terminate()
+    code, errors = job.end()
+    assert code == 143
+    assert errors.endswith(
+        "ValueError: the cause\nerror: rank 1: killed, as it had not ended 5 s after the failure of a rank\n"
+    )
 
 
 @pytest.mark.skipif(
@@ -198,25 +252,7 @@ def test_one_process_is_the_script_itself(tmp_path: Path) -> None:
 
 
 def test_two_nodes_by_hand(tmp_path: Path) -> None:
-    place = f"127.0.0.1:{free_port()}"
-    jobs = [
-        Job(
-            tmp_path,
-            "--gpus",
-            "4",
-            "--nodes",
-            "2",
-            "--rendezvous",
-            place,
-            "--node",
-            node,
-            "--",
-            "collective",
-            "2",
-            "raise",
-        )
-        for node in "01"
-    ]
+    jobs = two_nodes(tmp_path, "--gpus", "4", "--", "collective", "2", "raise")
     (code, knocked_on), (other_code, cause) = [job.end() for job in jobs]
     assert jobs[0].notes("started", 4) == [f"{rank} of 4, {rank % 2} of the node" for rank in range(4)]
     assert (code, other_code) == (1, 1)
@@ -227,13 +263,61 @@ def test_two_nodes_by_hand(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("level", [None, "ERROR"])
+def test_a_node_that_is_done_waits_for_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: str | None
+) -> None:
+    monkeypatch.delenv("TORCH_CPP_LOG_LEVEL", raising=False)
+    chosen = {} if level is None else {"TORCH_CPP_LOG_LEVEL": level}
+    jobs = two_nodes(tmp_path, "--gpus", "2", "--grace", "0.1", "--", "end_late", "well", **chosen)
+    assert [job.end() for job in jobs] == [(0, ""), (0, "")]
+    assert (tmp_path / "late1").exists()
+    assert jobs[0].notes("started", 2) == 2 * [str(level)]  # the launcher's own choice is not for the ranks
+
+
+def test_a_failure_after_the_other_node_is_done_fails_both(tmp_path: Path) -> None:
+    jobs = two_nodes(tmp_path, "--gpus", "2", "--", "end_late", "raise")
+    (code, referred), (other_code, cause) = [job.end() for job in jobs]
+    assert (code, other_code) == (1, 1)
+    assert referred == f"error: stopped, as rank 1 on {socket.gethostname()} failed: ValueError: the cause\n"
+    assert cause.startswith("Traceback (most recent call last):\n")
+
+
+def test_the_node_with_the_cause_prints_it_even_if_another_was_first_to_fail(tmp_path: Path) -> None:
+    jobs = two_nodes(tmp_path, "--gpus", "2", "--", "lose_peer")
+    (code, consequence), (other_code, cause) = [job.end() for job in jobs]
+    assert (code, other_code) == (1, 1)
+    assert consequence.endswith("RuntimeError: Connection closed by peer\n")
+    assert cause.endswith("ValueError: the cause\n")
+
+
+def test_a_node_stops_when_asked_although_node_0_is_silent(tmp_path: Path) -> None:
+    jobs = two_nodes(tmp_path, "--gpus", "2", "--grace", "10", "--", "save")
+    jobs[0].notes("started", 2)
+    jobs[0].process.send_signal(signal.SIGSTOP)
+    try:
+        jobs[1].process.terminate()
+        assert jobs[1].end() == (143, SAVING)
+        assert (tmp_path / "saved1").exists()
+    finally:
+        jobs[0].process.send_signal(signal.SIGCONT)
+        jobs[0].process.terminate()
+    assert jobs[0].end() == (143, SAVING)
+
+
+def two_nodes(folder: Path, *arguments: str, **environment: str) -> list[Job]:
+    place = ("--nodes", "2", "--rendezvous", f"127.0.0.1:{free_port()}")
+    return [Job(folder, *place, "--node", node, *arguments, **environment) for node in "01"]
+
+
 def test_under_slurm_the_launcher_starts_itself_on_the_other_nodes(tmp_path: Path) -> None:
     (tmp_path / "srun").write_text(SRUN, encoding="utf-8")
     (tmp_path / "srun").chmod(0o755)
     path = f"{tmp_path}:{os.environ['PATH']}"
-    job = Job(tmp_path, "--gpus", "4", "--nodes", "2", "--", "save", SLURM_JOB_ID="1", PATH=path)
+    slurm = {"SLURM_JOB_ID": "1", "SLURM_GPUS": "4", "PATH": path}
+    job = Job(tmp_path, "--gpus", "4", "--nodes", "2", "--", "save", **slurm)
     os.kill(int(job.notes("started", 4)[3]), signal.SIGTERM)  # scancel and --signal reach srun's tasks alone
-    assert job.end() == (143, "")
+    assert job.end() == (143, 4 * SAVING)
     assert len(job.notes("saved", 4)) == 4
 
 
@@ -289,12 +373,44 @@ def test_the_cause_comes_before_its_consequences() -> None:
 def test_a_rank_tells_whether_it_has_lost_a_peer(
     monkeypatch: pytest.MonkeyPatch, error: Exception, knock_on: bool
 ) -> None:
-    with tempfile.TemporaryFile() as file:
+    with failure_file() as file:
         monkeypatch.setenv(FAILURE_FILE, str(file.fileno()))
         assert told(3, file) is None
         assert tell_launcher(error, "first\nlast")
         failure = told(3, file)
     assert (failure.rank, failure.knock_on, failure.last_line) == (3, knock_on, "last")
+
+
+def test_a_failure_that_does_not_fit_is_the_rank_s_to_print(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with failure_file() as file:
+        monkeypatch.setenv(FAILURE_FILE, str(file.fileno()))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20, limits[1]))
+        try:
+            assert not tell_launcher(ValueError(), "text" * 100)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert os.fstat(file.fileno()).st_size == 20
+        assert told(0, file) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have files in memory alone nowhere")
+def test_a_failure_needs_no_disk() -> None:
+    with failure_file() as file:
+        assert os.readlink(f"/proc/self/fd/{file.fileno()}").startswith("/memfd:")
+
+
+def test_a_ctrl_c_while_ranks_are_started_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    monkeypatch.setattr(ranks_module, "Rank", lambda *_: signal.raise_signal(signal.SIGINT))
+    rendezvous = argparse.Namespace(host="node0", port=4711, node=0, nodes=1)
+    try:
+        asked = Asked()
+        ranks_module.start(["true"], 1, rendezvous)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert asked.signal == signal.SIGINT
 
 
 def test_without_a_launcher_a_rank_has_to_print(monkeypatch: pytest.MonkeyPatch) -> None:
