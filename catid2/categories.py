@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from catid2.artifacts import InputError, products_columns, read_table, require_dense
+from catid2.artifacts import products_columns, read_table, require_dense
+from catid2.errors import InputError
 
 
 def read_categories(products: str | Path, levels: int) -> np.ndarray:

@@ -39,17 +39,15 @@ def entry_point(main: Callable[[], None]) -> Callable[[], None]:
                 print(text.rstrip(), file=sys.stderr)
             sys.exit(1)
         finally:
-            signal.signal(
-                signal.SIGTERM, signal.SIG_DFL
-            )  # an exception while the interpreter shuts down has no place
+            # While the interpreter shuts down there is no place for an exception.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     return run
 
 
 def _end(number: int, frame: object) -> NoReturn:
-    signal.signal(
-        number, signal.SIG_IGN
-    )  # Slurm and the launcher both send one: the second must not break the clean-up
+    # Slurm and the launcher both send one: the second must not break the clean-up.
+    signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + number)
 
 

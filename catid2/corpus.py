@@ -18,8 +18,6 @@ from catid2.artifacts import (
     JUDGEMENTS,
     QUERIES,
     TEXT_FIELDS,
-    InputError,
-    atomic,
     products_columns,
     read_footer,
     write_json,
@@ -37,9 +35,11 @@ from catid2.corpus_stats import (
     tree_counts,
 )
 from catid2.database import Resources, connect, reading, write_stream
+from catid2.errors import InputError
 from catid2.esci import TEXT_COLUMNS, check_rows, load_examples, load_products
 from catid2.esci_s import CATEGORY_PATHS, STATES
 from catid2.taxonomy import Tree, build_tree
+from catid2.writing import atomic
 
 if TYPE_CHECKING:
     from catid2.config.corpus import CorpusConfig

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from catid2.artifacts import InputError, read_embeddings, read_json
+from catid2.artifacts import read_embeddings, read_json
 from catid2.beam import Beams
+from catid2.errors import InputError
 from catid2.trie import Trie
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catid2.artifacts import InputError, docids_columns, read_footer, read_table, require_dense
+from catid2.artifacts import docids_columns, read_footer, read_table, require_dense
 from catid2.codes import collisions, distortion, greedy_codes
 from catid2.diagnostics import category_nmi, category_nmi_chance, dead_codes, perplexity
+from catid2.errors import InputError
 from catid2.repair import extra_digit, sinkhorn_loop, transport
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from transformers import (
     AutoTokenizer,
 )
 
-from catid2.artifacts import InputError
+from catid2.errors import InputError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel

@@ -10,8 +10,9 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from catid2.artifacts import LABELS, SPLITS, InputError, read_footer
+from catid2.artifacts import LABELS, SPLITS, read_footer
 from catid2.database import BLANKS, reading
+from catid2.errors import InputError
 
 LOCALES = ("us", "es", "jp")
 VERSIONS = ("small", "large")

@@ -9,8 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 import zstandard
 
-from catid2.artifacts import InputError, atomic, require_file
+from catid2.artifacts import require_file
 from catid2.database import BLANKS, Resources, connect, reading, write_stream
+from catid2.errors import InputError
+from catid2.writing import atomic
 
 # What is made of ESCI-S: one row per line of it that is not blank, sorted.
 CATEGORY_PATHS = {

@@ -18,15 +18,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catid2.artifacts import (
-    RUN,
-    InputError,
-    atomic,
-    read_table,
-    require_file,
-)
+from catid2.artifacts import RUN, read_table, require_file
+from catid2.errors import InputError
 from catid2.queries import read_judgements, read_queries
 from catid2.significance import bootstrap_interval, paired_t_test, randomization_test
+from catid2.writing import atomic
 
 if TYPE_CHECKING:
     from catid2.config.evaluate import EvaluateConfig

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from torch.utils.data import Sampler
 
-from catid2.artifacts import InputError
+from catid2.errors import InputError
 from catid2.queries import read_judgements, read_queries
 from catid2.tokens import TokenTable, join, tokenize
 

@@ -13,10 +13,9 @@ import time
 from collections.abc import Iterable
 from typing import IO, NamedTuple
 
-FAILURE_FILE = (
-    "CATID2_FAILURE_FILE"  # environment: the descriptor of the file where a rank writes what ended it
-)
-LAUNCHER_PID = "CATID2_LAUNCHER_PID"  # environment: the rank's parent, as long as that lives
+# In a rank's environment: the descriptor of the file where it writes what ended it, and its parent, while that lives.
+FAILURE_FILE = "CATID2_FAILURE_FILE"
+LAUNCHER_PID = "CATID2_LAUNCHER_PID"
 _END = b"\n"  # JSON has no line break of its own
 # Exit codes of a rank that a TERM has ended, or a Ctrl-C at its very start, before it ignored that
 STOPPED = (128 + signal.SIGTERM, -signal.SIGTERM, -signal.SIGINT)

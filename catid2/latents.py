@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from catid2.artifacts import InputError, require_finite
+from catid2.artifacts import require_finite
 from catid2.codes import residuals
+from catid2.errors import InputError
 from catid2.rqvae import RQVAE
 
 BATCH = 4096  # documents

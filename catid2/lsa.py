@@ -15,7 +15,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
-from catid2.artifacts import InputError
+from catid2.errors import InputError
 from catid2.text import tokenize
 
 if TYPE_CHECKING:

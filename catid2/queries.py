@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catid2.artifacts import JUDGEMENTS, LABELS, QUERIES, SPLITS, InputError, read_table
+from catid2.artifacts import JUDGEMENTS, LABELS, QUERIES, SPLITS, read_table
+from catid2.errors import InputError
 
 
 def read_queries(path: str | Path, split: str) -> pa.Table:

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from catid2.artifacts import InputError
 from catid2.codes import (
     BLOCK,
     blocks,
@@ -23,6 +22,7 @@ from catid2.codes import (
     squared_distances,
     tuple_ids,
 )
+from catid2.errors import InputError
 
 
 class Repaired(NamedTuple):

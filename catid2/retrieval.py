@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from catid2.artifacts import RUN, InputError, read_table, write_table
+from catid2.artifacts import RUN, read_table, write_table
 from catid2.beam import beam_search
 from catid2.checkpoint import fingerprint
 from catid2.dense import DenseRanking, dense_ranking, open_vectors
 from catid2.distributed import Group, gather, process_group
+from catid2.errors import InputError
 from catid2.queries import read_queries
 from catid2.retriever import DocIDRetriever, load_retriever
 from catid2.t5_scorer import T5Scorer

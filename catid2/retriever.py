@@ -26,7 +26,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from catid2.artifacts import InputError, read_json
+from catid2.artifacts import read_json
+from catid2.errors import InputError
 from catid2.tokenizer import train_tokenizer
 
 if TYPE_CHECKING:

@@ -25,14 +25,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from safetensors.torch import load_model
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Seq2SeqTrainer, Seq2SeqTrainingArguments
 
 from catid2.artifacts import read_json, write_json
 from catid2.checkpoint import code_digest, fingerprint
-from catid2.distributed import Group, from_first, gather
+from catid2.distributed import Group, from_first, gather, wait_for_all
 from catid2.errors import InputError
 from catid2.examples import (
     EpochBatches,
@@ -142,7 +141,7 @@ def train_retriever(
     if arguments.process_index == 0:
         _write(output, folder.best(trainer.state.best_global_step), tokenizer, trainer.history())
         folder.remove()
-    trainer.barrier()
+    wait_for_all(trainer.group)
 
 
 def run_fingerprint(
@@ -337,7 +336,7 @@ class RetrieverTrainer(Seq2SeqTrainer):
         losses = gather(self.epoch_loss, self.group.world_size, self.group).tolist()
         with self.folder.writing(step):
             super()._save_checkpoint(model, trial)
-        self.barrier()
+        wait_for_all(self.group)
         if self.args.should_save:
             write_json(self.folder.checkpoint(step) / LOSSES, {"epoch": losses})
             self.folder.seal(step, self.state.best_global_step)
@@ -384,11 +383,6 @@ class RetrieverTrainer(Seq2SeqTrainer):
     def place(self, step: int) -> str:
         """Return how far training is after `step`, for the log."""
         return f"step {step} (epoch {-(-step // self.batches.steps)} of {self.config.epochs})"
-
-    def barrier(self) -> None:
-        """Wait for the other ranks."""
-        if self.args.world_size > 1:
-            dist.barrier()
 
     def history(self) -> str:
         """Return history.tsv: one line per epoch, recall where it was measured, `kept` 1 for the model that is kept."""

@@ -14,7 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from catid2.artifacts import InputError, read_json, require_file, write_json
+from catid2.artifacts import read_json, require_file, write_json
+from catid2.errors import InputError
 from catid2.quantizer import Quantized, ResidualQuantizer
 
 if TYPE_CHECKING:

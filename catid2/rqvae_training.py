@@ -16,7 +16,6 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from catid2.artifacts import InputError
 from catid2.checkpoint import Checkpoints, State, restore_tensors, tensors_of
 from catid2.contrast import ContrastPlan, block_bounds, plan_contrast
 from catid2.distributed import (
@@ -28,6 +27,7 @@ from catid2.distributed import (
     sum_over_ranks,
     wait_for_all,
 )
+from catid2.errors import InputError
 from catid2.losses import cscl, disl, hccl, quantisation_loss, squared_error
 from catid2.quantizer import Quantized
 from catid2.rqvae import RQVAE, architecture

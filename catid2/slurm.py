@@ -23,6 +23,11 @@ from catid2.command import signal_at_end_of_parent
 
 TOLD = 3  # the sentinel's exit code after a TERM
 SENTINEL = f'trap "exit {TOLD}" TERM; echo ready; while :; do sleep 1; done'
+# One task beside those of the job, which takes nothing from them.
+STEP = [
+    *("--overlap", "--ntasks=1", "--nodes=1", "--mem=0", "--gres=none"),
+    *("--cpu-bind=none", "--mpi=none", "--input=none", "--quiet"),
+]
 PATIENCE = 60.0  # seconds until a sentinel that does not start is worth a word
 # The rest describes the step that we are in, and srun would take it for wishes.
 KEPT = ("SLURM_JOB_ID", "SLURM_CONF", "SLURM_CLUSTER_NAME")
@@ -43,24 +48,11 @@ def watch_for_end() -> None:
 def main() -> None:
     """Run the sentinel and tell the parent when it was told."""
     parent = int(sys.argv[1])  # may be gone by now
-    for number in (
-        signal.SIGTERM,
-        signal.SIGINT,
-    ):  # the parent's to heed, and the sentinel's, which must not inherit this
+    # The parent's to heed, and the sentinel's: a handler, as that would inherit an ignored signal.
+    for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _pass_over)
-    options = [
-        "--overlap",
-        "--ntasks=1",
-        "--nodes=1",
-        "--mem=0",
-        "--gres=none",
-        "--cpu-bind=none",
-        "--mpi=none",
-        "--input=none",
-        "--quiet",
-    ]
     sentinel = subprocess.Popen(
-        ["srun", *options, "sh", "-c", SENTINEL],
+        ["srun", *STEP, "sh", "-c", SENTINEL],
         env=step_environment(os.environ),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -13,7 +13,8 @@ from typing import Literal, NamedTuple
 
 import pyarrow as pa
 
-from catid2.artifacts import TEXT_FIELDS, InputError, read_footer, read_table, require_dense
+from catid2.artifacts import TEXT_FIELDS, read_footer, read_table, require_dense
+from catid2.errors import InputError
 
 Tokenizer = Literal["words", "words_cjk_bigrams"]
 

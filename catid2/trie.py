@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from catid2.artifacts import InputError, read_footer, read_table
+from catid2.artifacts import read_footer, read_table
+from catid2.errors import InputError
 
 
 class Children(NamedTuple):

@@ -10,11 +10,12 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.artifacts import InputError, read_embeddings, write_json, write_table
+from catid2.artifacts import read_embeddings, write_json, write_table
 from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.docids import DocidsConfig
 from catid2.docids import assign, canonical_order, describe, docids_table, read_products, require_unique
+from catid2.errors import InputError
 from catid2.latents import encode, reconstruction_error
 from catid2.rqvae import CONFIG_FILE, RQVAE
 from catid2.writing import atomic, claim

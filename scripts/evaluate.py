@@ -7,10 +7,10 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.artifacts import InputError
 from catid2.command import entry_point
 from catid2.config.base import parse, require_seed
 from catid2.config.evaluate import EvaluateConfig
+from catid2.errors import InputError
 from catid2.evaluate import Inputs, RunFile, evaluate, write_evaluation
 from catid2.writing import claim
 

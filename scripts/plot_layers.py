@@ -7,10 +7,10 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.artifacts import InputError
 from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.report import ReportConfig
+from catid2.errors import InputError
 from catid2.report.panels import DocidFiles, write_layers_figure
 from catid2.writing import claim
 

@@ -1,10 +1,13 @@
 """A tiny corpus with DocIDs, and tiny random retrievers, for the tests of retriever and decoding."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pytest
 import torch
 from transformers import MT5Config, MT5ForConditionalGeneration, T5Config, T5ForConditionalGeneration
 
@@ -18,6 +21,7 @@ from catid2.artifacts import (
 )
 from catid2.config.retriever import RetrieverConfig
 from catid2.retriever import DocIDRetriever, add_docid_tokens
+from catid2.retriever_training import Inputs, train_retriever
 from catid2.tokenizer import train_tokenizer
 
 WORDS = ("red", "blue", "shoe", "lamp", "kettle", "chair", "desk", "rug", "靴", "椅子")
@@ -140,3 +144,26 @@ def without_text(source: Path, query_id: int, target: Path) -> Path:
 def _write(path: Path, columns: dict[str, pa.DataType], values: list) -> None:
     arrays = [pa.array(column, kind) for column, kind in zip(values, columns.values(), strict=True)]
     write_table(path, pa.table(arrays, names=list(columns)))
+
+
+@contextlib.contextmanager
+def one_cpu_thread() -> Iterator[None]:
+    """Compute on the CPU with one thread, as the subprocesses of tests do, while the block runs."""
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        torch.set_num_threads(1)
+        yield
+        torch.set_num_threads(threads)
+
+
+def train(config: RetrieverConfig, case: Case, folder: Path, **options: float) -> Path:
+    """Train in this process; return the retriever's folder."""
+    train_retriever(config, Inputs(*case), folder / "checkpoints", folder / "retriever", seed=1, **options)
+    return folder / "retriever"
+
+
+def trained_bytes(config: RetrieverConfig, case: Case, folder: Path, **options: float) -> dict[str, bytes]:
+    """Train in this process; return the bytes of the model and of its history."""
+    retriever = train(config, case, folder, **options)
+    return {name: (retriever / name).read_bytes() for name in ("model.safetensors", "history.tsv")}

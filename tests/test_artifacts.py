@@ -5,14 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from catid2.artifacts import (
-    InputError,
-    read_embeddings,
-    read_json,
-    read_table,
-    write_json,
-    write_table,
-)
+from catid2.artifacts import read_embeddings, read_json, read_table, write_json, write_table
+from catid2.errors import InputError
 
 COLUMNS = {"doc_id": pa.int32(), "title": pa.string()}
 

@@ -14,18 +14,11 @@ import torch
 from bad_inputs import CORPUS, DATASET, ESCI_S, EXAMPLES, METHOD, PATHS, PRODUCTS, VIEW, copy_of
 from breakage import put
 
-from catid2.artifacts import (
-    QUERIES,
-    RUN,
-    InputError,
-    docids_columns,
-    read_embeddings,
-    read_footer,
-    read_table,
-)
+from catid2.artifacts import QUERIES, RUN, docids_columns, read_embeddings, read_footer, read_table
 from catid2.corpus import check_category_paths
 from catid2.database import Resources, connect
 from catid2.docids import read_products
+from catid2.errors import InputError
 from catid2.esci import load_examples, load_products
 from catid2.esci_s import extract_categories
 from catid2.evaluate import read_recall, read_run

@@ -13,7 +13,6 @@ import pydantic
 import pytest
 import yaml
 
-from catid2.artifacts import InputError
 from catid2.config.base import StageConfig, parse
 from catid2.config.bm25 import Bm25Config
 from catid2.config.corpus import CorpusConfig
@@ -27,6 +26,7 @@ from catid2.config.retrieve import RetrieveConfig
 from catid2.config.retriever import RetrieverConfig
 from catid2.config.rqvae import RqvaeConfig
 from catid2.config.simulate import SimulateConfig
+from catid2.errors import InputError
 from workflow import ROOT
 
 STAGES = (

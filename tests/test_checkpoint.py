@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import save_file
 
 import catid2.checkpoint
-from catid2.artifacts import InputError
 from catid2.checkpoint import (
     Checkpoints,
     State,
@@ -19,6 +18,7 @@ from catid2.checkpoint import (
     remove_checkpoints,
     require_checkpoints_only,
 )
+from catid2.errors import InputError
 
 STATE = State(
     {"weights": torch.tensor([[0.1, -1e-30]]), "step": torch.tensor(7.0), "codes": torch.arange(3)},

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from catid2.artifacts import InputError
 from catid2.config import document
 from catid2.config.base import parse
 from catid2.config.comparison import comparison
 from catid2.config.pipeline import METHOD_STAGES, Pipeline, read_pipeline
 from catid2.config.rqvae import RqvaeConfig
+from catid2.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = [["config.yaml"], ["demo.yaml"], ["demo.yaml", "seeds.yaml"], ["recipe.yaml", "candidates.yaml"]]

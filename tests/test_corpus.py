@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from catid2.artifacts import CATEGORIES, JUDGEMENTS, QUERIES, InputError, products_columns, read_table
+from catid2.artifacts import CATEGORIES, JUDGEMENTS, QUERIES, products_columns, read_table
 from catid2.cleaning import clean_text
 from catid2.config.base import validate
 from catid2.config.corpus import CorpusConfig
 from catid2.corpus import CorpusFiles, RawFiles, build_corpus
 from catid2.database import Resources
+from catid2.errors import InputError
 from catid2.esci import EXAMPLES, TEXT_COLUMNS
 from catid2.esci_s import extract_categories
 

@@ -14,10 +14,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catid2.artifacts import InputError, docids_columns, products_columns, read_table
+from catid2.artifacts import docids_columns, products_columns, read_table
 from catid2.codes import collisions
 from catid2.config.docids import DocidsConfig
 from catid2.docids import assign, canonical_order, describe, docids_table, require_unique
+from catid2.errors import InputError
 from catid2.latents import encode, reconstruction_error
 from catid2.rqvae import RQVAE, Architecture
 

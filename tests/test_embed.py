@@ -27,11 +27,12 @@ from transformers import (
 )
 
 import catid2.embed
-from catid2.artifacts import TEXT_FIELDS, InputError, read_embeddings, read_json
+from catid2.artifacts import TEXT_FIELDS, read_embeddings, read_json
 from catid2.config.base import validate
 from catid2.config.embed import ViewConfig
 from catid2.embed import Batching, Outputs, embed, require_finite
 from catid2.encoders import TransformerEncoder, token_batches
+from catid2.errors import InputError
 from catid2.text import document_texts, read_documents
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "embed.py"

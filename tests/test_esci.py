@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from catid2.artifacts import InputError, read_table
+from catid2.artifacts import read_table
 from catid2.database import Resources, connect
+from catid2.errors import InputError
 from catid2.esci import EXAMPLES, PRODUCTS, check_columns, load_examples, load_products
 from catid2.esci_s import CATEGORY_PATHS, check_whole_zstd, extract_categories
 

@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from catid2.artifacts import JUDGEMENTS, QUERIES, RUN, InputError
+from catid2.artifacts import JUDGEMENTS, QUERIES, RUN
 from catid2.config.base import validate
 from catid2.config.corpus import CorpusConfig
 from catid2.config.evaluate import EvaluateConfig
+from catid2.errors import InputError
 from catid2.evaluate import Inputs, RunFile, evaluate, read_recall, write_evaluation
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "evaluate.py"

@@ -17,8 +17,8 @@ import pytest
 import zstandard
 
 from catid2 import fetch as module
-from catid2.artifacts import InputError
 from catid2.config.fetch import FetchEsciConfig, RemoteFile
+from catid2.errors import InputError
 from catid2.fetch import ATTEMPTS, Fetched
 from catid2.fetch import fetch as fetch_all
 from catid2.writing import claim

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from catid2 import codes as codes_module
-from catid2.artifacts import InputError
 from catid2.codes import collisions, distortion, greedy_codes, residuals, shared, squared_distances, tuple_ids
+from catid2.errors import InputError
 from catid2.repair import extra_digit, sinkhorn_loop, transport
 
 LOOP = {"epsilon": 0.003, "iterations": 50, "rounds": 20}

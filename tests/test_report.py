@@ -14,8 +14,9 @@ import polars as pl
 import pytest
 from report_tree import CUTOFFS, RELIEF, write_tree
 
-from catid2.artifacts import InputError, read_json
+from catid2.artifacts import read_json
 from catid2.config.report import Comparison, ReportConfig
+from catid2.errors import InputError
 from catid2.report.categories import OTHERS, category_shares
 from catid2.report.examples import prefix_examples
 from catid2.report.figures import spread

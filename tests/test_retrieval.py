@@ -27,12 +27,13 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from catid2.artifacts import QUERIES, RUN, InputError, read_table
+from catid2.artifacts import QUERIES, RUN, read_table
 from catid2.beam import beam_search
 from catid2.config.embed import ViewConfig
 from catid2.config.retrieve import RetrieveConfig
 from catid2.dense import DenseRanking, dense_ranking, open_vectors
 from catid2.embed import Outputs, embed
+from catid2.errors import InputError
 from catid2.retrieval import Corpus, Search, docids_digest, recall, retrieve, search
 from catid2.retriever import load_retriever
 from catid2.t5_scorer import T5Scorer

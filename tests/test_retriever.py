@@ -10,8 +10,8 @@ from retriever_case import KINDS, TINY, random_codes, random_retriever, without_
 from torch.nn import functional
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, BertConfig
 
-from catid2.artifacts import InputError
 from catid2.config.retriever import RetrieverConfig
+from catid2.errors import InputError
 from catid2.examples import (
     EpochBatches,
     Examples,

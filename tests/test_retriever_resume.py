@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-from retriever_case import TINY, Case, write_case
+from retriever_case import TINY, Case, one_cpu_thread, trained_bytes, write_case
 
 from catid2.retriever_state import StateFolder
-from catid2.retriever_training import Inputs, RetrieverTrainer, train_retriever
+from catid2.retriever_training import RetrieverTrainer
 
 CONFIG = TINY.model_copy(update={"epochs": 3, "valid_every": 2})  # validated after epochs 2 and 3
 
@@ -24,18 +23,13 @@ def case(tmp_path_factory) -> Case:
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread():
     """Train on the CPU with one thread."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.cuda, "is_available", lambda: False)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
+    with one_cpu_thread():
         yield
-        torch.set_num_threads(threads)
 
 
 def train(case: Case, folder: Path, **options: float) -> dict[str, bytes]:
     """Train in this process; return the bytes of the model and of its history."""
-    train_retriever(CONFIG, Inputs(*case), folder / "checkpoints", folder / "retriever", seed=1, **options)
-    return {name: (folder / "retriever" / name).read_bytes() for name in ("model.safetensors", "history.tsv")}
+    return trained_bytes(CONFIG, case, folder, **options)
 
 
 @pytest.fixture(scope="module", params=[None, 7], ids=["whole steps", "micro-batches"])

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from retriever_case import TINY, Case, write_case
+from retriever_case import TINY, Case, one_cpu_thread, trained_bytes, write_case
 from transformers import Seq2SeqTrainer
 
-from catid2.artifacts import InputError, write_json
+from catid2.artifacts import write_json
+from catid2.errors import InputError
 from catid2.retriever_state import COMPLETE, StateFolder
-from catid2.retriever_training import LOSSES, Inputs, RetrieverTrainer, train_retriever
+from catid2.retriever_training import LOSSES, RetrieverTrainer
 
 CONFIG = TINY.model_copy(update={"epochs": 2, "valid_every": 1})
 FILES = (
@@ -161,18 +162,13 @@ def case(tmp_path_factory) -> Case:
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread():
     """Train on the CPU with one thread."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.cuda, "is_available", lambda: False)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
+    with one_cpu_thread():
         yield
-        torch.set_num_threads(threads)
 
 
 def train(case: Case, folder: Path, **options: float) -> dict[str, bytes]:
     """Train in this process; return the bytes of the model and of its history."""
-    train_retriever(CONFIG, Inputs(*case), folder / "checkpoints", folder / "retriever", seed=1, **options)
-    return {name: (folder / "retriever" / name).read_bytes() for name in ("model.safetensors", "history.tsv")}
+    return trained_bytes(CONFIG, case, folder, **options)
 
 
 @pytest.fixture(scope="module")

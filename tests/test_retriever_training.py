@@ -13,18 +13,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from retriever_case import TINY, Case, random_codes, write_case, write_docids
+from retriever_case import TINY, Case, one_cpu_thread, random_codes, train, write_case, write_docids
 from safetensors.torch import load_file
 from transformers import Seq2SeqTrainingArguments
 
 from catid2 import distributed, retriever_training
-from catid2.artifacts import JUDGEMENTS, InputError, read_table, write_table
+from catid2.artifacts import JUDGEMENTS, read_table, write_table
 from catid2.config.retriever import RetrieverConfig
 from catid2.distributed import Group
+from catid2.errors import InputError
 from catid2.retrieval import docids_digest
 from catid2.retriever import load_retriever
 from catid2.retriever_state import COMPLETE, StateFolder
-from catid2.retriever_training import Inputs, RetrieverTrainer, _training_arguments, train_retriever
+from catid2.retriever_training import RetrieverTrainer, _training_arguments
 from catid2.writing import claim
 
 ROOT = Path(__file__).parents[1]
@@ -39,19 +40,10 @@ def case(tmp_path_factory) -> Case:
 
 
 @pytest.fixture(autouse=True)
-def _one_thread(monkeypatch):
+def _one_thread():
     """Train on the CPU with one thread, as the subprocesses do."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def train(config: RetrieverConfig, case: Case, folder: Path, **options: float) -> Path:
-    """Train in this process; return the retriever's folder."""
-    train_retriever(config, Inputs(*case), folder / "checkpoints", folder / "retriever", seed=1, **options)
-    return folder / "retriever"
+    with one_cpu_thread():
+        yield
 
 
 def command(config: RetrieverConfig, case: Case, folder: Path, *launcher: str) -> list[str]:

@@ -17,12 +17,12 @@ import torch
 from rqvae_case import arguments, catalogue, settings, write_inputs
 
 from catid2 import rqvae_training
-from catid2.artifacts import InputError
 from catid2.checkpoint import Checkpoints
 from catid2.config.base import validate
 from catid2.config.rqvae import RqvaeConfig
 from catid2.diagnostics import collision_rate, perplexity
 from catid2.distributed import Group
+from catid2.errors import InputError
 from catid2.rqvae import RQVAE, architecture
 from catid2.rqvae_history import format_history
 from catid2.rqvae_training import Trained, train

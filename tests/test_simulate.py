@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from catid2.artifacts import InputError
 from catid2.config.simulate import FULL_SIZE, LocaleSize, SimulateConfig
+from catid2.errors import InputError
 from catid2.simulate import files, simulate
 from catid2.simulate.catalogue import ASKABLE, draw_catalogue, product_ids
 from catid2.simulate.deck import Deck

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catid2.artifacts import TEXT_FIELDS, InputError
+from catid2.artifacts import TEXT_FIELDS
+from catid2.errors import InputError
 from catid2.text import document_texts, parse_template, read_documents, tokenize
 
 TEMPLATE = "{category_path}. {title}. {brand} {color}. {bullets} {description}"

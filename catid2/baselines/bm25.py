@@ -16,7 +16,8 @@ import bm25s
 import numpy as np
 import pyarrow as pa
 
-from catid2.artifacts import RUN, InputError
+from catid2.artifacts import RUN
+from catid2.errors import InputError
 from catid2.queries import read_queries
 from catid2.text import document_texts, read_documents, tokenize
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from catid2.artifacts import InputError
+from catid2.errors import InputError
 
 LARGEST_NUMBER = 2**53  # beyond it a JSON number is no longer exact
 LARGEST_SEED = 2**32 - 1  # of transformers.set_seed; NumPy and PyTorch take more

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from catid2.artifacts import InputError
 from catid2.config.base import LARGEST_SEED, StageConfig, validate
 from catid2.config.bm25 import Bm25Config
 from catid2.config.corpus import CorpusConfig
@@ -23,6 +22,7 @@ from catid2.config.retrieve import RetrieveConfig
 from catid2.config.retriever import RetrieverConfig
 from catid2.config.rqvae import RqvaeConfig
 from catid2.config.simulate import SimulateConfig
+from catid2.errors import InputError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Overrides = dict[str, Any]

@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from catid2.artifacts import (
     CATEGORIES,
-    InputError,
     docids_columns,
     read_footer,
     read_json,
@@ -18,6 +17,7 @@ from catid2.artifacts import (
     require_dense,
     require_file,
 )
+from catid2.errors import InputError
 from catid2.evaluate import MEAN, read_recall
 from catid2.report.figures import Curve
 

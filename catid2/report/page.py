@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from catid2.artifacts import atomic
 from catid2.report import panels, sections
 from catid2.report.inputs import MAIN_COUNTS, DatasetTables, read_catalogue, read_docids
 from catid2.report.provenance import package_versions
+from catid2.writing import atomic
 
 if TYPE_CHECKING:
     from catid2.config.report import Comparison, ReportConfig

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from catid2.artifacts import InputError
+from catid2.errors import InputError
 from catid2.report.examples import prefix_examples
 from catid2.report.figures import Curve
 from catid2.report.inputs import (

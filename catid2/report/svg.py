@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from catid2.artifacts import atomic
+from catid2.writing import atomic
 
 # Colour in a file -> CSS variable in the page (template.html.j2 defines each for both schemes). The series
 # are Okabe and Ito's colours, told apart by readers with any kind of colour vision.

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from catid2.artifacts import atomic
 from catid2.report.inputs import DatasetTables, DocidStatistics
+from catid2.writing import atomic
 
 DEFINITIONS = (
     "recall@k, its interval (_low, _high) and p-value (_p, against the dataset's first method): as in the",
