@@ -1,28 +1,22 @@
 """Decoding to an intermediate node of the trie and ranking the documents below it by dense score.
 
 The paper holds down latency online in this way: fewer decoder steps, and one matrix product over a few
-hundred documents. Queries are encoded by the encoder that made the documents' embeddings.
+hundred documents. Queries have the vectors that embed_queries gave them in the documents' view.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from catid2.artifacts import read_embeddings, read_json
 from catid2.beam import Beams
 from catid2.errors import InputError
 from catid2.trie import Trie
-
-if TYPE_CHECKING:
-    from catid2.config.embed import ViewConfig
-
-BATCH_TOKENS = 16_384  # tokens of queries encoded at once, padding included
+from catid2.vectors import ViewVectors, read_vectors
 
 
 class DenseRanking(NamedTuple):
@@ -61,26 +55,17 @@ class DenseRanking(NamedTuple):
         return doc_ids, scores
 
 
-class DocumentVectors(NamedTuple):
-    """Embeddings of a view that can encode queries too."""
-
-    matrix: np.ndarray  # (N, d) float16, row = doc_id
-    description: Path  # VIEW.json
-    view: ViewConfig
-    identity: str | None  # of the encoder that made them
-
-
-def open_vectors(depth: int, codes: np.ndarray, embeddings: Path | None) -> DocumentVectors:
-    """Open the documents' vectors, and check all that can be checked before a model is loaded.
+def open_vectors(depth: int, codes: np.ndarray, embeddings: Path | None, queries: Path) -> ViewVectors:
+    """Open the vectors that documents are ranked by, and check all that can be checked before a model is loaded.
 
     Args:
         depth: nodes of this depth are to be decoded.
         codes: the DocIDs, (N, L).
-        embeddings: VIEW.npy of a view with a transformer encoder, VIEW.json beside it.
+        embeddings: VIEW.npy, with the files of catid2.vectors beside it.
+        queries: queries.parquet of the corpus.
 
     Raises:
-        InputError: DocIDs are not deeper than `depth`; no embeddings are given, they are of other documents,
-            or their encoder cannot encode queries.
+        InputError: DocIDs are not deeper than `depth`; no embeddings are given, or as read_vectors.
     """
     documents, length = codes.shape
     if depth >= length:
@@ -89,48 +74,16 @@ def open_vectors(depth: int, codes: np.ndarray, embeddings: Path | None) -> Docu
         )
     if embeddings is None:
         raise InputError("rank_below_level", "needs the documents' vectors", "pass --embeddings VIEW.npy")
-    from catid2.config.base import validate
-    from catid2.config.embed import ViewConfig
-
-    description = embeddings.with_suffix(".json")
-    content = read_json(description)
-    view = validate(ViewConfig, content.get("view"), str(description))
-    if view.encoder.kind != "hf":
-        remedy = "use embeddings of a view with `encoder: {kind: hf, …}`"
-        raise InputError(description, f"a {view.encoder.kind} view does not encode queries", remedy)
-    return DocumentVectors(
-        read_embeddings(embeddings, rows=documents), description, view, content.get("identity")
-    )
+    return read_vectors(embeddings, queries, documents)
 
 
 def dense_ranking(
-    depth: int, documents: DocumentVectors, queries: Sequence[str], prefix: str, device: torch.device
+    depth: int, vectors: ViewVectors, query_ids: np.ndarray, device: torch.device
 ) -> DenseRanking:
-    """Encode the queries as the documents were encoded.
-
-    Args:
-        depth: nodes of this depth are decoded.
-        documents: what is ranked.
-        queries: their texts.
-        prefix: what the encoder wants before a query, such as "query: " for E5 models.
-        device: where vectors are kept and compared.
-
-    Raises:
-        InputError: the encoder is not the one that made the documents' vectors, or gives vectors that are not finite.
-    """
-    from catid2.encoders import TransformerEncoder
-
-    config = documents.view.encoder.model_copy(update={"prefix": prefix})
-    encoder = TransformerEncoder(config, device, BATCH_TOKENS)
-    if encoder.identity != documents.identity:
-        what = f"made with {config.model} {documents.identity}, which now is {encoder.identity}"
-        raise InputError(documents.description, what, "run embed again, or restore the encoder")
-    vectors = torch.from_numpy(encoder.encode(queries)).float()
-    if not vectors.isfinite().all():
-        raise InputError(config.model, "a query's vector is not finite in float16", "use another encoder")
-    matrix = torch.from_numpy(np.array(documents.matrix, np.float32))
-    return DenseRanking(depth, _unit(vectors).to(device), _unit(matrix).to(device))
+    """Return how the documents below nodes of `depth` are ranked for the queries (Q,), on `device`."""
+    queries = _unit(vectors.of_queries(query_ids))
+    return DenseRanking(depth, queries.to(device), _unit(vectors.documents).to(device))
 
 
-def _unit(vectors: torch.Tensor) -> torch.Tensor:
-    return functional.normalize(vectors, dim=1)
+def _unit(vectors: np.ndarray) -> torch.Tensor:
+    return functional.normalize(torch.from_numpy(np.array(vectors, np.float32)), dim=1)

@@ -6,7 +6,7 @@ Manning et al., "Introduction to Information Retrieval", section 6.4.1. scikit-l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 
 class Lsa(NamedTuple):
-    """Vectors (N, dims) float32, the number of words counted and the share of variance they keep."""
+    """Vectors of texts, and what encodes other texts in the same space."""
 
-    vectors: np.ndarray
-    features: int
-    explained_variance: float
+    vectors: np.ndarray  # (N, dims) float32
+    features: int  # words counted
+    explained_variance: float  # share of the variance that the dimensions keep
+    encode: Callable[[Sequence[str]], np.ndarray]  # n texts → (n, dims) float32; unknown words do not count
 
 
 def tfidf_svd(texts: Sequence[str], config: TfidfSvdEncoder, seed: int) -> Lsa:
@@ -52,7 +53,12 @@ def tfidf_svd(texts: Sequence[str], config: TfidfSvdEncoder, seed: int) -> Lsa:
         what = f"{config.dims} dimensions asked of {counts.shape[0]} texts with {counts.shape[1]} words"
         raise InputError("encoder.dims", what, f"set it below {min(counts.shape)}")
     svd = TruncatedSVD(config.dims, random_state=seed)
-    vectors = svd.fit_transform(counts)
-    if config.normalize:
-        vectors = normalize(vectors, copy=False)
-    return Lsa(vectors, counts.shape[1], float(svd.explained_variance_ratio_.sum()))
+
+    def scaled(vectors: np.ndarray) -> np.ndarray:
+        return normalize(vectors, copy=False) if config.normalize else vectors
+
+    def encode(others: Sequence[str]) -> np.ndarray:
+        return scaled(svd.transform(vectorizer.transform(others)))
+
+    vectors = scaled(svd.fit_transform(counts))
+    return Lsa(vectors, counts.shape[1], float(svd.explained_variance_ratio_.sum()), encode)

@@ -11,8 +11,8 @@ from catid2.artifacts import JUDGEMENTS, LABELS, QUERIES, SPLITS, read_table
 from catid2.errors import InputError
 
 
-def read_queries(path: str | Path, split: str) -> pa.Table:
-    """Return the queries of `split` (columns QUERIES), sorted by query_id.
+def read_queries(path: str | Path, split: str | None) -> pa.Table:
+    """Return the queries of `split` (columns QUERIES), sorted by query_id; None: all, in the order of the file.
 
     Raises:
         InputError: as read_table; a query_id stands there twice, a split is unknown, or a query of `split` has no
@@ -21,7 +21,8 @@ def read_queries(path: str | Path, split: str) -> pa.Table:
     table = read_table(path, QUERIES)
     _require_one_of(path, table, "split", SPLITS)
     _require_once(path, table, ["query_id"])
-    table = table.filter(pc.equal(table.column("split"), split)).sort_by("query_id")
+    if split is not None:
+        table = table.filter(pc.equal(table.column("split"), split)).sort_by("query_id")
     texts = table.column("query")
     if texts.null_count:
         row = pc.index(texts.is_null(), True).as_py()

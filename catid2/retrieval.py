@@ -137,7 +137,7 @@ def retrieve(config: RetrieveConfig, retriever: Path, corpus: Corpus, output: Pa
     doc_ids, codes = read_docids(corpus.docids)
     require_same_documents(corpus.docids, corpus.products)
     level = config.rank_below_level
-    documents = None if level is None else open_vectors(level, codes, corpus.embeddings)
+    vectors = None if level is None else open_vectors(level, codes, corpus.embeddings, corpus.queries)
     table = read_queries(corpus.queries, "test")
     if not len(table):
         raise InputError(corpus.queries, "no test queries", "build the corpus with some")
@@ -146,8 +146,8 @@ def retrieve(config: RetrieveConfig, retriever: Path, corpus: Corpus, output: Pa
         model, tokenizer = load_retriever(retriever)
         trie = Trie.from_codes(codes, require_fitting_codes(codes, model, corpus.docids, retriever), doc_ids)
         dense = None
-        if documents:
-            dense = dense_ranking(level, documents, texts, config.dense_query_prefix, group.device)
+        if vectors:
+            dense = dense_ranking(level, vectors, query_ids, group.device)
         settings = model.t5.config
         tokens = tokenize(tokenizer, texts, settings.query_prefix, settings.max_query_tokens)
         log.info("%d test queries, %d documents, %d beams", len(texts), len(trie), config.beams)

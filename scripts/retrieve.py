@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
     parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
     parser.add_argument(
-        "--embeddings", type=Path, help="VIEW.npy with VIEW.json beside it, for rank_below_level"
+        "--embeddings", type=Path, help="VIEW.npy, with VIEW_queries.npy beside it, for rank_below_level"
     )
     parser.add_argument("--output", required=True, type=Path, help="run.parquet to write")
     parser.add_argument(

@@ -3,7 +3,7 @@
 import breakage as b
 import numpy as np
 import pyarrow as pa
-from bad_inputs import EMBEDDINGS, JUDGEMENTS, PRODUCT_TABLE, QUERIES, Case
+from bad_inputs import EMBEDDINGS, JUDGEMENTS, PRODUCT_TABLE, QUERIES, VIEW, Case
 
 NAN = float("nan")
 
@@ -128,5 +128,19 @@ CASES = [
     Case(
         "embeddings cut", "assign_docids", b.cut(EMBEDDINGS),
         ("text.npy: not a whole .npy matrix", "run embed"),
+    ),
+    # --- vectors of queries
+    Case(
+        "queries to embed without text", "embed_queries", b.value(QUERIES, "query", 3, None),
+        ("has no text (null)", "remove it"),
+    ),
+    Case("no queries to embed", "embed_queries", b.empty(QUERIES), ("queries.parquet: no queries",)),
+    Case(
+        "view unknown", "embed_queries", b.key(f"{VIEW}.json", "view.encoder.kind", "bert"),
+        ("text.json: view", "'hf', 'tfidf_svd'"),
+    ),
+    Case(
+        "other documents", "embed_queries", b.matrix(EMBEDDINGS, lambda m: m[::-1]),
+        ("text.npy: not the vectors that its encoder now gives", "run embed again"),
     ),
 ]  # fmt: skip

@@ -50,7 +50,7 @@ CASES = [
         ("rank_below_level", "--embeddings"), settings("retrieve", rank_below_level=2),
     ),
     Case(
-        "a view without queries", "retrieve", b.nothing, ("text.json: a tfidf_svd view does not encode queries",),
+        "queries not embedded", "retrieve", b.nothing, ("text_queries.json: no such file", "run the stage"),
         settings("retrieve", rank_below_level=2) | {"--embeddings": EMBEDDINGS},
     ),
     Case(

@@ -99,11 +99,13 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
         | {f"{option}-out": path for option, path in corpus.items()}
         | {"--categories-out": f"{CORPUS}/categories.parquet", "--stats-out": f"{CORPUS}/stats.json"},
         "embed": {
-            "--config": pipeline.view("tiny_es", "text").model_dump_json(),
+            "--config": pipeline.view("tiny_es", "text").of_documents().model_dump_json(),
             "--checkpoints": "state/embed",
         }
         | products
         | {"--output": f"{VIEW}.npy", "--metadata": f"{VIEW}.json"},
+        "embed_queries": (embeddings | products | queries)
+        | {"--output": f"{VIEW}_queries.npy", "--metadata": f"{VIEW}_queries.json"},
         "train_rqvae": settings("rqvae")
         | {"--seed": "0", "--checkpoints": "state/rqvae", "--history": f"{METHOD}/rqvae/history.tsv"}
         | (embeddings | products | model),

@@ -205,7 +205,7 @@ def edited(path: str, value: Any) -> dict[str, Any]:
         ("evaluate/labels", ["EX"], "pattern"),
         ("report/cutoff", 7, "report.cutoff is 7, evaluate.cutoffs are 5, 10"),
         ("retrieve/beams", 10, "10 beams cannot give top_k 100"),
-        ("retrieve/rank_below_level", 2, "'tfidf_svd' does not"),
+        ("retrieve/rank_below_level", 4, "rank_below_level is 4"),
         ("docids/allow_collisions", True, "cannot be searched"),
         ("retriever/tasks", [], "one query task"),
         ("views/text/template", "{nmae}", "unknown template field 'nmae'"),

@@ -169,7 +169,12 @@ def set_in(tree, path, value):
         ("view", "picture", ["view names 'picture'"]),
         ("studies.recall", {"methods": []}, ["'studies.recall.methods'", "at least 1"]),
         ("studies.recall", {"methods": ["catid3"]}, ["'catid3'", "known are catid2"]),
-        ("retrieve", {"rank_below_level": 2}, ["methods.catid2", "rank_below_level", "'tfidf_svd' does not"]),
+        (
+            "retrieve",
+            {"rank_below_level": 4},
+            ["methods.catid2", "rank_below_level is 4", "below layers (4)"],
+        ),
+        ("views.text_queries", {}, ["views.text_queries", "end in _queries are kept"]),
         ("docids", {"allow_collisions": True}, ["allow_collisions", "cannot be searched"]),
         ("sources.demo.simulate", {"locales": {"us": {"products": 1}}}, ["sources.demo.simulate", "100"]),
     ],

@@ -6,8 +6,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -22,17 +20,16 @@ from retriever_case import (
     write_case,
     write_docids,
 )
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from catid2.artifacts import QUERIES, RUN, read_table
 from catid2.beam import beam_search
 from catid2.config.embed import ViewConfig
 from catid2.config.retrieve import RetrieveConfig
-from catid2.dense import DenseRanking, dense_ranking, open_vectors
+from catid2.dense import DenseRanking
 from catid2.embed import Outputs, embed
+from catid2.embed_queries import Corpus as QueryCorpus
+from catid2.embed_queries import Outputs as QueryOutputs
+from catid2.embed_queries import embed_queries
 from catid2.errors import InputError
 from catid2.retrieval import Corpus, Search, docids_digest, recall, retrieve, search
 from catid2.retriever import load_retriever
@@ -188,58 +185,37 @@ def test_documents_below_the_best_nodes_are_ranked_by_cosine(depth):
         assert (found.doc_ids[query][len(expected) :] == -1).all()
 
 
-def test_dense_ranking_encodes_queries_as_documents_were(case, folder, tmp_path):
-    words = dict(zip(WORDS, range(5, 5 + len(WORDS)), strict=True))
-    vocabulary = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1} | words, "[UNK]"))
-    vocabulary.pre_tokenizer = Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=vocabulary, pad_token="[PAD]").save_pretrained(
-        tmp_path / "encoder"
-    )
-    shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    torch.manual_seed(0)
-    BertModel(BertConfig(vocab_size=20, max_position_embeddings=32, **shape)).save_pretrained(
-        tmp_path / "encoder"
-    )
-    encoder = {"kind": "hf", "model": str(tmp_path / "encoder"), "max_tokens": 16}
-    view = ViewConfig.model_validate({"template": "{title}", "encoder": encoder})
-    embed(view, case.products, Outputs(tmp_path / "view.npy", tmp_path / "view.json", tmp_path / "shards"))
-    titles = read_table(case.products, {"title": pa.string()}).column("title").to_pylist()
-    codes = read_docids(case.docids)[1]
-    documents = open_vectors(2, codes, tmp_path / "view.npy")
-    dense = dense_ranking(2, documents, titles, "", torch.device("cpu"))
-    torch.testing.assert_close(
-        (dense.queries * dense.documents).sum(1), torch.ones(len(titles)), atol=1e-3, rtol=0
-    )
+def test_a_run_below_a_level_is_ranked_by_the_vectors_of_the_view(case, folder, tmp_path):
+    view = ViewConfig.model_validate({"template": "{title}", "encoder": {"kind": "tfidf_svd", "dims": 6}})
+    matrix = tmp_path / "view.npy"
+    embed(view, case.products, Outputs(matrix, tmp_path / "view.json", tmp_path / "shards"))
+    beside = QueryOutputs(tmp_path / "view_queries.npy", tmp_path / "view_queries.json")
+    embed_queries("", QueryCorpus(matrix, case.products, case.queries), beside)
 
     config = CONFIG.model_copy(update={"rank_below_level": 2})
-    retrieve(config, folder, corpus_of(case, tmp_path / "view.npy"), tmp_path / "run.parquet", 8)
+    retrieve(config, folder, corpus_of(case, matrix), tmp_path / "run.parquet", 8)
     run = read_table(tmp_path / "run.parquet", RUN)
-    table = read_table(case.queries, QUERIES).filter(pc.field("split") == "test")
-    texts = table.column("query").to_pylist()
+    everything = read_table(case.queries, QUERIES).to_pylist()
+    asked = sorted((row["query_id"], i) for i, row in enumerate(everything) if row["split"] == "test")
+    documents, queries = (
+        torch.nn.functional.normalize(torch.from_numpy(np.load(path)).float(), dim=1)
+        for path in (matrix, beside.matrix)
+    )
+    codes = read_docids(case.docids)[1]
     model, tokenizer = load_retriever(folder)
     expected = search(
         model,
         Trie.from_codes(codes, SIZES),
-        tokenize(tokenizer, texts, "query: ", 16),
+        tokenize(tokenizer, [everything[i]["query"] for _, i in asked], "query: ", 16),
         Search(config.beams, config.top_k, 8),
-        dense=dense_ranking(2, documents, texts, "", torch.device("cpu")),
+        dense=DenseRanking(2, queries[[i for _, i in asked]], documents),
     )
     assert run.column("doc_id").to_numpy().tolist() == expected.doc_ids.flatten().tolist()
     np.testing.assert_allclose(run.column("score").to_numpy(), expected.scores.flatten(), rtol=1e-5)
-    for level, embeddings, message in (
-        (2, None, "pass --embeddings"),
-        (3, tmp_path / "view.npy", "have 3 positions"),
-    ):
+    for level, embeddings, message in ((2, None, "pass --embeddings"), (3, matrix, "have 3 positions")):
         wrong = CONFIG.model_copy(update={"rank_below_level": level})
         with pytest.raises(InputError, match=message):  # before a model is loaded
             retrieve(wrong, tmp_path / "none", corpus_of(case, embeddings), tmp_path / "none.parquet", 8)
-    with pytest.raises(InputError, match="60 rows for 59 documents"):
-        open_vectors(2, codes[:-1], tmp_path / "view.npy")
-    encoder = BertModel.from_pretrained(tmp_path / "encoder")
-    encoder.embeddings.word_embeddings.weight.data += 1
-    encoder.save_pretrained(tmp_path / "encoder")
-    with pytest.raises(InputError, match=r"which now is .*run embed again"):
-        dense_ranking(2, documents, texts, "", torch.device("cpu"))
 
 
 def test_more_documents_than_beams_are_refused():

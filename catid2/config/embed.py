@@ -60,3 +60,15 @@ class ViewConfig(StageConfig):
     def _known_fields(cls, template: str) -> str:
         parse_template(template)
         return template
+
+
+class View(ViewConfig):
+    """An entry of `views`: what embed reads, and how queries are put to the same encoder."""
+
+    query_prefix: str = Field(
+        "", description='Rule embed_queries: put before every query, such as "query: " for E5 models.'
+    )
+
+    def of_documents(self) -> ViewConfig:
+        """Return what embed runs with: nothing that is for queries alone."""
+        return ViewConfig.model_validate(self.model_dump(include=set(ViewConfig.model_fields)))

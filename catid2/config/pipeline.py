@@ -14,7 +14,7 @@ from catid2.config.base import LARGEST_SEED, StageConfig, validate
 from catid2.config.bm25 import Bm25Config
 from catid2.config.corpus import CorpusConfig
 from catid2.config.docids import DocidsConfig
-from catid2.config.embed import ViewConfig
+from catid2.config.embed import View
 from catid2.config.evaluate import EvaluateConfig
 from catid2.config.fetch import FetchEsciConfig, FetchEsciSConfig
 from catid2.config.report import ReportConfig
@@ -117,8 +117,9 @@ class PipelineConfig(BaseModel):
     sources: dict[Name, Source] = Field(description="where raw files come from")
     datasets: dict[Name, Dataset] = Field(min_length=1, description="what results/{dataset} is made from")
     corpus: CorpusConfig = Field(CorpusConfig(), description="rule build_corpus")
-    views: dict[Name, ViewConfig] = Field(
-        min_length=1, description="rule embed: a text template and an encoder each"
+    views: dict[Name, View] = Field(
+        min_length=1,
+        description="rules embed and embed_queries: a text template and an encoder each; no name ends in _queries",
     )
     view: Name = Field(description="the view that methods use unless they name another")
     rqvae: RqvaeConfig = Field(RqvaeConfig(), description="rule train_rqvae")
@@ -153,6 +154,11 @@ class PipelineConfig(BaseModel):
             if isinstance(source, SimulatedSource) and key in ("esci", "esci_s"):
                 raise ValueError(
                     f"sources.{key} is simulated, but that name is kept for the downloaded files"
+                )
+        for view in self.views:
+            if view.endswith("_queries"):
+                raise ValueError(
+                    f"views.{view}: names that end in _queries are kept for the queries' vectors"
                 )
         known(self.view, self.views, "view")
         if self.report.cutoff not in self.evaluate.cutoffs:
@@ -223,10 +229,10 @@ class Pipeline:
         return self._overlay("corpus", CorpusConfig, self.config.corpus, {f"datasets.{dataset}": "corpus"})
 
     @cache  # noqa: B019
-    def view(self, dataset: str, view: str) -> ViewConfig:
-        """Return what embed runs with for `dataset` and `view`."""
+    def view(self, dataset: str, view: str) -> View:
+        """Return what embed and embed_queries run with for `dataset` and `view`."""
         values = _merge(_as_dict(self.config.views[view]), self.config.datasets[dataset].views.get(view, {}))
-        return validate(ViewConfig, values, f"{self.where}: datasets.{dataset}.views.{view}")
+        return validate(View, values, f"{self.where}: datasets.{dataset}.views.{view}")
 
     def method_view(self, method: str) -> str:
         """Return the name of the view that the quantiser of `method` reads."""
@@ -302,10 +308,6 @@ class Pipeline:
         """Refuse what only `retrieve`, after hours of training, would find impossible."""
         where = f"{self.where}: retrieve of datasets.{dataset} with methods.{method}"
         level = self.stage("retrieve", dataset, method).rank_below_level
-        encoder = self.view(dataset, self.method_view(method)).encoder.kind
-        if level is not None and encoder != "hf":
-            what = f"rank_below_level needs a view that encodes queries too, {encoder!r} does not"
-            raise InputError(where, what, "use a view of kind hf, or rank_below_level: null")
         layers = self.stage("rqvae", dataset, method).layers
         if level is not None and level >= layers:
             raise InputError(where, f"rank_below_level is {level}", f"it must be below layers ({layers})")

@@ -13,11 +13,8 @@ class RetrieveConfig(StageConfig):
     rank_below_level: int | None = Field(
         None,
         ge=1,
-        description="decode only this many positions and rank the documents below the beams by cosine with the query; "
-        "needs embeddings of an `hf` view. null: decode whole DocIDs",
-    )
-    dense_query_prefix: str = Field(
-        "", description='with rank_below_level: text before a query for the encoder, such as "query: " for E5'
+        description="decode only this many positions and rank the documents below the beams by cosine with the query, "
+        "in the method's view. null: decode whole DocIDs",
     )
 
     @model_validator(mode="after")

@@ -137,8 +137,13 @@ DOWNLOADED = {kind: field.default for kind, field in EsciSource.model_fields.ite
 
 
 def view_settings(wildcards):
-    """Return the settings of the job's view, as JSON."""
-    return pipeline.view(wildcards.dataset, wildcards.view).model_dump_json()
+    """Return what embed runs with for the job's view, as JSON."""
+    return pipeline.view(wildcards.dataset, wildcards.view).of_documents().model_dump_json()
+
+
+def query_prefix(wildcards):
+    """Return what is put before queries in the job's view."""
+    return pipeline.view(wildcards.dataset, wildcards.view).query_prefix
 
 
 def view_of_method(wildcards):
@@ -146,11 +151,16 @@ def view_of_method(wildcards):
     return f"results/{wildcards.dataset}/embeddings/{pipeline.method_view(wildcards.method)}.npy"
 
 
+def vectors_of_method(wildcards):
+    """Return the vectors of documents and queries in the view of the job's method, documents first."""
+    path = view_of_method(wildcards).removesuffix(".npy")
+    return [f"{path}{name}" for name in (".npy", ".json", "_queries.npy", "_queries.json")]
+
+
 def dense_embeddings(wildcards):
-    """Return the embeddings that `retrieve` ranks by, if it decodes to an intermediate node only."""
+    """Return the vectors that `retrieve` ranks by, if it decodes to an intermediate node only."""
     ranks = pipeline.stage("retrieve", wildcards.dataset, wildcards.method).rank_below_level is not None
-    path = view_of_method(wildcards)
-    return [path, path.removesuffix(".npy") + ".json"] if ranks else []
+    return vectors_of_method(wildcards) if ranks else []
 
 
 def embeddings_option(wildcards, input):

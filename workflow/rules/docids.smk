@@ -26,6 +26,31 @@ rule embed:
         " --checkpoints {params.checkpoints} --output {output.embeddings} --metadata {output.metadata} > {log} 2>&1"
 
 
+rule embed_queries:
+    """Encode every query of a dataset in the space of a view's documents."""
+    input:
+        script="scripts/embed_queries.py",
+        modules=modules("embed_queries"),
+        products=corpus("products.parquet"),
+        queries=corpus("queries.parquet"),
+        embeddings="results/{dataset}/embeddings/{view}.npy",
+        description="results/{dataset}/embeddings/{view}.json",
+    output:
+        embeddings="results/{dataset}/embeddings/{view}_queries.npy",
+        metadata="results/{dataset}/embeddings/{view}_queries.json",
+    log:
+        "logs/{dataset}/embed_queries/{view}.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        gpu=0,
+    params:
+        prefix=query_prefix,
+    shell:
+        "python {input.script} --embeddings {input.embeddings} --products {input.products} --queries {input.queries}"
+        " --prefix={params.prefix:q} --output {output.embeddings} --metadata {output.metadata} > {log} 2>&1"
+
+
 rule train_rqvae:
     """Train the residual-quantised autoencoder of a method (paper: the four losses)."""
     input:

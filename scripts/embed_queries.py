@@ -1,0 +1,34 @@
+"""Embed every query of a corpus in the space of a view's documents: a (Q, d) float16 matrix, row = row of queries."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from catid2.command import entry_point
+from catid2.embed_queries import Corpus, Outputs, embed_queries
+from catid2.writing import claim
+
+
+@entry_point
+def main() -> None:
+    """Parse the command line and write the queries' vectors."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--embeddings", required=True, type=Path, help="embeddings/VIEW.npy, with VIEW.json beside it"
+    )
+    parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
+    parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
+    parser.add_argument(
+        "--prefix", default="", help='put before every query, such as "query: " (default none)'
+    )
+    parser.add_argument("--output", required=True, type=Path, help="embeddings/VIEW_queries.npy to write")
+    parser.add_argument("--metadata", required=True, type=Path, help="embeddings/VIEW_queries.json to write")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    corpus = Corpus(arguments.embeddings, arguments.products, arguments.queries)
+    with claim(arguments.output):
+        embed_queries(arguments.prefix, corpus, Outputs(arguments.output, arguments.metadata))
+
+
+if __name__ == "__main__":
+    main()
