@@ -1,10 +1,11 @@
 """InfoNCE among the documents of a batch, computed only where it is not masked away.
 
 Documents are sorted by parent and category, so an anchor meets its positives and negatives in one run of
-neighbouring rows. The work is cut into tiles (a few anchors × the run of columns they need) that stay in
+neighbouring rows. The work is cut into tiles (a run of anchors × the run of columns they need) that stay in
 cache; value and gradient of a tile are computed together and no similarity is kept for the backward pass.
 """
 
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import torch
@@ -36,6 +37,17 @@ def contrast_features(anchors: Tensor, keys: Tensor, similarity: Similarity, tem
     return Features(torch.cat([2 * anchors, -one], 1) / temperature, torch.cat([keys, squares], 1))
 
 
+def similarities(anchors: Tensor, keys: Tensor, similarity: Similarity, temperature: float) -> Tensor:
+    """Return (B, B') scores s_ij / temperature, s as in `contrast_features`, of (B, d) anchors and (B', d) keys.
+
+    For d above B': norms go into the product, so that no copy of the anchors or keys is made, forward or backward.
+    """
+    if similarity == "cosine":
+        lengths = [x.norm(dim=1).clamp_min(1e-12) for x in (anchors, keys)]  # as F.normalize has them
+        return (anchors @ keys.T) / (lengths[0][:, None] * (temperature * lengths[1]))
+    return torch.addmm(keys.square().sum(1), anchors, keys.T, beta=-1 / temperature, alpha=2 / temperature)
+
+
 def block_bounds(total: int, negatives: int | None) -> list[int]:
     """Return the bounds of equal blocks that leave each of `total` documents at least `negatives` others.
 
@@ -46,13 +58,13 @@ def block_bounds(total: int, negatives: int | None) -> list[int]:
 
 
 class Tile(NamedTuple):
-    """Some anchors and the runs of columns they need; places and runs are in sorted order."""
+    """A run of anchors and the runs of columns they need, as places in sorted order."""
 
-    rows: Tensor  # (n,) places of the anchors
+    rows: slice  # the anchors; those without a positive are among them, and weigh nothing
     columns: slice  # the documents of their parents: all that they are contrasted with
     inner: slice  # those of them in the anchors' categories: positives of one anchor or another
+    pure: bool  # whether the anchors have one category
     mixed: bool  # whether the anchors have several parents
-    partners: Tensor | None  # (n,) places of the one positive drawn per anchor, or None for all positives
 
 
 class ContrastPlan(NamedTuple):
@@ -61,6 +73,8 @@ class ContrastPlan(NamedTuple):
     order: Tensor  # (B,) documents sorted by parent, then category
     categories: Tensor  # (B,) a number for the category of each document below its parent, in that order
     parents: Tensor  # (B,) category one level up, in that order
+    weights: Tensor  # (B, 1) what a positive counts for its anchor: one over their number, or 0 without any
+    partners: Tensor | None  # (B,) the place of the one positive drawn per anchor, or None for all positives
     tiles: list[Tile]
     anchors: int  # documents with at least one positive and one negative
     dropped: int  # the other documents
@@ -82,37 +96,35 @@ def plan_contrast(
         positives: "all" documents of the anchor's category, or "one" of them, drawn.
         generator: draws the positives for "one".
         device: where the plan's tensors are used.
-        tile_rows: anchors a tile aims at.
+        tile_rows: anchors that a tile holds at most.
     """
     order = _lexicographic_order(parents, categories)
     categories, parents = categories[order], parents[order]
     category_runs, parent_runs = _runs(parents, categories), _runs(parents)
     same = category_runs.ends - category_runs.starts
-    valid = (same > 1) & (parent_runs.ends - parent_runs.starts > same)
-    rows = valid.nonzero().flatten()
+    contrasted = parent_runs.ends - parent_runs.starts > same
+    valid = contrasted & (same > 1)
     partners = None
     if positives == "one":
+        rows = valid.nonzero().flatten()
         # Going round the anchor's run by 1..n-1 places ends at any other member with equal chance.
         steps = (
             torch.rand(len(rows), generator=generator, dtype=torch.float64) * (same[rows] - 1)
         ).long() + 1
         first = category_runs.starts[rows]
-        partners = first + (rows - first + steps) % same[rows]
-    tiles = []
-    for part in _cut(parent_runs.starts[rows], tile_rows):
-        members, first, last = rows[part], rows[part[0]], rows[part[-1]]
-        columns = slice(int(parent_runs.starts[first]), int(parent_runs.ends[last]))
-        inner = slice(int(category_runs.starts[first]), int(category_runs.ends[last]))
-        mixed = bool(parent_runs.starts[first] != parent_runs.starts[last])
-        drawn = None if partners is None else partners[part].to(device)
-        tiles.append(Tile(members.to(device), columns, inner, mixed, drawn))
+        partners = torch.arange(len(order))
+        partners[rows] = first + (rows - first + steps) % same[rows]
+    weights = valid.double() / (same - 1 if positives == "all" else same.new_ones(())).clamp_min(1)
+    count = int(valid.sum())
     return ContrastPlan(
         order.to(device),
         category_runs.starts.to(device),
         parents.to(device),
-        tiles,
-        len(rows),
-        len(order) - len(rows),
+        weights.unsqueeze(1).to(device),
+        None if partners is None else partners.to(device),
+        list(_cut(category_runs, parent_runs, tile_rows)),
+        count,
+        len(order) - count,
     )
 
 
@@ -130,9 +142,9 @@ class _Contrast(torch.autograd.Function):
     def forward(ctx, anchors: Tensor, keys: Tensor, plan: ContrastPlan, tiles: list[Tile]) -> Tensor:
         total = anchors.new_zeros(())
         to_anchors = torch.zeros_like(anchors)
-        to_keys = torch.zeros_like(
-            keys.T, memory_format=torch.contiguous_format
-        )  # so that a tile adds whole rows
+        # Transposed, so that a tile adds whole rows.
+        to_keys = torch.zeros_like(keys.T, memory_format=torch.contiguous_format)
+        plan = plan._replace(weights=plan.weights.to(anchors.dtype))
         for tile in tiles:
             total += _contrast_tile(anchors, keys, plan, tile, to_anchors, to_keys)
         ctx.save_for_backward(to_anchors, to_keys.T)
@@ -153,40 +165,44 @@ def _contrast_tile(
     With ν_i = log Σ_n exp s_in, a pair costs softplus(ν_i - s_ip), and its derivative sigmoid(ν_i - s_ip)
     pulls at the positive as much as it pushes at the negatives together.
     """
-    row, column = anchors[tile.rows], keys[tile.columns]  # (n, d), (m, d)
+    row, column, weight = anchors[tile.rows], keys[tile.columns], plan.weights[tile.rows]
     scores = row @ column.T  # (n, m)
-    inner = slice(tile.inner.start - tile.columns.start, tile.inner.stop - tile.columns.start)
-    same = plan.categories[tile.rows, None] == plan.categories[tile.inner]  # (n, inner)
-    if tile.partners is None:
-        positives = scores[:, inner].clone()
+    inner = scores[:, tile.inner.start - tile.columns.start : tile.inner.stop - tile.columns.start]
+    other = None  # (n, inner) no pair of an anchor and a positive
+    if not tile.pure:
+        other = plan.categories[tile.rows, None] != plan.categories[tile.inner]
+    if plan.partners is None:
+        excess = inner.neg()
     else:
-        partner = keys[tile.partners]
-        positives = (row * partner).sum(1, keepdim=True)
-    scores[:, inner].masked_fill_(same, -torch.inf)
+        partners = plan.partners[tile.rows]
+        partner = keys[partners]
+        excess = -(row * partner).sum(1, keepdim=True)
+    if other is None:
+        inner.fill_(-torch.inf)
+    else:
+        inner.masked_fill_(~other, -torch.inf)
     if tile.mixed:
         scores.masked_fill_(plan.parents[tile.rows, None] != plan.parents[tile.columns], -torch.inf)
     # softmax is several times faster than exp and sum on a CPU; its largest entry gives the sum back.
     share = scores.softmax(dim=1)
-    level = scores.amax(1, keepdim=True) - share.amax(1, keepdim=True).log()  # ν
-    excess = level - positives
+    excess += scores.amax(1, keepdim=True) - share.amax(1, keepdim=True).log()  # ν - s
 
-    if tile.partners is None:
-        places = torch.arange(tile.inner.start, tile.inner.stop, device=row.device)
-        weights = (same & (tile.rows[:, None] != places)).to(row.dtype)
-        weights /= weights.sum(1, keepdim=True)
-        pull = excess.sigmoid() * weights
-        share *= pull.sum(1, keepdim=True)
-        share[:, inner] -= pull
-        to_anchors[tile.rows] += share @ column
-        loss = (F.softplus(excess) * weights).sum()
+    loss, pull = F.softplus(excess), excess.sigmoid_()
+    if plan.partners is None:
+        for pairs in (loss, pull):
+            if other is not None:
+                pairs.masked_fill_(other, 0)
+            pairs.diagonal(tile.rows.start - tile.inner.start).zero_()  # no document is its own positive
+    pull *= weight
+    share *= pull.sum(1, keepdim=True)
+    if plan.partners is None:
+        share[:, tile.inner.start - tile.columns.start : tile.inner.stop - tile.columns.start] -= pull
     else:
-        pull = excess.sigmoid()
-        share *= pull
-        to_anchors[tile.rows] += share @ column - pull * partner
-        to_keys.index_add_(1, tile.partners, -(pull * row).T)
-        loss = F.softplus(excess).sum()
+        to_anchors[tile.rows] -= pull * partner
+        to_keys.index_add_(1, partners, -(pull * row).T)
+    to_anchors[tile.rows].addmm_(share, column)
     to_keys[:, tile.columns].addmm_(row.T, share)
-    return loss
+    return (loss.sum(1, keepdim=True) * weight).sum()
 
 
 class _Runs(NamedTuple):
@@ -212,25 +228,49 @@ def _lexicographic_order(first: Tensor, second: Tensor) -> Tensor:
     return order[first[order].argsort(stable=True)]
 
 
-def _cut(groups: Tensor, tile_rows: int) -> list[Tensor]:
-    """Cut 0..n-1 into tiles of at most `tile_rows`, that hold whole groups where a group fits.
+def _cut(category_runs: _Runs, parent_runs: _Runs, tile_rows: int) -> list[Tile]:
+    """Return tiles of at most `tile_rows` anchors, in order, that hold all anchors that are contrasted with anything.
 
-    `groups` (n,) is sorted. Small groups share a tile; a large one is spread over several of its own.
+    Small parents share a tile, and so do small categories of a large parent; a large category has tiles of its own.
     """
-    tiles: list[Tensor] = []
-    open_tile: list[Tensor] = []
-    held = 0
-    for group in torch.arange(len(groups)).split(
-        torch.unique_consecutive(groups, return_counts=True)[1].tolist()
-    ):
-        if held + len(group) > tile_rows and open_tile:
-            tiles.append(torch.cat(open_tile))
-            open_tile, held = [], 0
-        if len(group) > tile_rows:
-            tiles.extend(group.split(tile_rows))
+    tiles: list[Tile] = []
+    for piece in _pieces(category_runs, parent_runs, tile_rows):
+        last = tiles[-1] if tiles else None
+        if last and _fit_together(last, piece, tile_rows):
+            rows, columns, inner = (slice(a.start, b.stop) for a, b in zip(last[:3], piece[:3], strict=True))
+            tiles[-1] = Tile(rows, columns, inner, pure=False, mixed=last.columns != piece.columns)
         else:
-            open_tile.append(group)
-            held += len(group)
-    if open_tile:
-        tiles.append(torch.cat(open_tile))
+            tiles.append(piece)
     return tiles
+
+
+def _fit_together(tile: Tile, piece: Tile, tile_rows: int) -> bool:
+    """Return whether a tile can take in the piece after it."""
+    adjacent = tile.rows.stop == piece.rows.start and piece.rows.stop - tile.rows.start <= tile_rows
+    # Either categories of one parent, or whole parents: a tile that needs all columns of several can be large.
+    return adjacent and (
+        tile.columns == piece.columns or (tile.rows == tile.columns and piece.rows == piece.columns)
+    )
+
+
+def _pieces(category_runs: _Runs, parent_runs: _Runs, tile_rows: int) -> Iterator[Tile]:
+    """Yield each parent that fits into a tile whole, and the categories of the others, in equal parts if need be.
+
+    A parent with one category has nothing to contrast and is left out.
+    """
+    starts = category_runs.starts.unique()
+    ends, parent_starts, parent_ends = category_runs.ends[starts], *(run[starts] for run in parent_runs)
+    for start, end, first, last in zip(
+        *(run.tolist() for run in (starts, ends, parent_starts, parent_ends)), strict=True
+    ):
+        columns, inner = slice(first, last), slice(start, end)
+        if inner == columns:
+            continue
+        if last - first <= tile_rows:
+            if start == first:
+                yield Tile(columns, columns, columns, pure=False, mixed=False)
+            continue
+        parts = -(-(end - start) // tile_rows)
+        for part in range(parts):
+            rows = slice(start + (end - start) * part // parts, start + (end - start) * (part + 1) // parts)
+            yield Tile(rows, columns, inner, pure=True, mixed=False)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from catid2.contrast import ContrastPlan, Similarity, block_bounds, contrast, contrast_features
+from catid2.contrast import ContrastPlan, Similarity, block_bounds, contrast, contrast_features, similarities
 from catid2.distributed import Group, gather_with_gradient, sum_over_ranks
 from catid2.quantizer import Quantized
 
@@ -131,21 +131,22 @@ def disl(
         originals: (B, D), d of all documents of the batch; no gradient goes there.
         negatives: None contrasts with the B - 1 others, a number within blocks of the batch (`block_bounds`), which
             saves most of a B × B × D product.
-        similarity: see `contrast_features`.
+        similarity: see `similarities`.
         temperature: τ > 0.
         reduction: over the documents.
         group: this process among its peers.
     """
     total = len(originals)
     own = group.shard(total)
-    features = contrast_features(reconstruction, originals.detach(), similarity, temperature)
+    originals = originals.detach()
     bounds = block_bounds(total, negatives)
     # This rank's part of every block, as (start, end) among all documents.
     parts = [(max(start, own.start), min(end, own.stop)) for start, end in pairwise(bounds)]
-    anchors = features.anchors.split([max(0, end - start) for start, end in parts])
+    anchors = reconstruction.split([max(0, end - start) for start, end in parts])
     loss = reconstruction.new_zeros(())
     for anchor, (first, last), (start, end) in zip(anchors, parts, pairwise(bounds), strict=True):
         if first < last:
             positives = torch.arange(first - start, last - start, device=anchor.device)
-            loss = loss + F.cross_entropy(anchor @ features.keys[start:end].T, positives, reduction="sum")
+            scores = similarities(anchor, originals[start:end], similarity, temperature)
+            loss = loss + F.cross_entropy(scores, positives, reduction="sum")
     return loss / total if reduction == "mean" else loss

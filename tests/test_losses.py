@@ -95,6 +95,26 @@ def test_hccl_equals_a_loop(level: int, tile_rows: int, kind: str, reduction: st
     assert (plan.anchors, plan.dropped) == (len(losses), 40 - len(losses))
 
 
+@pytest.mark.parametrize("tile_rows", [1, 3, 8, 50, 1000])
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_tiles_hold_every_anchor_once_with_all_that_it_meets(level: int, tile_rows: int) -> None:
+    categories = tree(300, seed=level, width=4)
+    labels, parents = categories[:, level], parents_of(categories, level)
+    plan = plan_contrast(labels, parents, "all", torch.Generator(), CPU, tile_rows)
+    labels, parents = labels[plan.order], parents[plan.order]
+    held = torch.zeros(300, dtype=torch.long)
+    for tile in plan.tiles:
+        assert length(tile.rows) <= tile_rows
+        held[tile.rows] += 1
+        for places, of in ((tile.columns, parents), (tile.inner, labels)):
+            wanted = torch.isin(parents, parents[tile.rows]) & torch.isin(of, of[tile.rows])
+            assert wanted.nonzero().flatten().tolist() == list(range(places.start, places.stop))
+        assert tile.pure == (len(labels[tile.rows].unique()) == 1)
+        assert tile.mixed == (len(parents[tile.rows].unique()) > 1)
+    assert held.max() == 1
+    assert held[plan.weights.flatten() > 0].all()
+
+
 def test_level_one_contrasts_with_every_other_category() -> None:
     categories = torch.tensor([0, 0, 1, 1, 2])
     plan = plan_contrast(categories, torch.zeros(5, dtype=torch.long), "all", torch.Generator(), CPU)
@@ -125,10 +145,14 @@ def test_blocks_leave_enough_others(total: int, negatives: int | None) -> None:
         assert total // (len(sizes) + 1) <= negatives  # no further block would fit
 
 
+def length(part: slice) -> int:
+    return part.stop - part.start
+
+
 def test_nothing_masked_away_is_built() -> None:
     categories = tree(400, seed=0, width=4)
     plan = plan_contrast(categories[:, 2], categories[:, 1], "all", torch.Generator(), CPU, tile_rows=8)
-    built = sum(len(tile.rows) * (tile.columns.stop - tile.columns.start) for tile in plan.tiles)
+    built = sum(length(tile.rows) * length(tile.columns) for tile in plan.tiles)
     sizes = categories[:, 1].unique(return_counts=True)[1]
     assert built <= 2 * sizes.square().sum() + 8 * 8 * len(plan.tiles)
     assert built < 400 * 400 / 4
@@ -144,11 +168,11 @@ def test_one_drawn_positive_is_a_fair_draw_among_all() -> None:
     draws, seen = [], set()
     for _ in range(600):
         plan = plan_contrast(labels, parents, "one", generator, CPU)
-        for tile in plan.tiles:
-            rows, partners = plan.order[tile.rows], plan.order[tile.partners]
-            assert (rows != partners).all()
-            assert (labels[rows] == labels[partners]).all()
-            seen |= set(zip(rows.tolist(), partners.tolist(), strict=True))
+        weighs = plan.weights.flatten() > 0
+        rows, partners = plan.order[weighs], plan.order[plan.partners[weighs]]
+        assert (rows != partners).all()
+        assert (labels[rows] == labels[partners]).all()
+        seen |= set(zip(rows.tolist(), partners.tolist(), strict=True))
         draws.append(hccl(r, plan, "cosine", 0.5, "mean", ALONE))
     same = labels[:, None] == labels
     assert len(seen) == int(same.sum()) - 30
