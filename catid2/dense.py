@@ -6,7 +6,6 @@ hundred documents. Queries have the vectors that embed_queries gave them in the 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch.nn import functional
 from catid2.beam import Beams
 from catid2.errors import InputError
 from catid2.trie import Trie
-from catid2.vectors import ViewVectors, read_vectors
+from catid2.vectors import ViewVectors
 
 
 class DenseRanking(NamedTuple):
@@ -55,26 +54,12 @@ class DenseRanking(NamedTuple):
         return doc_ids, scores
 
 
-def open_vectors(depth: int, codes: np.ndarray, embeddings: Path | None, queries: Path) -> ViewVectors:
-    """Open the vectors that documents are ranked by, and check all that can be checked before a model is loaded.
-
-    Args:
-        depth: nodes of this depth are to be decoded.
-        codes: the DocIDs, (N, L).
-        embeddings: VIEW.npy, with the files of catid2.vectors beside it.
-        queries: queries.parquet of the corpus.
-
-    Raises:
-        InputError: DocIDs are not deeper than `depth`; no embeddings are given, or as read_vectors.
-    """
-    documents, length = codes.shape
+def require_depth(depth: int, length: int) -> None:
+    """Raise InputError unless DocIDs of `length` positions have nodes of `depth` with documents below them."""
     if depth >= length:
         raise InputError(
             "rank_below_level", f"{depth}, but DocIDs have {length} positions", "set a lower level"
         )
-    if embeddings is None:
-        raise InputError("rank_below_level", "needs the documents' vectors", "pass --embeddings VIEW.npy")
-    return read_vectors(embeddings, queries, documents)
 
 
 def dense_ranking(

@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catid2.artifacts import RUN, read_table, require_file
+from catid2.artifacts import MADE_BY, RUN, read_footer, read_table, require_file
 from catid2.errors import InputError
 from catid2.queries import read_judgements, read_queries
 from catid2.significance import bootstrap_interval, paired_t_test, randomization_test
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 KEYS = {
     "dataset": pl.String,
     "method": pl.String,
+    "retriever": pl.String,  # t5, light or none: that of the run's metadata
     "seed": pl.String,  # a number, or `mean` over the method's seeds
     "protocol": pl.String,
     "labels": pl.String,
@@ -95,7 +96,8 @@ def evaluate(
     Raises:
         InputError: a file cannot be used, a run holds a query or document that does not exist, repeats a
             document, has ranks other than 1..n or a score that is not finite; a (method, seed) is given
-            twice; a note names no method; no query has a relevant document.
+            twice; runs of a method are of different retrievers; a note names no method; no query has a relevant
+            document.
     """
     methods = list(dict.fromkeys(run.method for run in runs))
     names = [(run.method, run.seed) for run in runs]
@@ -103,6 +105,12 @@ def evaluate(
         raise InputError("--run", "a method and seed are given twice", "give each run once")
     for method in notes.keys() - set(methods):
         raise InputError("--note", f"no run of a method {method!r}", f"the methods are {', '.join(methods)}")
+    retrievers: dict[str, str] = {}
+    for run in runs:
+        kind = read_retriever(run.path)
+        if retrievers.setdefault(run.method, kind) != kind:
+            what = f"made by the retriever {kind}, other seeds of {run.method} by {retrievers[run.method]}"
+            raise InputError(run.path, what, "retrieve with one kind for all seeds")
     n_docs = read_table(inputs.products, {"doc_id": pa.int32()}).num_rows
     queries = pl.from_arrow(read_queries(inputs.queries, "test"))
     judgements = _read_judgements(inputs, queries["query_id"], n_docs)
@@ -129,7 +137,10 @@ def evaluate(
     for known, recall in zip(relevant, recalls, strict=True):
         keys = {"dataset": inputs.dataset, "protocol": known.protocol, "labels": known.labels}
         sizes = {"n_queries": len(known.query_ids), "n_docs": n_docs}
-        tables += [keys | sizes | row for row in _rows(config, methods, recall, seed)]
+        tables += [
+            keys | sizes | row | {"retriever": retrievers[row["method"]]}
+            for row in _rows(config, methods, recall, seed)
+        ]
         singles += [
             _single_queries(keys, name, known, config.cutoffs, values) for name, values in recall.items()
         ]
@@ -149,6 +160,12 @@ def recall_per_query(
     for metric in relevant.evaluator.iter_calc(scores):
         values[row[metric.query_id], column[metric.measure]] = metric.value
     return values
+
+
+def read_retriever(path: Path) -> str:
+    """Return the kind of retriever that made a run, `none` if none did; InputError as read_footer."""
+    metadata = read_footer(path)[0].metadata or {}
+    return metadata.get(MADE_BY.encode(), b"none").decode("utf-8", "replace")
 
 
 def read_run(path: Path, query_ids: pl.Series, n_docs: int) -> pl.DataFrame:
@@ -298,6 +315,8 @@ def _header(config: EvaluateConfig, first: str, seed: int) -> list[str]:
         f"resamples, seed {seed}",
         f"_p: two-sided paired {test[config.significance]} over queries against {first}, averaged over its seeds; "
         "not corrected for the number of comparisons",
+        "retriever: t5 (T5 or mT5, the paper's), light (a small decoder on frozen vectors, which compares DocIDs and "
+        "stands in for no t5) or none",
         "seed mean: each query's recall averaged over the method's seeds; _std: standard deviation over its seeds",
     ]
 

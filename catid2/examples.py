@@ -37,6 +37,7 @@ class TrainQueries(NamedTuple):
     query: np.ndarray  # (P,) row of `texts`
     doc: np.ndarray  # (P,) doc_id
     held_out: np.ndarray  # (Q,) bool: kept for validation
+    ids: np.ndarray  # (Q,) query_id
 
 
 class Task(NamedTuple):
@@ -94,7 +95,7 @@ def read_train_queries(
     by_query = np.lexsort([doc, query])
     texts = table.column("query").take(used).to_pylist()
     held_out = np.array([hashed_share(int(query_ids[i])) < valid_share for i in used])
-    return TrainQueries(texts, query[by_query], doc[by_query], held_out)
+    return TrainQueries(texts, query[by_query], doc[by_query], held_out, query_ids[used])
 
 
 def hashed_share(query_id: int) -> float:
@@ -192,7 +193,7 @@ class EpochBatches(Sampler[np.ndarray]):
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield the rows of each micro-batch, (batch_size / parts,)."""
         rng = np.random.default_rng([self.seed, self.epoch])
-        rows = rng.permutation(np.concatenate([_draw(task, rng) for task in self.examples.tasks]))
+        rows = rng.permutation(np.concatenate([draw(task, rng) for task in self.examples.tasks]))
         rows = rows[: self.steps * self.batch_size]
         pool = BATCHES_PER_SORT * self.batch_size
         pools = [rows[start : start + pool] for start in range(0, len(rows), pool)]
@@ -203,7 +204,7 @@ class EpochBatches(Sampler[np.ndarray]):
                 yield batch[part :: self.parts]
 
 
-def _draw(task: Task, rng: np.random.Generator) -> np.ndarray:
+def draw(task: Task, rng: np.random.Generator) -> np.ndarray:
     """Return each row of a task floor(weight) times, and a random share of them once more."""
     rows = np.arange(task.start, task.end)
     whole = int(task.weight)

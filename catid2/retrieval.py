@@ -4,28 +4,54 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from catid2.artifacts import RUN, read_table, write_table
-from catid2.beam import beam_search
+from catid2.artifacts import MADE_BY, RUN, read_json, read_table, write_table
+from catid2.beam import CodeScorer, beam_search
 from catid2.checkpoint import fingerprint
-from catid2.dense import DenseRanking, dense_ranking, open_vectors
+from catid2.dense import DenseRanking, dense_ranking, require_depth
 from catid2.distributed import Group, gather, process_group
 from catid2.errors import InputError
+from catid2.light import LightRetriever, QueryVectors, load_light
 from catid2.queries import read_queries
-from catid2.retriever import DocIDRetriever, load_retriever
-from catid2.t5_scorer import T5Scorer
-from catid2.tokens import TokenTable, tokenize
+from catid2.retriever import load_retriever
+from catid2.tokens import tokenize
 from catid2.trie import Trie, read_docids
+from catid2.vectors import ViewVectors, read_vectors
 
 if TYPE_CHECKING:
     from catid2.config.retrieve import RetrieveConfig
 
 log = logging.getLogger(__name__)
+
+
+class Queries(Protocol):
+    """Q queries in the form that a kind of retriever takes."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """How long each is, (Q,): those of similar length are decoded together."""
+        ...
+
+
+class Retriever(Protocol):
+    """A model that writes DocIDs, T5 or light: on one device, in eval mode."""
+
+    kind: str  # t5 or light, as in the configuration and in tables
+    sizes: tuple[int, ...]  # codes of each position
+    docid_sha256: str | None  # of the DocIDs that it was trained on (docids_digest)
+
+    def batch(self, queries: Any, rows: np.ndarray) -> Any:
+        """Return what the scorer takes of the queries `rows` (B,); it has a method `to(device)`."""
+        ...
+
+    def scorer(self) -> CodeScorer:
+        """Return what beam search asks for scores."""
+        ...
 
 
 class Rankings(NamedTuple):
@@ -36,7 +62,7 @@ class Rankings(NamedTuple):
 
 
 class Corpus(NamedTuple):
-    """The files that `retrieve` searches; `embeddings` only for rank_below_level."""
+    """The files that `retrieve` searches; `embeddings` (VIEW.npy) only for what compares or reads vectors."""
 
     docids: Path
     products: Path
@@ -53,9 +79,9 @@ class Search(NamedTuple):
 
 
 def search(
-    retriever: DocIDRetriever,
+    retriever: Retriever,
     trie: Trie,
-    queries: TokenTable,
+    queries: Queries,
     how: Search,
     group: Group = Group(),  # noqa: B008 - immutable
     dense: DenseRanking | None = None,
@@ -67,7 +93,7 @@ def search(
     Args:
         retriever: on the device of `group`, in eval mode.
         trie: DocIDs of the documents to find.
-        queries: tokens of the queries.
+        queries: as the retriever takes them.
         how: beams, results and batches.
         group: this process among its peers.
         dense: decode no whole DocIDs, and rank the documents below the nodes in this way.
@@ -76,7 +102,7 @@ def search(
         InputError: the retriever's scores are not numbers, as after a training that diverged.
     """
     trie = trie.to(group.device)
-    total = len(queries.offsets) - 1
+    total = len(queries.lengths)
     by_length = np.argsort(queries.lengths, kind="stable")
     # Every rank gets long and short queries alike.
     order = np.concatenate([by_length[rank :: group.world_size] for rank in range(group.world_size)])
@@ -84,11 +110,11 @@ def search(
     width = min(how.top_k, len(trie))
     doc_ids = torch.full((len(own), width), -1, dtype=torch.int32, device=group.device)
     scores = torch.full((len(own), width), float("-inf"), device=group.device)
-    scorer = T5Scorer(retriever)
+    scorer = retriever.scorer()
     with torch.inference_mode():
         for start in range(0, len(own), how.batch_size):
             rows = slice(start, start + how.batch_size)
-            batch = queries.batch(own[rows], retriever.t5.config.pad_token_id).to(group.device)
+            batch = retriever.batch(queries, own[rows]).to(group.device)
             found = beam_search(scorer, trie, batch, how.beams, dense.depth if dense else None)
             if dense:
                 doc_ids[rows], scores[rows] = dense.rank(trie, found, own[rows], width)
@@ -137,26 +163,59 @@ def retrieve(config: RetrieveConfig, retriever: Path, corpus: Corpus, output: Pa
     doc_ids, codes = read_docids(corpus.docids)
     require_same_documents(corpus.docids, corpus.products)
     level = config.rank_below_level
-    vectors = None if level is None else open_vectors(level, codes, corpus.embeddings, corpus.queries)
+    if level is not None:
+        require_depth(level, codes.shape[1])
+    vectors = _vectors(level, retriever, corpus, len(codes))
     table = read_queries(corpus.queries, "test")
     if not len(table):
         raise InputError(corpus.queries, "no test queries", "build the corpus with some")
     query_ids, texts = table.column("query_id").to_numpy(), table.column("query").to_pylist()
     with process_group() as group:
-        model, tokenizer = load_retriever(retriever)
+        model, queries = _load(retriever, vectors, query_ids, texts)
         trie = Trie.from_codes(codes, require_fitting_codes(codes, model, corpus.docids, retriever), doc_ids)
         dense = None
-        if vectors:
+        if level is not None:
             dense = dense_ranking(level, vectors, query_ids, group.device)
-        settings = model.t5.config
-        tokens = tokenize(tokenizer, texts, settings.query_prefix, settings.max_query_tokens)
         log.info("%d test queries, %d documents, %d beams", len(texts), len(trie), config.beams)
         how = Search(config.beams, config.top_k, batch_size)
-        found = search(model.to(group.device), trie, tokens, how, group, dense)
+        found = search(model.to(group.device), trie, queries, how, group, dense)
         if group.is_first:
-            write_table(output, run_table(query_ids, found))
+            run = run_table(query_ids, found).replace_schema_metadata({MADE_BY: model.kind})
+            write_table(output, run)
             if group.device.type == "cuda":
                 log.info("peak GPU memory %.1f GiB", torch.cuda.max_memory_allocated() / 2**30)
+
+
+def _vectors(level: int | None, retriever: Path, corpus: Corpus, documents: int) -> ViewVectors | None:
+    """Return the vectors of documents and queries if the retriever, or ranking below a level, needs any."""
+    if level is None and not _is_light(retriever):
+        return None
+    if corpus.embeddings is None:
+        what = retriever if level is None else "rank_below_level"
+        raise InputError(what, "needs the vectors of documents and queries", "pass --embeddings VIEW.npy")
+    return read_vectors(corpus.embeddings, corpus.queries, documents)
+
+
+def _is_light(retriever: Path) -> bool:
+    """Return whether a folder holds a light retriever; T5 otherwise, or what load_retriever refuses."""
+    if not retriever.is_dir():
+        raise InputError(retriever, "no such folder", "run train_retriever first")
+    return read_json(retriever / "config.json").get("model_type") == LightRetriever.kind
+
+
+def _load(
+    retriever: Path, vectors: ViewVectors | None, query_ids: np.ndarray, texts: list[str]
+) -> tuple[Retriever, Queries]:
+    """Return the retriever of a folder, and the test queries as it takes them."""
+    if not _is_light(retriever):
+        t5, tokenizer = load_retriever(retriever)
+        settings = t5.t5.config
+        return t5, tokenize(tokenizer, texts, settings.query_prefix, settings.max_query_tokens)
+    light = load_light(retriever)
+    if light.trained_on["vectors_sha256"] != vectors.sha256:
+        what = "was trained on other vectors than these"
+        raise InputError(retriever, what, "give the view that it was trained on, or train it again")
+    return light, QueryVectors(vectors.of_queries(query_ids))
 
 
 def require_same_documents(docids: Path, products: Path) -> None:
@@ -179,7 +238,7 @@ def docids_digest(docids: Path) -> str:
 
 
 def require_fitting_codes(
-    codes: np.ndarray, retriever: DocIDRetriever, docids: Path, folder: Path
+    codes: np.ndarray, retriever: Retriever, docids: Path, folder: Path
 ) -> tuple[int, ...]:
     """Return the codes per position that the retriever knows.
 
@@ -192,7 +251,7 @@ def require_fitting_codes(
         found = (codes.max(axis=0) + 1).tolist()
         what = f"codes per position {found}, the retriever in {folder} knows {list(sizes)}"
         raise InputError(docids, what, remedy)
-    if docids_digest(docids) != getattr(retriever.t5.config, "docid_sha256", None):
+    if docids_digest(docids) != retriever.docid_sha256:
         raise InputError(docids, f"not the DocIDs that the retriever in {folder} was trained on", remedy)
     return sizes
 

@@ -28,10 +28,14 @@ from transformers import (
 
 from catid2.artifacts import read_json
 from catid2.errors import InputError
+from catid2.t5_scorer import T5Scorer
 from catid2.tokenizer import train_tokenizer
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from catid2.config.retriever import RetrieverConfig, SmallT5
+    from catid2.tokens import TokenBatch, TokenTable
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +63,8 @@ class DocIDRetriever(nn.Module):
         start_token: the token that the decoder starts with.
     """
 
+    kind = "t5"
+
     def __init__(self, t5: PreTrainedModel):
         super().__init__()
         self.t5 = t5
@@ -68,6 +74,19 @@ class DocIDRetriever(nn.Module):
         # T5 with its output layer tied to the embeddings scales the states before it; T5 1.1 and mT5 do not.
         self.scale = t5.config.d_model**-0.5 if getattr(t5.config, "scale_decoder_outputs", False) else 1.0
         self.register_buffer("_first_tokens", torch.tensor(self.first_tokens), persistent=False)
+
+    @property
+    def docid_sha256(self) -> str | None:
+        """A sha256 of the DocIDs that it was trained on (catid2.retrieval.docids_digest)."""
+        return getattr(self.t5.config, "docid_sha256", None)
+
+    def batch(self, queries: TokenTable, rows: np.ndarray) -> TokenBatch:
+        """Return the queries `rows` (B,), padded."""
+        return queries.batch(rows, self.t5.config.pad_token_id)
+
+    def scorer(self) -> T5Scorer:
+        """Return what beam search asks for scores."""
+        return T5Scorer(self)
 
     def code_logits(self, hidden: torch.Tensor, position: int) -> torch.Tensor:
         """Return the logits of the codes of a position, (…, sizes[position]), from decoder states (…, d)."""

@@ -42,13 +42,14 @@ from catid2.examples import (
     make_validation,
     read_train_queries,
 )
-from catid2.retrieval import Search, docids_digest, recall, require_same_documents, search
+from catid2.retrieval import docids_digest, require_same_documents
 from catid2.retriever import DocIDRetriever, build_retriever
 from catid2.retriever_boundaries import Boundaries
 from catid2.retriever_state import StateFolder, step_of
 from catid2.stopping import deferred_stop
 from catid2.text import document_texts, read_documents
 from catid2.trie import Trie, read_docids
+from catid2.validation import history, validate
 from catid2.writing import atomic, require_ownership
 
 if TYPE_CHECKING:
@@ -58,8 +59,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CUTOFFS = (10, 50, 100)  # validation measures recall at these
-VALIDATION_BATCH = 32  # queries decoded together
 VISIBLE_SECONDS = 60.0  # until each node sees what another has written: NFS may cache a folder for so long
 LOSSES = "losses.json"  # in a checkpoint: each rank's sum of losses over the epoch's steps so far
 
@@ -291,14 +290,12 @@ class RetrieverTrainer(Seq2SeqTrainer):
         return metrics
 
     def _validate(self) -> dict[int, float]:
-        """Return recall over the held-out queries at those CUTOFFS that the beams reach; the same on every rank."""
-        if not len(self.data.validation.query):
-            return {}
+        """Return recall@k over the held-out queries, the same on every rank."""
         self.model.eval()
-        how = Search(self.config.valid_beams, self.config.valid_beams, VALIDATION_BATCH)
-        found = search(self.model, self.data.trie, self.data.validation.tokens, how, self.group)
-        query, doc = self.data.validation.query, self.data.validation.doc
-        return {k: recall(found.doc_ids, query, doc, k) for k in CUTOFFS if k <= how.beams}
+        held_out = self.data.validation
+        pairs = (held_out.query, held_out.doc)
+        beams = self.config.valid_beams
+        return validate(self.model, self.data.trie, held_out.tokens, pairs, beams, self.group)
 
     def _save(self, output_dir: str | Path | None = None, state_dict: dict | None = None) -> None:
         """Write the Hugging Face model inside the retriever, which knows how tied weights are saved."""
@@ -385,18 +382,13 @@ class RetrieverTrainer(Seq2SeqTrainer):
         return f"step {step} (epoch {-(-step // self.batches.steps)} of {self.config.epochs})"
 
     def history(self) -> str:
-        """Return history.tsv: one line per epoch, recall where it was measured, `kept` 1 for the model that is kept."""
-        names = [f"recall@{k}" for k in CUTOFFS]
+        """Return history.tsv of the log (catid2.validation.history)."""
         epochs: dict[int, dict[str, Any]] = {}
         for entry in self.state.log_history:
-            epochs.setdefault(round(entry["epoch"]), {}).update(entry)
-        lines = ["\t".join(["epoch", "step", "loss", "learning_rate", *names, "kept"])]
-        for epoch, entry in sorted(epochs.items()):
-            recalls = [f"{entry[f'eval_{name}']:.6f}" if f"eval_{name}" in entry else "" for name in names]
-            values = [str(epoch), str(entry["step"]), f"{entry['loss']:.6f}", f"{entry['learning_rate']:.6e}"]
-            kept = str(int(entry["step"] == self.state.best_global_step))
-            lines.append("\t".join([*values, *recalls, kept]))
-        return "\n".join(lines) + "\n"
+            number = round(entry["epoch"])
+            values = {name.removeprefix("eval_"): value for name, value in entry.items()}
+            epochs.setdefault(number, {}).update(values | {"epoch": number})
+        return history([row for _, row in sorted(epochs.items())], self.state.best_global_step)
 
 
 def _write(output: Path, best: Path, tokenizer: PreTrainedTokenizerBase, history: str) -> None:

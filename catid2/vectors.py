@@ -20,6 +20,7 @@ class ViewVectors(NamedTuple):
     documents: np.ndarray  # (N, d) float16, row = doc_id
     queries: np.ndarray  # (Q, d) float16, row = row of queries.parquet
     query_ids: np.ndarray  # (Q,) int64
+    sha256: str  # of what both were made from, and with
 
     def of_queries(self, query_ids: np.ndarray) -> np.ndarray:
         """Return the vectors (n, d) of some of the corpus's queries, (n,) ids."""
@@ -55,7 +56,7 @@ def read_vectors(embeddings: Path, queries: Path, documents: int) -> ViewVectors
     if vectors.shape[1] != matrix.shape[1]:
         what = f"{vectors.shape[1]} dimensions, those of documents have {matrix.shape[1]}"
         raise InputError(beside, what, remedy)
-    return ViewVectors(matrix, vectors, table.column("query_id").to_numpy())
+    return ViewVectors(matrix, vectors, table.column("query_id").to_numpy(), fingerprint(content))
 
 
 def queries_digest(table: pa.Table) -> str:

@@ -1,8 +1,8 @@
-"""Train the retriever, T5 from query text (and document text) to DocID; keep the checkpoint best on held-out queries.
+"""Train the retriever, from queries and documents to DocIDs; keep the checkpoint best on held-out queries.
 
-Runs alone or on several ranks; a run that was killed goes on from its last whole checkpoint. On TERM or Ctrl-C it
-saves after the step, or after the validation that is running, and ends with exit code 143 or 130; a second Ctrl-C
-ends it at once, without saving.
+T5 reads texts and runs alone or on several ranks; the light retriever reads --embeddings, in one process. A run that
+was killed goes on from its last whole checkpoint. On TERM or Ctrl-C it saves after the step, or after the validation
+that is running, and ends with exit code 143 or 130; a second Ctrl-C ends it at once, without saving.
 """
 
 import argparse
@@ -12,31 +12,33 @@ from pathlib import Path
 
 from catid2.command import entry_point
 from catid2.config.base import parse, require_at_least, require_seed
-from catid2.config.retriever import RetrieverConfig
+from catid2.config.retriever import AnyRetriever
+from catid2.errors import InputError
 
 
 @entry_point
 def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--config", required=True, help="settings as JSON (catid2.config.retriever.RetrieverConfig)"
-    )
+    parser.add_argument("--config", required=True, help="settings as JSON (catid2.config.retriever)")
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
     parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
     parser.add_argument("--judgements", required=True, type=Path, help="corpus/judgements.parquet")
     parser.add_argument("--docids", required=True, type=Path, help="docids.parquet of the method")
+    parser.add_argument(
+        "--embeddings", type=Path, help="VIEW.npy, with VIEW_queries.npy beside it, for the light retriever"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and dropout (default 0)")
     parser.add_argument(
         "--checkpoints", required=True, type=Path, help="folder for the run's state, removed at the end"
     )
     parser.add_argument(
-        "--output", required=True, type=Path, help="folder to write: model, tokenizer, history.tsv"
+        "--output", required=True, type=Path, help="folder to write: model, history.tsv, tokenizer of T5"
     )
     parser.add_argument(
         "--microbatch",
         type=int,
-        help="most examples one rank works on at once, to save memory (default: its whole share)",
+        help="most examples one rank of T5 works on at once, to save memory (default: its whole share)",
     )
     parser.add_argument(
         "--checkpoint-seconds",
@@ -50,27 +52,30 @@ def main() -> None:
     if arguments.microbatch is not None:
         require_at_least("--microbatch", arguments.microbatch, 1)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    config = parse(RetrieverConfig, arguments.config)
+    config = parse(AnyRetriever, arguments.config)
+    if config.reads_vectors != (arguments.embeddings is not None):
+        what = f"a {config.kind} retriever reads {'the' if config.reads_vectors else 'no'} vectors of a view"
+        raise InputError("--embeddings", what, "give VIEW.npy" if config.reads_vectors else "leave it out")
 
     # Imported late: a mistake in the settings should not wait for torch.
-    from transformers.utils.logging import disable_progress_bar
-
-    from catid2.retriever_training import Inputs, train_retriever
     from catid2.writing import claim
 
-    if not sys.stderr.isatty():
-        disable_progress_bar()
-    inputs = Inputs(arguments.products, arguments.queries, arguments.judgements, arguments.docids)
+    corpus = (arguments.products, arguments.queries, arguments.judgements, arguments.docids)
+    run = (arguments.checkpoints, arguments.output, arguments.seed)
     with claim(arguments.output):
-        train_retriever(
-            config,
-            inputs,
-            arguments.checkpoints,
-            arguments.output,
-            arguments.seed,
-            arguments.microbatch,
-            arguments.checkpoint_seconds,
-        )
+        if config.kind == "light":
+            from catid2.light_training import Inputs, train_light
+
+            inputs = Inputs(*corpus, arguments.embeddings)
+            train_light(config, inputs, *run, arguments.checkpoint_seconds)
+            return
+        from transformers.utils.logging import disable_progress_bar
+
+        from catid2.retriever_training import Inputs, train_retriever
+
+        if not sys.stderr.isatty():
+            disable_progress_bar()
+        train_retriever(config, Inputs(*corpus), *run, arguments.microbatch, arguments.checkpoint_seconds)
 
 
 if __name__ == "__main__":

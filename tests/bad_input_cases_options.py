@@ -1,7 +1,7 @@
 """Options that cannot be, and places that cannot be written."""
 
 import breakage as b
-from bad_inputs import CORPUS, EMBEDDINGS, RECALL, Case, settings
+from bad_inputs import CORPUS, EMBEDDINGS, RECALL, VIEW, Case, settings
 
 CASES = [
     # --- options
@@ -50,7 +50,37 @@ CASES = [
         ("rank_below_level", "--embeddings"), settings("retrieve", rank_below_level=2),
     ),
     Case(
-        "queries not embedded", "retrieve", b.nothing, ("text_queries.json: no such file", "run the stage"),
+        "a key of T5", "train_retriever", b.nothing, ("--config: unknown key 'pretrained'", "allowed keys: batch_size"),
+        {"--config": '{"kind": "light", "pretrained": null}', "--embeddings": EMBEDDINGS},
+    ),
+    Case(
+        "a key of light", "train_retriever", b.nothing, ("--config: unknown key 'd_model'", "allowed keys: batch_size"),
+        {"--config": '{"d_model": 64}'},
+    ),
+    Case(
+        "no such retriever", "train_retriever", b.nothing, ("--config", "'t5', 'light'"),
+        {"--config": '{"kind": "lite"}'},
+    ),
+    Case(
+        "light without vectors", "train_retriever", b.nothing,
+        ("--embeddings: a light retriever reads the", "give VIEW"),
+        {"--config": '{"kind": "light"}'},
+    ),
+    Case(
+        "T5 with vectors", "train_retriever", b.nothing, ("--embeddings: a t5 retriever reads no", "leave it out"),
+        {"--embeddings": EMBEDDINGS},
+    ),
+    Case(
+        "heads", "train_retriever", b.nothing, ("d_model 128 is no multiple of num_heads 3",),
+        {"--config": '{"kind": "light", "num_heads": 3}', "--embeddings": EMBEDDINGS},
+    ),
+    Case(
+        "vectors of queries cut", "train_retriever", b.cut(f"{VIEW}_queries.npy"), ("text_queries.npy: not a whole",),
+        {"--config": '{"kind": "light"}', "--embeddings": EMBEDDINGS},
+    ),
+    Case(
+        "queries not embedded", "retrieve", b.gone(f"{VIEW}_queries.json"),
+        ("text_queries.json: no such file", "run the stage"),
         settings("retrieve", rank_below_level=2) | {"--embeddings": EMBEDDINGS},
     ),
     Case(

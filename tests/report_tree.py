@@ -169,6 +169,7 @@ def _write_recall(folder: Path, seeds: tuple[int, ...], random: np.random.Genera
                 row = {
                     "dataset": folder.name,
                     "method": method,
+                    "retriever": "none" if method == "bm25" else "t5",
                     "seed": name,
                     "protocol": protocol,
                     "labels": "ES",

@@ -23,7 +23,7 @@ from catid2.config.fetch import FetchEsciConfig, FetchEsciSConfig
 from catid2.config.pipeline import Pipeline, read_pipeline
 from catid2.config.report import ReportConfig
 from catid2.config.retrieve import RetrieveConfig
-from catid2.config.retriever import RetrieverConfig
+from catid2.config.retriever import LightConfig, RetrieverConfig
 from catid2.config.rqvae import RqvaeConfig
 from catid2.config.simulate import SimulateConfig
 from catid2.errors import InputError
@@ -36,6 +36,7 @@ STAGES = (
     EvaluateConfig,
     FetchEsciConfig,
     FetchEsciSConfig,
+    LightConfig,
     ReportConfig,
     RetrieveConfig,
     RetrieverConfig,

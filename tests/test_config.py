@@ -11,11 +11,18 @@ from catid2.config import document
 from catid2.config.base import parse
 from catid2.config.comparison import comparison
 from catid2.config.pipeline import METHOD_STAGES, Pipeline, read_pipeline
+from catid2.config.retriever import LightConfig, RetrieverConfig
 from catid2.config.rqvae import RqvaeConfig
 from catid2.errors import InputError
 
 ROOT = Path(__file__).parent.parent
-CONFIGS = [["config.yaml"], ["demo.yaml"], ["demo.yaml", "seeds.yaml"], ["recipe.yaml", "candidates.yaml"]]
+CONFIGS = [
+    ["config.yaml"],
+    ["demo.yaml"],
+    ["demo.yaml", "seeds.yaml"],
+    ["demo.yaml", "light.yaml"],
+    ["recipe.yaml", "candidates.yaml"],
+]
 
 
 def values(*names):
@@ -99,6 +106,32 @@ def test_another_kind_replaces_a_mapping_whole(demo):
     assert pipeline.view("demo_us", "text").encoder.kind == "tfidf_svd"
 
 
+LIGHT = {"kind": "light", "epochs": 3}
+
+
+def test_a_method_may_have_another_kind_of_retriever(demo):
+    demo["datasets"]["demo_es"]["retriever"] = {"epochs": 7}
+    demo["methods"] = {"t5": {}, "light": {"retriever": LIGHT}, "again": {"retriever": LIGHT | {"epochs": 4}}}
+    demo["studies"] = {"recall": {"methods": list(demo["methods"])}}
+    pipeline = Pipeline(demo, "test")
+    t5, light, again = (pipeline.stage("retriever", "demo_es", name) for name in demo["methods"])
+    assert (t5.kind, t5.epochs, t5.pretrained) == ("t5", 7, None)
+    assert light == LightConfig(kind="light", epochs=3)  # nothing of T5's settings
+    assert again.epochs == 4
+    assert [pipeline.owner("docids", "demo_es", name) for name in demo["methods"]] == ["t5"] * 3
+    assert [pipeline.owner("retriever", "demo_es", name) for name in demo["methods"]] == [*demo["methods"]]
+
+
+def test_the_default_retriever_may_be_light(demo):
+    demo["retriever"] = LIGHT
+    demo["methods"] = {"one": {"retriever": {"d_model": 64}}, "t5": {"retriever": {"kind": "t5"}}}
+    demo["studies"] = {"recall": {"methods": list(demo["methods"])}}
+    pipeline = Pipeline(demo, "test")
+    one, t5 = (pipeline.stage("retriever", "demo_us", name) for name in demo["methods"])
+    assert one == LightConfig(kind="light", epochs=3, d_model=64)
+    assert t5 == RetrieverConfig()
+
+
 def test_a_method_shares_the_stages_in_which_it_agrees_with_an_earlier_one(demo):
     demo["methods"] = {
         "first": {},
@@ -175,6 +208,18 @@ def set_in(tree, path, value):
             ["methods.catid2", "rank_below_level is 4", "below layers (4)"],
         ),
         ("views.text_queries", {}, ["views.text_queries", "end in _queries are kept"]),
+        ("retriever.kind", "lite", ["'retriever'", "'t5', 'light'"]),
+        (
+            "retriever",
+            {"kind": "light", "small": {}},
+            ["unknown key 'retriever.small'", "allowed keys: batch_size"],
+        ),
+        ("methods.catid2", {"retriever": {"d_model": 64}}, ["methods.catid2", "unknown key 'd_model'"]),
+        (
+            "methods.catid2",
+            {"retriever": {"kind": "light", "depth": 2}},
+            ["methods.catid2", "unknown key 'depth'", "d_model"],
+        ),
         ("docids", {"allow_collisions": True}, ["allow_collisions", "cannot be searched"]),
         ("sources.demo.simulate", {"locales": {"us": {"products": 1}}}, ["sources.demo.simulate", "100"]),
     ],

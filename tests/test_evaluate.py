@@ -274,6 +274,35 @@ def test_files_are_written_and_read_back(tmp_path, monkeypatch):
     assert (output.read_bytes(), per_query.read_bytes()) == first
 
 
+def write_run_of(path: Path, kind: str) -> Path:
+    """A run that says which kind of retriever made it."""
+    write_run(path, {1: [10, 11, 12]})
+    pq.write_table(pq.read_table(path).replace_schema_metadata({"retriever": kind}), path)
+    return path
+
+
+def test_every_row_says_which_retriever_made_it(tmp_path):
+    runs = [RunFile("a", seed, write_run_of(tmp_path / f"a{seed}.parquet", "t5")) for seed in (0, 1)]
+    runs.append(RunFile("b", 0, write_run_of(tmp_path / "b.parquet", "light")))
+    runs.append(RunFile("c", 0, write_run(tmp_path / "c.parquet", {1: [10, 11, 12]})))
+    table = evaluate(CONFIG, write_corpus(tmp_path), runs, {}).table
+    assert table.columns[:3] == ["dataset", "method", "retriever"]
+    rows = table.filter(protocol="all", labels="ES").select("method", "seed", "retriever").rows()
+    made_by_t5 = [("a", seed, "t5") for seed in ("0", "1", "mean")]
+    assert rows == [*made_by_t5, ("b", "0", "light"), ("c", "0", "none")]
+
+
+def test_seeds_of_a_method_made_by_different_retrievers_are_refused(tmp_path):
+    runs = [
+        RunFile("a", seed, write_run_of(tmp_path / f"{kind}.parquet", kind))
+        for seed, kind in enumerate(("t5", "light"))
+    ]
+    with pytest.raises(
+        InputError, match=r"light.parquet: made by the retriever light, other seeds of a by t5"
+    ):
+        evaluate(CONFIG, write_corpus(tmp_path), runs, {})
+
+
 @pytest.mark.parametrize("argument", ["a", "a:0", "a:x:run.parquet", ":0:run.parquet", "a:0:"])
 def test_a_run_argument_has_three_parts(tmp_path, monkeypatch, capsys, argument):
     named = [

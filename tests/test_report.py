@@ -116,7 +116,7 @@ def test_references_inside_the_page_resolve_to_one_element(page):
 
 def test_recall_in_the_page_equals_the_tables(tree, page):
     results, comparison = tree
-    rows = [row for row in Reader(page).rows if len(row) == 3 + len(CUTOFFS)]
+    rows = [row for row in Reader(page).rows if len(row) == 4 + len(CUTOFFS)]
     shown = [row for row in rows if row[0] != "method"]
     expected = []
     for protocol in ("seen", "all"):
@@ -128,8 +128,8 @@ def test_recall_in_the_page_equals_the_tables(tree, page):
                 expected.append((method, row))
     assert len(shown) == len(expected) == 2 * 3 * 4
     for cells, (method, row) in zip(shown, expected, strict=True):
-        assert cells[0] == method
-        for k, cell in zip(CUTOFFS, cells[3:], strict=True):
+        assert cells[:2] == [method, row["retriever"]]
+        for k, cell in zip(CUTOFFS, cells[4:], strict=True):
             p = row[f"recall@{k}_p"]
             star = "*" if p is not None and p < 0.05 else ""
             low, high = (100 * row[f"recall@{k}_{end}"] for end in ("low", "high"))

@@ -4,7 +4,7 @@ import difflib
 import json
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, field_validator
 
 from catid2.errors import InputError
 
@@ -29,14 +29,14 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def validate(model: type[Model], values: Any, where: str) -> Model:
-    """Return `values` as a `model`.
+    """Return `values` as a `model`, which may be a union of models that differ in `kind`.
 
     Raises:
         InputError: naming `where` (a file, or a file and the key below which `values` stand), the first
             wrong key, and what is allowed there.
     """
     try:
-        return model.model_validate(values)
+        return TypeAdapter(model).validate_python(values)
     except ValidationError as error:
         raise InputError(where, *_explain(model, error)) from None
 
@@ -82,7 +82,7 @@ def _explain(model: type[BaseModel], error: ValidationError) -> tuple[str, str]:
 
 def _place(model: type[BaseModel], loc: tuple) -> tuple[list[str], set[str]]:
     """Return the keys of `loc` without the tags of unions, and the names allowed beside the last of them."""
-    schema = model.model_json_schema()
+    schema = TypeAdapter(model).json_schema()
     node: dict = schema
     keys: list[str] = []
     names: set[str] = set()

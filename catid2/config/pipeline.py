@@ -19,7 +19,7 @@ from catid2.config.evaluate import EvaluateConfig
 from catid2.config.fetch import FetchEsciConfig, FetchEsciSConfig
 from catid2.config.report import ReportConfig
 from catid2.config.retrieve import RetrieveConfig
-from catid2.config.retriever import RetrieverConfig
+from catid2.config.retriever import AnyRetriever, RetrieverConfig
 from catid2.config.rqvae import RqvaeConfig
 from catid2.config.simulate import SimulateConfig
 from catid2.errors import InputError
@@ -124,7 +124,10 @@ class PipelineConfig(BaseModel):
     view: Name = Field(description="the view that methods use unless they name another")
     rqvae: RqvaeConfig = Field(RqvaeConfig(), description="rule train_rqvae")
     docids: DocidsConfig = Field(DocidsConfig(), description="rule assign_docids")
-    retriever: RetrieverConfig = Field(RetrieverConfig(), description="rule train_retriever")
+    retriever: AnyRetriever = Field(
+        RetrieverConfig(),
+        description="rule train_retriever; `kind: t5` (unless it says otherwise) or `kind: light`",
+    )
     retrieve: RetrieveConfig = Field(RetrieveConfig(), description="rule retrieve")
     bm25: Bm25Config = Field(Bm25Config(), description="rule search_bm25")
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="rule evaluate")
@@ -186,7 +189,7 @@ class PipelineConfig(BaseModel):
 METHOD_STAGES: dict[str, type[StageConfig]] = {
     "rqvae": RqvaeConfig,
     "docids": DocidsConfig,
-    "retriever": RetrieverConfig,
+    "retriever": AnyRetriever,
     "retrieve": RetrieveConfig,
     "bm25": Bm25Config,
 }
@@ -337,17 +340,13 @@ def _as_dict(model: StageConfig) -> dict[str, Any]:
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Overlay `changes` on `base`, key by key; a mapping of another `kind` replaces the old one whole."""
+    if changes.get("kind", base.get("kind")) != base.get("kind"):
+        return dict(changes)
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        if (
-            isinstance(old, dict)
-            and isinstance(value, dict)
-            and value.get("kind", old.get("kind")) == old.get("kind")
-        ):
-            merged[key] = _merge(old, value)
-        else:
-            merged[key] = value
+        both = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _merge(old, value) if both else value
     return merged
 
 

@@ -1,8 +1,8 @@
-"""Settings of train_retriever: the model, what it is taught, and how."""
+"""Settings of train_retriever: the kind of model, what it is taught, and how."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from catid2.config.base import StageConfig
 from catid2.text import parse_template
@@ -58,9 +58,39 @@ class DocumentTask(StageConfig):
 Task = Annotated[QueryTask | DocumentTask, Field(discriminator="source")]
 
 
-class RetrieverConfig(StageConfig):
-    """How the retriever is made; defaults are the paper's T5-base with its group's published schedule (MERGE)."""
+class Validated(StageConfig):
+    """How a retriever is validated, and which of its checkpoints is kept."""
 
+    valid_share: float = Field(
+        0.05, ge=0, lt=1, description="share of the train queries held out for validation"
+    )
+    valid_beams: int = Field(100, ge=1, description="beams of the validation search")
+    valid_every: int = Field(
+        5,
+        ge=1,
+        description="epochs between validations, each with a checkpoint (more come by time); the last is always one",
+    )
+    select_by: Literal["recall@10", "recall@50", "recall@100", "last"] = Field(
+        "recall@50",
+        description="what picks the checkpoint: validation recall (of the query task's labels), or being the last",
+    )
+
+    @model_validator(mode="after")
+    def _can_select(self) -> "Validated":
+        if self.valid_share == 0 and self.select_by != "last":
+            raise ValueError('without validation queries (valid_share 0) select_by must be "last"')
+        if self.select_by != "last" and self.valid_beams < int(self.select_by.removeprefix("recall@")):
+            raise ValueError(
+                f"{self.valid_beams} valid_beams find too few documents to select_by {self.select_by}"
+            )
+        return self
+
+
+class RetrieverConfig(Validated):
+    """T5: the retriever of the paper's run, with its group's published schedule (MERGE)."""
+
+    kind: Literal["t5"] = "t5"
+    reads_vectors: ClassVar[bool] = False
     pretrained: str | None = Field(
         "google-t5/t5-base",
         description="hub name or folder of a T5 or mT5 (google/mt5-base for es and jp); null: `small`",
@@ -87,34 +117,61 @@ class RetrieverConfig(StageConfig):
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of AdamW")
     clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
     bf16: bool = Field(True, description="bfloat16 autocast on a GPU (a CPU always trains in float32)")
-    valid_share: float = Field(
-        0.05, ge=0, lt=1, description="share of the train queries held out for validation"
-    )
-    valid_beams: int = Field(100, ge=1, description="beams of the validation search")
-    valid_every: int = Field(
-        5,
-        ge=1,
-        description="epochs between validations, each with a checkpoint (more come by time); the last is always one",
-    )
-    select_by: Literal["recall@10", "recall@50", "recall@100", "last"] = Field(
-        "recall@50",
-        description="what picks the checkpoint: validation recall (of the query task's labels), or being the last",
-    )
 
     @model_validator(mode="after")
-    def _consistent(self) -> "RetrieverConfig":
+    def _one_query_task(self) -> "RetrieverConfig":
         sources = [task.source for task in self.tasks]
         if sources.count("query") != 1 or len(sources) > 2:
             raise ValueError("tasks needs one query task and at most one document task")
-        if self.valid_share == 0 and self.select_by != "last":
-            raise ValueError('without validation queries (valid_share 0) select_by must be "last"')
-        if self.select_by != "last" and self.valid_beams < int(self.select_by.removeprefix("recall@")):
-            raise ValueError(
-                f"{self.valid_beams} valid_beams find too few documents to select_by {self.select_by}"
-            )
         return self
 
     @property
     def query_task(self) -> QueryTask:
         """The task query → DocID."""
         return next(task for task in self.tasks if isinstance(task, QueryTask))
+
+
+class LightConfig(Validated):
+    """A small decoder on frozen vectors of the method's view: compares DocIDs within minutes; not the paper's model."""
+
+    kind: Literal["light"] = "light"
+    reads_vectors: ClassVar[bool] = True
+    d_model: int = Field(128, ge=8, description="width of the hidden states")
+    num_layers: int = Field(2, ge=1, description="decoder layers")
+    num_heads: int = Field(4, ge=1, description="attention heads; d_model is a multiple")
+    d_ff: int = Field(512, ge=8, description="width of the feed-forward layers")
+    query_tokens: int = Field(1, ge=1, description="tokens that the vector is projected to")
+    dropout_rate: float = Field(0.1, ge=0, lt=1, description="dropout probability")
+    labels: tuple[Label, ...] = Field(("E", "S"), min_length=1, description="labels that count as relevant")
+    query_weight: float = Field(
+        1.0, gt=0, description="times each pair of a train query and its document is seen per epoch"
+    )
+    document_weight: float = Field(
+        1.0, ge=0, description="times each document's own vector is seen per epoch, in place of a query's"
+    )
+    epochs: int = Field(15, ge=1, description="passes over the examples")
+    batch_size: int = Field(256, ge=1, description="examples per step")
+    learning_rate: float = Field(
+        2e-3, gt=0, description="highest learning rate of AdamW; a cosine to 0 follows"
+    )
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps in which the learning rate rises")
+    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay of AdamW, of matrices")
+    clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
+    valid_every: int = Field(1, ge=1, description="epochs between validations; the last is always one")
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> "LightConfig":
+        if self.d_model % self.num_heads:
+            raise ValueError(f"d_model {self.d_model} is no multiple of num_heads {self.num_heads}")
+        return self
+
+
+def _t5_unless_it_says_otherwise(values: Any) -> Any:
+    return {"kind": "t5"} | values if isinstance(values, dict) else values
+
+
+AnyRetriever = Annotated[
+    RetrieverConfig | LightConfig,
+    Field(discriminator="kind"),
+    BeforeValidator(_t5_unless_it_says_otherwise),
+]

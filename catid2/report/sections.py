@@ -78,6 +78,7 @@ def recall_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             "method": row["method"],
+            "retriever": row["retriever"],
             "n_queries": row["n_queries"],
             "seeds": row["seeds"],
             "cells": [

@@ -157,14 +157,20 @@ def vectors_of_method(wildcards):
     return [f"{path}{name}" for name in (".npy", ".json", "_queries.npy", "_queries.json")]
 
 
-def dense_embeddings(wildcards):
-    """Return the vectors that `retrieve` ranks by, if it decodes to an intermediate node only."""
+def vectors_of_training(wildcards):
+    """Return the vectors that the job's retriever reads, if it is of a kind that does."""
+    reads = pipeline.stage("retriever", wildcards.dataset, wildcards.method).reads_vectors
+    return vectors_of_method(wildcards) if reads else []
+
+
+def vectors_of_search(wildcards):
+    """Return the vectors that `retrieve` reads or ranks by, if it does."""
     ranks = pipeline.stage("retrieve", wildcards.dataset, wildcards.method).rank_below_level is not None
-    return vectors_of_method(wildcards) if ranks else []
+    return vectors_of_method(wildcards) if ranks else vectors_of_training(wildcards)
 
 
 def embeddings_option(wildcards, input):
-    """Return `--embeddings PATH` if the job has embeddings."""
+    """Return `--embeddings PATH` if the job has vectors."""
     return f"--embeddings {input.embeddings[0]}" if input.embeddings else ""
 
 

@@ -2,7 +2,7 @@
 
 
 rule train_retriever:
-    """Fine-tune T5 to write the DocIDs that answer a query; keep the checkpoint best on held-out queries."""
+    """Train T5 or the light retriever to write DocIDs that answer queries; keep the checkpoint best on held-out ones."""
     input:
         script="scripts/train_retriever.py",
         modules=modules("train_retriever"),
@@ -10,6 +10,7 @@ rule train_retriever:
         queries=corpus("queries.parquet"),
         judgements=corpus("judgements.parquet"),
         docids=from_owner("docids", "docids.parquet"),
+        embeddings=vectors_of_training,
     output:
         directory("results/{dataset}/{method}/seed{seed}/retriever"),
     log:
@@ -21,12 +22,13 @@ rule train_retriever:
         nodes=1,
     params:
         config=settings("retriever"),
+        embeddings=embeddings_option,
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/retriever",
     shell:
         "python -m catid2.launch --gpus {resources.gpu} --nodes {resources.nodes} {input.script}"
         " --config {params.config:q} --seed {wildcards.seed}"
         " --products {input.products} --queries {input.queries} --judgements {input.judgements}"
-        " --docids {input.docids} --checkpoints {params.checkpoints} --output {output} > {log} 2>&1"
+        " --docids {input.docids} {params.embeddings} --checkpoints {params.checkpoints} --output {output} > {log} 2>&1"
 
 
 rule retrieve:
@@ -38,7 +40,7 @@ rule retrieve:
         docids=from_owner("docids", "docids.parquet"),
         products=corpus("products.parquet"),
         queries=corpus("queries.parquet"),
-        embeddings=dense_embeddings,
+        embeddings=vectors_of_search,
     output:
         "results/{dataset}/{method}/seed{seed}/run.parquet",
     log:
