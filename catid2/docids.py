@@ -1,4 +1,4 @@
-"""DocIDs of a corpus: codes from latents and codebooks, made unique, as a table and a report.
+"""DocIDs of a corpus: the codes of an ID scheme, made unique, as a table and a report.
 
 The result hangs on neither the order of the rows nor the size of batches: documents are worked on in the
 order of their product_id (UTF-8 bytes), and everything is returned in the order of the input.
@@ -17,6 +17,7 @@ from catid2.codes import collisions, distortion, greedy_codes
 from catid2.diagnostics import category_nmi, category_nmi_chance, dead_codes, perplexity
 from catid2.errors import InputError
 from catid2.repair import extra_digit, sinkhorn_loop, transport
+from catid2.schemes.coding import Coding, Quantised
 
 if TYPE_CHECKING:
     from catid2.config.docids import DocidsConfig
@@ -26,8 +27,8 @@ class Assignment(NamedTuple):
     """DocIDs of N documents, in the order of the input."""
 
     codes: np.ndarray  # (N, L') int32: the DocIDs; L' = L + 1 with an extra digit, otherwise L
-    before: np.ndarray  # (N, L) int32: the argmin codes, before any repair
-    moved: np.ndarray  # (N,) bool: the first L codes are not the argmin codes
+    before: np.ndarray  # (N, L) int32: the scheme's codes (of a quantiser the argmin), before any repair
+    moved: np.ndarray  # (N,) bool: the first L codes are not those of the scheme
     overflowed: np.ndarray  # (N,) bool: moved because a prefix had more documents than IDs
 
 
@@ -65,6 +66,18 @@ def canonical_order(product_ids: pa.Array | Sequence[str], where: str | Path = "
         name = ordered[twice.to_pylist().index(True)].as_py()
         raise InputError(where, f"product_id {name!r} occurs twice", "give every document an id of its own")
     return order.to_numpy().astype(np.int64)
+
+
+def assign_coded(coding: Coding, product_ids: pa.Array | Sequence[str], config: "DocidsConfig") -> Assignment:
+    """Give N documents the DocIDs of a scheme: repaired if they are quantised, otherwise as they are.
+
+    Raises:
+        InputError: as `assign`.
+    """
+    if isinstance(coding, Quantised):
+        return assign(coding.latents, coding.codebooks, product_ids, config)
+    none = np.zeros(len(coding.codes), bool)
+    return Assignment(coding.codes, coding.codes, none, none)
 
 
 def assign(
@@ -162,44 +175,54 @@ def docids_table(product_ids: pa.Array | Sequence[str], assignment: Assignment) 
 
 
 def describe(
-    assignment: Assignment,
-    latents: np.ndarray,
-    codebooks: np.ndarray,
-    config: "DocidsConfig",
-    categories: np.ndarray,
+    assignment: Assignment, coding: Coding, config: "DocidsConfig", categories: np.ndarray
 ) -> dict[str, Any]:
     """Return the content of docids.json: what the DocIDs are like, and what making them unique cost.
 
     Args:
-        assignment: of the same documents, in the same order as `latents` and `categories`.
-        latents: (N, d).
-        codebooks: (L, K, d).
+        assignment: of the same documents, in the same order as `coding` and `categories`.
+        coding: what the assignment was made from. One that is not quantised has neither distortion nor
+            reconstruction error.
         config: the settings the assignment was made with.
         categories: (N, H) category of each document per level; H may be 0.
     """
-    layers, size, _ = codebooks.shape
+    layers = assignment.before.shape[1]
+    sizes = code_sizes(coding)
     return {
         "documents": len(assignment.codes),
         "layers": layers,
-        "codes_per_layer": size,
+        "scheme": config.scheme.kind,
+        "codes_per_layer": sizes[:layers],
         "length": assignment.codes.shape[1],
-        "repair": config.repair,
+        "repair": config.repair if isinstance(coding, Quantised) else None,
         "moved_share": float(assignment.moved.mean()),
         "overflowed_documents": int(assignment.overflowed.sum()),
-        "before": _describe_codes(assignment.before, latents, codebooks, categories),
-        "after": _describe_codes(assignment.codes, latents, codebooks, categories),
+        "before": _describe_codes(assignment.before, coding, sizes, categories),
+        "after": _describe_codes(assignment.codes, coding, sizes, categories),
     }
 
 
+def code_sizes(coding: Coding) -> list[int]:
+    """Return how many codes each position has; for a quantiser also that of an extra digit."""
+    if isinstance(coding, Quantised):
+        layers, size, _ = coding.codebooks.shape
+        return [size] * (layers + 1)
+    return list(coding.sizes)
+
+
 def _describe_codes(
-    codes: np.ndarray, latents: np.ndarray, codebooks: np.ndarray, categories: np.ndarray
+    codes: np.ndarray, coding: Coding, sizes: list[int], categories: np.ndarray
 ) -> dict[str, Any]:
-    layers, size, _ = codebooks.shape
-    return {
+    first, errors = codes, {"distortion": None, "reconstruction_error": None}
+    if isinstance(coding, Quantised):
+        first = codes[:, : len(coding.codebooks)]  # without an extra digit
+        errors["distortion"] = distortion(coding.latents, coding.codebooks, first)
+        errors["reconstruction_error"] = coding.reconstruction_error(first)
+    used = sizes[: codes.shape[1]]
+    return errors | {
         "collisions": collisions(codes)._asdict(),
-        "distortion": distortion(latents, codebooks, codes[:, :layers]),
-        "perplexity": [perplexity(column, size) for column in codes.T],
-        "dead_codes": [dead_codes(column, size) for column in codes.T],
-        "category_nmi": category_nmi(codes[:, :layers], categories),
-        "category_nmi_chance": category_nmi_chance(codes[:, :layers], categories),
+        "perplexity": [perplexity(column, size) for column, size in zip(codes.T, used, strict=True)],
+        "dead_codes": [dead_codes(column, size) for column, size in zip(codes.T, used, strict=True)],
+        "category_nmi": category_nmi(first, categories),
+        "category_nmi_chance": category_nmi_chance(first, categories),
     }

@@ -295,7 +295,7 @@ class Training:
         return [
             plan_contrast(
                 labels[:, level],
-                labels[:, level - 1] if level else blocks,
+                labels[:, level - 1] if level and config.hccl_hard_negatives else blocks,
                 config.hccl_positives,
                 draws,
                 self.group.device,

@@ -1,9 +1,9 @@
-"""Give every document of a corpus a DocID: its codes in a trained RQ-VAE, made unique.
+"""Give every document of a corpus a DocID: its codes in the configured ID scheme, made unique.
 
-Reads the embeddings, the corpus and the RQ-VAE; writes docids.parquet (doc_id, product_id, the DocID, the codes
-before the repair, moved) and docids.json (collisions and distortion before and after, perplexity, dead codes,
-mutual information with the categories and what it is by chance). Nothing is written if documents are left with
-the same DocID, unless the config allows it.
+Reads the embeddings, the corpus and, for the scheme that needs one, the RQ-VAE; writes docids.parquet (doc_id,
+product_id, the DocID, the codes before the repair, moved) and docids.json (collisions and distortion before and after,
+perplexity, dead codes, mutual information with the categories and what it is by chance). Nothing is written if
+documents are left with the same DocID, unless the config allows it.
 """
 
 import argparse
@@ -12,12 +12,20 @@ from pathlib import Path
 
 from catid2.artifacts import read_embeddings, write_json, write_table
 from catid2.command import entry_point
-from catid2.config.base import parse
+from catid2.config.base import parse, require_seed
 from catid2.config.docids import DocidsConfig
-from catid2.docids import assign, canonical_order, describe, docids_table, read_products, require_unique
+from catid2.docids import (
+    assign_coded,
+    canonical_order,
+    describe,
+    docids_table,
+    read_products,
+    require_unique,
+)
 from catid2.errors import InputError
-from catid2.latents import encode, reconstruction_error
-from catid2.rqvae import CONFIG_FILE, RQVAE
+from catid2.rqvae import CONFIG_FILE
+from catid2.schemes.coding import Documents
+from catid2.schemes.registry import SCHEMES
 from catid2.writing import atomic, claim
 
 log = logging.getLogger("assign_docids")
@@ -30,40 +38,35 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config", required=True, help="settings as JSON, the keys of DocidsConfig")
+    parser.add_argument("--seed", type=int, default=0, help="of what a scheme draws (default 0)")
     parser.add_argument("--embeddings", required=True, type=Path, help="(N, D) float16 .npy, row = doc_id")
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
-    parser.add_argument("--model", required=True, type=Path, help="rqvae/model.safetensors")
-    parser.add_argument(
-        "--model-config", required=True, type=Path, help="rqvae/config.json, beside the model"
-    )
+    parser.add_argument("--model", type=Path, help="rqvae/model.safetensors, for the scheme rqvae")
+    parser.add_argument("--model-config", type=Path, help="rqvae/config.json, beside the model")
     parser.add_argument("--output", required=True, type=Path, help="docids.parquet to write")
     parser.add_argument("--report", required=True, type=Path, help="docids.json to write")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
 
     config = parse(DocidsConfig, options.config)
-    if options.model_config != options.model.parent / CONFIG_FILE:
+    require_seed("--seed", options.seed)
+    folder = options.model.parent if options.model else None
+    if folder and options.model_config != folder / CONFIG_FILE:
         raise InputError(
             options.model_config, "is not beside the model", f"name the {CONFIG_FILE} of its folder"
         )
     with claim(options.output):
-        model = RQVAE.load(options.model.parent)
         product_ids, categories = read_products(options.products)
         embeddings = read_embeddings(options.embeddings, rows=len(product_ids))
 
         order = canonical_order(product_ids, options.products)
-        latents = encode(model, embeddings, order, options.embeddings)
-        codebooks = model.codebooks.numpy()
-        assignment = assign(latents, codebooks, product_ids, config)
-        report = describe(assignment, latents, codebooks, config, categories)
-        for state, codes in (("before", assignment.before), ("after", assignment.codes[:, : len(codebooks)])):
-            report[state]["reconstruction_error"] = reconstruction_error(model, embeddings, latents, codes)
-            log.info(
-                "%s: collisions %s, distortion %.5g",
-                state,
-                report[state]["collisions"],
-                report[state]["distortion"],
-            )
+        documents = Documents(embeddings, categories, order, options.embeddings, folder)
+        coding = SCHEMES[config.scheme.kind](documents, config.scheme, options.seed)
+        assignment = assign_coded(coding, product_ids, config)
+        report = describe(assignment, coding, config, categories)
+        for state in ("before", "after"):
+            found = report[state]
+            log.info("%s: collisions %s, distortion %s", state, found["collisions"], found["distortion"])
         require_unique(assignment, config)
         with atomic(options.output, options.report) as (table_aside, report_aside):
             write_table(table_aside, docids_table(product_ids, assignment))

@@ -10,10 +10,12 @@ import polars as pl
 import pyarrow as pa
 
 from catid2.artifacts import CATEGORIES, products_columns, write_json, write_table
+from catid2.codes import distortion
 from catid2.config.docids import DocidsConfig
 from catid2.config.report import Comparison, ReportDataset, ReportMethod
 from catid2.docids import assign, describe, docids_table
 from catid2.evaluate import KEYS, Evaluation, write_evaluation
+from catid2.schemes.coding import Quantised
 
 CUTOFFS = (5, 10, 20, 50, 100)
 BRANCHES, DEPTH = (9, 2, 2), 3
@@ -130,8 +132,9 @@ def _write_run(folder: Path, method: str, tree: np.ndarray, size: int, random: n
     config = DocidsConfig(repair="digit", allow_collisions=True) if method == "tiger" else DocidsConfig()
     stack = np.stack(codebooks)
     assignment = assign(latents, stack, product_ids, config)
+    coded = Quantised(latents, stack, lambda codes: distortion(latents, stack, codes))
     write_table(folder / "docids.parquet", docids_table(product_ids, assignment))
-    write_json(folder / "docids.json", describe(assignment, latents, stack, config, tree))
+    write_json(folder / "docids.json", describe(assignment, coded, config, tree))
     decay = np.exp(-np.arange(30) / 8)
     collisions = np.where(
         np.arange(30) < 3, np.nan, 0.2 + decay / 2

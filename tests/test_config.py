@@ -22,6 +22,8 @@ CONFIGS = [
     ["demo.yaml", "seeds.yaml"],
     ["demo.yaml", "light.yaml"],
     ["recipe.yaml", "candidates.yaml"],
+    ["demo.yaml", "studies.yaml"],
+    ["config.yaml", "studies.yaml"],
 ]
 
 
@@ -153,6 +155,51 @@ def test_a_method_shares_the_stages_in_which_it_agrees_with_an_earlier_one(demo)
     }
 
 
+def test_an_id_scheme_that_reads_no_rqvae_shares_and_hangs_on_none(demo):
+    arbitrary = {"docids": {"scheme": {"kind": "random"}}}
+    demo["methods"] = {
+        "first": {},
+        "one": arbitrary,
+        "two": arbitrary | {"rqvae": {"beta": 0.7}},
+        "larger": arbitrary | {"rqvae": {"codebook_size": 128}},
+        "own": {"docids": {"scheme": {"kind": "random", "codebook_size": 7}}},
+    }
+    demo["studies"] = {"recall": {"methods": list(demo["methods"])}}
+    pipeline = Pipeline(demo, "test")
+    assert pipeline.chain("demo_us", "first") == ["rqvae", "docids", "retriever"]
+    assert pipeline.chain("demo_us", "one") == ["docids", "retriever"]
+    owners = {name: pipeline.owner("docids", "demo_us", name) for name in demo["methods"]}
+    assert owners == {"first": "first", "one": "one", "two": "one", "larger": "larger", "own": "own"}
+    schemes = [pipeline.stage("docids", "demo_us", name).scheme for name in ("one", "larger", "own")]
+    assert [(scheme.layers, scheme.codebook_size) for scheme in schemes] == [(4, 64), (4, 128), (4, 7)]
+
+    methods = {method.name: method for method in comparison(pipeline, "recall").datasets[0].methods}
+    assert (methods["one"].rqvae, methods["two"].docids) == (None, "one")
+    assert (
+        methods["two"].changes
+        == methods["one"].changes
+        == {
+            "docids.scheme.kind": "random",
+            "docids.scheme.layers": 4,
+            "docids.scheme.codebook_size": 64,
+        }
+    )
+
+
+def test_the_schemes_of_the_studies_share_all_but_the_ids(demo):
+    pipeline = Pipeline(values("demo.yaml", "studies.yaml"), "test")
+    for name in pipeline.config.studies["id_schemes"].methods:
+        assert pipeline.stage("retriever", "demo_us", name) == pipeline.stage(
+            "retriever", "demo_us", "catid2"
+        )
+        assert pipeline.stage("retrieve", "demo_us", name) == pipeline.stage("retrieve", "demo_us", "catid2")
+    shared = [
+        name for name in pipeline.config.studies["ablation"].methods if name not in ("catid2", "wo_repair")
+    ]
+    assert all(pipeline.owner("rqvae", "demo_us", name) == name for name in shared)
+    assert pipeline.owner("rqvae", "demo_us", "wo_repair") == "catid2"
+
+
 def test_a_method_without_training_runs_once(demo):
     demo["studies"]["recall"] = {"methods": ["catid2", "bm25"], "seeds": [3, 4]}
     assert Pipeline(demo, "test").runs("recall") == [("catid2", 3), ("catid2", 4), ("bm25", 3)]
@@ -220,6 +267,12 @@ def set_in(tree, path, value):
             {"retriever": {"kind": "light", "depth": 2}},
             ["methods.catid2", "unknown key 'depth'", "d_model"],
         ),
+        (
+            "methods.catid2",
+            {"docids": {"scheme": {"kind": "random", "branches": 3}}},
+            ["unknown key 'scheme.branches'", "codebook_size, kind, layers"],
+        ),
+        ("docids", {"scheme": {"kind": "kmeans"}}, ["'docids.scheme'", "'hierarchical_kmeans'"]),
         ("docids", {"allow_collisions": True}, ["allow_collisions", "cannot be searched"]),
         ("sources.demo.simulate", {"locales": {"us": {"products": 1}}}, ["sources.demo.simulate", "100"]),
     ],
@@ -270,6 +323,10 @@ def test_constraints_are_exact_versions_and_nothing_else():
     ("changes", "words"),
     [
         ({"corpus.levels": 2}, ["rqvae.levels of catid2 is 3", "2 category levels"]),
+        (
+            {"methods.bm25": {"docids": {"scheme": {"kind": "category", "levels": 4}}}},
+            ["docids.scheme.levels of bm25 is 4", "3 category levels"],
+        ),
         ({"evaluate": {"cutoffs": [5, 50]}}, ["report.cutoff is 10", "5, 50"]),
         (
             {"evaluate": {"labels": ["ESC"]}, "corpus": {"labels": ["E", "S"], "seen_labels": ["E"]}},

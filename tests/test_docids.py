@@ -21,6 +21,7 @@ from catid2.docids import assign, canonical_order, describe, docids_table, requi
 from catid2.errors import InputError
 from catid2.latents import encode, reconstruction_error
 from catid2.rqvae import RQVAE, Architecture
+from catid2.schemes.coding import Quantised
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "assign_docids.py"
 REPAIRS = ("transport", "digit", "sinkhorn_loop", "none")
@@ -128,12 +129,15 @@ def test_table_and_report_agree_with_the_assignment(repair):
     assert table["doc_id"].to_pylist() == list(range(90))
 
     categories = np.stack([assignment.before[:, 0], np.arange(90) % 7], axis=1)
-    report = describe(assignment, latents, codebooks, config, categories)
-    assert (report["length"], report["layers"], report["codes_per_layer"]) == (length, 3, 8)
+    coded = Quantised(latents, codebooks, lambda codes: float(codes[0, 0]))
+    report = describe(assignment, coded, config, categories)
+    assert (report["length"], report["layers"], report["codes_per_layer"]) == (length, 3, [8] * 3)
+    assert (report["scheme"], report["repair"]) == ("rqvae", repair)
     assert report["moved_share"] == np.mean(table["moved"].to_numpy())
     for state, codes in (("before", assignment.before), ("after", assignment.codes)):
         found = report[state]
         assert found["collisions"] == collisions(codes)._asdict()
+        assert found["reconstruction_error"] == codes[0, 0]
         assert found["dead_codes"] == [8 - len(set(column)) for column in codes.T.tolist()]
         decoded = sum(codebooks[layer][codes[:, layer]].astype(float) for layer in range(3))
         assert found["distortion"] == pytest.approx(((latents - decoded) ** 2).sum(axis=1).mean())
@@ -185,7 +189,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def command(folder: Path, output: Path, **changes: str) -> list[str]:
-    """The arguments of scripts/assign_docids.py."""
+    """The arguments of scripts/assign_docids.py; an empty value leaves an option out."""
     options = {
         "config": "{}",
         "embeddings": folder / "embeddings.npy",
@@ -195,7 +199,7 @@ def command(folder: Path, output: Path, **changes: str) -> list[str]:
         "output": output / "docids.parquet",
         "report": output / "docids.json",
     } | {name.replace("_", "-"): value for name, value in changes.items()}
-    return [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+    return [str(word) for name, value in options.items() if value for word in (f"--{name}", value)]
 
 
 def run(folder: Path, output: Path, **changes: str) -> subprocess.CompletedProcess:
@@ -216,6 +220,24 @@ def test_command_writes_unique_ids_and_the_same_bytes_again(folder, tmp_path):
     assert report["after"]["reconstruction_error"] > 0
     for name in ("docids.parquet", "docids.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_command_needs_a_model_for_the_rqvae_alone(folder, tmp_path):
+    none = {"model": "", "model_config": ""}
+    done = run(folder, tmp_path, **none)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: --model: missing; name the RQ-VAE")
+    assert list(tmp_path.iterdir()) == []
+
+    scheme = '{"scheme": {"kind": "random", "layers": 2, "codebook_size": 18}}'
+    tables = []
+    for seed in ("1", "1", "2"):
+        done = run(folder, tmp_path, config=scheme, seed=seed, **none)
+        assert done.returncode == 0, done.stderr
+        tables.append((tmp_path / "docids.parquet").read_bytes())
+    assert tables[0] == tables[1] != tables[2]
+    report = json.loads((tmp_path / "docids.json").read_text())
+    assert (report["scheme"], report["repair"], report["codes_per_layer"]) == ("random", None, [18, 18])
 
 
 def test_command_writes_nothing_when_documents_share_ids(folder, tmp_path):

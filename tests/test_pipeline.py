@@ -1,5 +1,6 @@
 """The whole path on a tiny dataset, with real jobs: what it leaves, and what a bad raw file does."""
 
+import json
 import shutil
 
 import numpy as np
@@ -7,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from catid2.evaluate import read_recall
+from catid2.schemes.registry import SCHEMES
 from workflow import ROOT, TINY_CONFIG, Project
 
 
@@ -44,6 +46,28 @@ def test_docids_are_unique_and_runs_hold_documents_of_the_corpus(tiny_run, metho
     assert set(run["doc_id"]) <= set(products["doc_id"])
     pairs = list(zip(run["query_id"], run["doc_id"], strict=True))
     assert len(set(pairs)) == len(pairs)
+
+
+def test_every_id_scheme_goes_the_whole_way_without_an_rqvae_of_its_own(tiny_run, tmp_path):
+    project = tiny_run.copy(tmp_path / "copy")
+    project.snakemake("results/tiny_es/id_schemes.tsv", *TINY_CONFIG, "config/studies.yaml")
+    folder = project.folder / "results" / "tiny_es"
+    recall = read_recall(folder / "id_schemes.tsv")
+    kinds = {}
+    for method in recall["method"].unique():
+        report = json.loads((folder / method / "seed0" / "docids.json").read_text())
+        kinds[method] = report["scheme"]
+        assert (folder / method / "seed0" / "rqvae").exists() == (report["scheme"] == "rqvae")
+        assert report["after"]["collisions"]["documents"] == 0
+    assert set(kinds.values()) == set(SCHEMES)
+    assert recall["recall@100"].is_between(0, 1).all()
+    table = pq.read_table(folder / "hi_gen" / "seed0" / "docids.parquet").to_pydict()
+    products = pq.read_table(folder / "corpus" / "products.parquet").to_pydict()
+    spelt = {}
+    for row, node in enumerate(products["category_id_3"]):
+        spelt.setdefault(node, set()).add(tuple(table[f"c_{position}"][row] for position in range(3)))
+    assert all(len(paths) == 1 for paths in spelt.values())
+    assert len(set.union(*spelt.values())) == len(spelt)
 
 
 def test_is_finished_and_stays_so(tiny_run):

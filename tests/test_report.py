@@ -22,6 +22,7 @@ from catid2.report.examples import prefix_examples
 from catid2.report.figures import spread
 from catid2.report.inputs import read_comparison, read_curves
 from catid2.report.page import write_page
+from catid2.report.sections import layer_perplexity
 from catid2.report.svg import shorten
 from catid2.report.tables import locale_rows, write_locales
 
@@ -264,6 +265,13 @@ def test_docids_of_different_length_fill_the_columns_they_have(tree):
     assert len({tuple(row) for row in rows}) == 1
     assert rows[0]["perplexity_3"] is None
     assert rows[-4]["perplexity_3"] > 0
+
+
+def test_perplexity_is_averaged_over_the_seeds_that_have_the_layer(tree):
+    run = read_comparison(*tree)[0].docids["catid2"][0]
+    short = run._replace(perplexity=[4.0], codes_per_layer=[8])
+    long = run._replace(perplexity=[2.0, 6.0], codes_per_layer=[4, 12])
+    assert layer_perplexity([short, long]) == [{"value": 3.0, "share": 0.5}, {"value": 6.0, "share": 0.5}]
 
 
 # --- bad input --------------------------------------------------------------------------------------

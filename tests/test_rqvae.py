@@ -23,6 +23,7 @@ from catid2.config.rqvae import RqvaeConfig
 from catid2.diagnostics import collision_rate, perplexity
 from catid2.distributed import Group
 from catid2.errors import InputError
+from catid2.losses import hccl
 from catid2.rqvae import RQVAE, architecture
 from catid2.rqvae_history import format_history
 from catid2.rqvae_training import Trained, train
@@ -198,6 +199,30 @@ def test_every_option_trains(tmp_path: Path, overrides: dict[str, object]) -> No
     history = fit(tmp_path, **overrides).history
     assert len(history) == 6
     assert all(math.isfinite(row["loss"]) for row in history)
+
+
+@pytest.mark.parametrize("hard", [True, False])
+def test_hard_negatives_are_siblings_and_without_them_every_other_category(hard: bool) -> None:
+    case = catalogue()
+    config = settings(hccl_hard_negatives=hard, hccl_negatives=None)
+    run = rqvae_training.Training(*case, config, seed=0, group=Group())
+    batch = torch.arange(150)
+    plan = run.plans(batch, torch.Generator())[1]
+    residual = torch.randn(150, 6, generator=torch.Generator().manual_seed(0))
+    loss = hccl(residual, plan, "cosine", 0.5, "mean", Group())
+
+    above, own = torch.from_numpy(case.categories[:150]).T
+    similarity = torch.nn.functional.cosine_similarity(residual[:, None], residual[None], dim=2) / 0.5
+    expected, anchors = 0.0, 0
+    for i in range(150):
+        positives = [j for j in range(150) if own[j] == own[i] and j != i]
+        negatives = [j for j in range(150) if own[j] != own[i] and (above[j] == above[i] or not hard)]
+        if positives and negatives:
+            others = similarity[i, negatives].exp().sum()
+            terms = [-(s.exp() / (s.exp() + others)).log() for s in similarity[i, positives]]
+            expected, anchors = expected + sum(terms) / len(terms), anchors + 1
+    assert plan.anchors == anchors
+    torch.testing.assert_close(loss, expected / anchors)
 
 
 def test_the_seed_decides_everything(tmp_path: Path) -> None:

@@ -109,6 +109,24 @@ def test_a_new_method_that_differs_late_shares_the_earlier_stages(project):
     assert planned == jobs(CHAIN[1:], LOCALES, ["digit"]) | TABLES
 
 
+STUDIES = (*DEMO, "config/studies.yaml")
+
+
+def test_the_ablation_trains_what_differs_and_shares_the_rest(project):
+    planned = project.planned("results/demo_us/ablation.tsv", *STUDIES)
+    other_losses = ["wo_hccl", "wo_cscl", "wo_disl", "only_hccl", "only_cscl", "only_disl"]
+    expected = jobs(CHAIN, ["demo_us"], [*other_losses, "wo_hard_negatives", "wo_category_text"])
+    expected |= jobs(CHAIN[1:], ["demo_us"], ["wo_repair"])
+    expected |= {"embed dataset=demo_us view=without_category", "evaluate dataset=demo_us study=ablation"}
+    assert planned == expected
+
+
+def test_id_schemes_train_no_rqvae(project):
+    planned = project.planned("results/demo_us/id_schemes.tsv", *STUDIES)
+    schemes = ["rk_means", "dsi_naive", "dsi_semantic", "nci", "hi_gen"]
+    assert planned == jobs(CHAIN[1:], ["demo_us"], schemes) | {"evaluate dataset=demo_us study=id_schemes"}
+
+
 def test_the_papers_run_is_planned_from_nothing(tmp_path):
     project = Project(tmp_path, stub=True)
     planned = project.planned("--profile", "slurm", "results/esci_es/recall.tsv")

@@ -33,10 +33,10 @@ def _method(
     pipeline: Pipeline, dataset: str, method: str, seeds: tuple[int, ...], defaults: dict[str, Any]
 ) -> ReportMethod:
     stages = pipeline.stages(method)
-    settings = _flat(
-        {stage: pipeline.stage(stage, dataset, method).model_dump(mode="json") for stage in stages}
-    )
-    owners = {stage: pipeline.owner(stage, dataset, method) for stage in CHAIN if stage in stages}
+    chain = pipeline.chain(dataset, method) if "docids" in stages else []
+    run = [stage for stage in stages if stage in chain or stage not in CHAIN]
+    settings = _flat({stage: pipeline.stage(stage, dataset, method).model_dump(mode="json") for stage in run})
+    owners = {stage: pipeline.owner(stage, dataset, method) for stage in chain}
     return ReportMethod(
         name=method,
         seeds=seeds,

@@ -1,21 +1,27 @@
-"""Settings of `assign_docids`: how documents that share codes get DocIDs of their own."""
+"""Settings of `assign_docids`: where codes come from, and how documents that share them get DocIDs of their own."""
 
 from typing import Literal
 
 from pydantic import Field
 
 from catid2.config.base import StageConfig
+from catid2.config.schemes import AnyScheme, RqvaeScheme
 
 
 class DocidsConfig(StageConfig):
-    """How DocIDs become unique."""
+    """How documents get codes, and codes become unique."""
 
+    scheme: AnyScheme = Field(
+        RqvaeScheme(),
+        description="`kind` names how codes come about; its settings stand beside it. Another kind replaces the "
+        "mapping whole.",
+    )
     repair: Literal["transport", "digit", "sinkhorn_loop", "none"] = Field(
         "transport",
         description="transport: balanced transport with capacity one, always unique, same length (ours; CAT-ID² "
         "section 3 asks for Sinkhorn post-processing). digit: one more position that numbers the documents of an "
         "ID (TIGER). sinkhorn_loop: the rounds of LC-Rec and LETTER, may leave collisions. none: the codes as "
-        "they are.",
+        "they are. Schemes that do not quantise are unique as they are, and nothing is repaired.",
     )
     allow_collisions: bool = Field(
         False,

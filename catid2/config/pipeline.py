@@ -67,13 +67,16 @@ class Dataset(StageConfig):
 
 
 class GenerativeMethod(StageConfig):
-    """DocIDs from a residual quantiser, a generative retriever, constrained beam search."""
+    """DocIDs from an ID scheme, a generative retriever, constrained beam search."""
 
     search: Literal["generative"] = "generative"
     view: Name | None = Field(
-        None, description="embedding view that the quantiser reads; null: the default `view`"
+        None, description="embedding view that the ID scheme reads; null: the default `view`"
     )
-    rqvae: Overrides = Field({}, description="keys of `rqvae` that differ in this method")
+    rqvae: Overrides = Field(
+        {},
+        description="keys of `rqvae` that differ in this method; of no effect where `docids.scheme` trains none",
+    )
     docids: Overrides = Field({}, description="keys of `docids` that differ in this method")
     retriever: Overrides = Field({}, description="keys of `retriever` that differ in this method")
     retrieve: Overrides = Field({}, description="keys of `retrieve` that differ in this method")
@@ -238,20 +241,32 @@ class Pipeline:
         return validate(View, values, f"{self.where}: datasets.{dataset}.views.{view}")
 
     def method_view(self, method: str) -> str:
-        """Return the name of the view that the quantiser of `method` reads."""
+        """Return the name of the view that the ID scheme of `method` reads."""
         return self.config.methods[method].view or self.config.view
 
     @cache  # noqa: B019
     def stage(self, stage: str, dataset: str, method: str) -> StageConfig:
         """Return what `stage` (a key of METHOD_STAGES) runs with for `dataset` and `method`."""
         places = {f"datasets.{dataset}": stage, f"methods.{method}": stage}
-        return self._overlay(stage, METHOD_STAGES[stage], getattr(self.config, stage), places)
+        settings = self._overlay(stage, METHOD_STAGES[stage], getattr(self.config, stage), places)
+        if isinstance(settings, DocidsConfig):
+            rqvae = self.stage("rqvae", dataset, method)
+            scheme = settings.scheme.sized(rqvae.layers, rqvae.codebook_size)
+            return settings.model_copy(update={"scheme": scheme})
+        return settings
+
+    @cache  # noqa: B019
+    def chain(self, dataset: str, method: str) -> list[str]:
+        """Return the stages of CHAIN that `method` runs through: no RQ-VAE where its ID scheme reads none."""
+        trained = self.stage("docids", dataset, method).scheme.trained
+        return [stage for stage in CHAIN if stage != "rqvae" or trained]
 
     @cache  # noqa: B019
     def owner(self, stage: str, dataset: str, method: str) -> str:
         """Return the first method of the file whose chain up to `stage` runs with the same settings.
 
-        Its results are those of `method` too, so that methods which differ only later share the work.
+        Its results are those of `method` too, so that methods which differ only later share the work. `stage` is one
+        of the `chain` of `method`.
         """
         own = self._chain(stage, dataset, method)
         for other in self.methods("generative"):
@@ -291,10 +306,12 @@ class Pipeline:
         """Refuse stages that ask for more than the dataset's corpus will hold."""
         corpus = self.corpus(dataset)
         where = f"{self.where}: datasets.{dataset}"
-        wanted = {
-            f"rqvae.levels of {name}": self.stage("rqvae", dataset, name).levels
-            for name in self.methods("generative")
-        }
+        wanted = {}
+        for name in self.methods("generative"):
+            if "rqvae" in self.chain(dataset, name):
+                wanted[f"rqvae.levels of {name}"] = self.stage("rqvae", dataset, name).levels
+            scheme = self.stage("docids", dataset, name).scheme
+            wanted[f"docids.scheme.levels of {name}"] = scheme.category_levels()
         wanted["report.category_level"] = self.config.report.category_level
         for key, levels in wanted.items():
             if levels > corpus.levels:
@@ -311,8 +328,9 @@ class Pipeline:
         """Refuse what only `retrieve`, after hours of training, would find impossible."""
         where = f"{self.where}: retrieve of datasets.{dataset} with methods.{method}"
         level = self.stage("retrieve", dataset, method).rank_below_level
-        layers = self.stage("rqvae", dataset, method).layers
-        if level is not None and level >= layers:
+        scheme = self.stage("docids", dataset, method).scheme
+        layers = self.stage("rqvae", dataset, method).layers if scheme.trained else scheme.positions()
+        if level is not None and layers is not None and level >= layers:
             raise InputError(where, f"rank_below_level is {level}", f"it must be below layers ({layers})")
         studied = any(method in study.methods for study in self.config.studies.values())
         if studied and self.stage("docids", dataset, method).allow_collisions:
@@ -320,7 +338,7 @@ class Pipeline:
             raise InputError(where, what, "take the method out of the studies, or choose a repair")
 
     def _chain(self, stage: str, dataset: str, method: str) -> str:
-        stages = CHAIN[: CHAIN.index(stage) + 1]
+        stages = [name for name in self.chain(dataset, method) if CHAIN.index(name) <= CHAIN.index(stage)]
         settings = [self.stage(name, dataset, method).model_dump(mode="json") for name in stages]
         return json.dumps([self.method_view(method), settings], sort_keys=True)
 

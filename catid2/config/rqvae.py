@@ -46,6 +46,11 @@ class RqvaeConfig(StageConfig):
     hccl_positives: Literal["all", "one"] = Field(
         "all", description="positives of an anchor: every document of its category in the batch, or one drawn"
     )
+    hccl_hard_negatives: bool = Field(
+        True,
+        description="from level 2 on, contrast with siblings only (the paper); false: with every other category, as "
+        "at level 1",
+    )
     hccl_similarity: Literal["cosine", "l2"] = Field(
         "l2",
         description="negative squared distance, or cosine, whose gradient grows without bound on residuals that are "
@@ -56,7 +61,8 @@ class RqvaeConfig(StageConfig):
         1023,
         ge=1,
         description="level 1 is contrasted within random blocks of the batch that leave an anchor at least this many "
-        "other documents; null: the whole batch. Deeper levels always see all that share the parent",
+        "other documents; null: the whole batch. Deeper levels see all that share the parent, or with "
+        "`hccl_hard_negatives: false` the same blocks",
     )
     hccl_reduction: Literal["mean", "sum"] = Field(
         "mean", description="over the anchors of a level; levels are summed"

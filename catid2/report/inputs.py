@@ -51,7 +51,7 @@ class DocidStatistics(NamedTuple):
     """docids.json of one seed; shares are of all documents."""
 
     documents: int
-    codes_per_layer: int
+    codes_per_layer: list[int]
     collisions_before: float
     collisions_after: float
     moved: float
@@ -64,7 +64,7 @@ class Docids(NamedTuple):
     """docids.parquet as arrays; row = doc_id."""
 
     docids: np.ndarray  # (N, positions)
-    codes: np.ndarray  # (N, layers) the quantiser's codes, before the repair
+    codes: np.ndarray  # (N, layers) the scheme's codes, before the repair
 
 
 class Catalogue(NamedTuple):
@@ -194,13 +194,16 @@ def read_docid_statistics(path: str | Path) -> DocidStatistics:
         shaped(2, "before", "category_nmi", "codes"),
         shaped(2, "before", "category_nmi_chance", "codes"),
     )
-    perplexity = shaped(1, "before", "perplexity")
-    if not nmi.shape == chance.shape == (len(nmi), len(perplexity)):
-        what = f"shapes {nmi.shape} and {chance.shape} of the mutual information for {len(perplexity)} layers"
+    perplexity, sizes = shaped(1, "before", "perplexity"), shaped(1, "codes_per_layer")
+    if not nmi.shape == chance.shape == (len(nmi), len(perplexity)) == (len(nmi), len(sizes)):
+        what = (
+            f"shapes {nmi.shape} and {chance.shape} of the mutual information for {len(perplexity)} perplexities of "
+            f"{len(sizes)} layers"
+        )
         raise InputError(path, what, remedy)
     return DocidStatistics(
         documents=int(shaped(0, "documents")),
-        codes_per_layer=int(shaped(0, "codes_per_layer")),
+        codes_per_layer=sizes.tolist(),
         collisions_before=float(shaped(0, "before", "collisions", "rate")),
         collisions_after=float(shaped(0, "after", "collisions", "rate")),
         moved=float(shaped(0, "moved_share")),

@@ -19,6 +19,7 @@ from catid2.report.inputs import (
     Catalogue,
     DatasetTables,
     Docids,
+    DocidStatistics,
     cutoffs,
     read_curves,
     read_view,
@@ -107,12 +108,13 @@ def quality_section(datasets: list[DatasetTables]) -> list[dict[str, Any]]:
         rows = []
         for sharing in owners(tables.dataset, "docids").values():
             runs = tables.docids[sharing[0]]
-            perplexity = np.mean([run.perplexity for run in runs], axis=0).tolist()
+            perplexity = layer_perplexity(runs)
+            sizes = runs[0].codes_per_layer
             rows.append(
                 {
                     "methods": sharing,
                     "documents": runs[0].documents,
-                    "codes": runs[0].codes_per_layer,
+                    "codes": " / ".join(map(str, sizes if len(set(sizes)) > 1 else sizes[:1])),
                     "before": float(np.mean([run.collisions_before for run in runs])),
                     "after": float(np.mean([run.collisions_after for run in runs])),
                     "moved": float(np.mean([run.moved for run in runs])),
@@ -122,6 +124,23 @@ def quality_section(datasets: list[DatasetTables]) -> list[dict[str, Any]]:
         if rows:
             sections.append({"name": label(tables.dataset), "rows": rows})
     return sections
+
+
+def layer_perplexity(runs: Sequence[DocidStatistics]) -> list[dict[str, float]]:
+    """Return the perplexity of each layer and its share of the codes, averaged over the seeds that have the layer."""
+    layers: list[list[tuple[float, int]]] = []
+    for run in runs:
+        for layer, pair in enumerate(zip(run.perplexity, run.codes_per_layer, strict=True)):
+            if layer == len(layers):
+                layers.append([])
+            layers[layer].append(pair)
+    return [
+        {
+            "value": float(np.mean([value for value, _ in pairs])),
+            "share": float(np.mean([value / size for value, size in pairs])),
+        }
+        for pairs in layers
+    ]
 
 
 def docid_layers(datasets: list[DatasetTables]) -> int:

@@ -56,9 +56,14 @@ def corpus(table):
 
 
 def from_owner(stage, *names):
-    """Return an input function: files of `stage`, made by the first method that has the same settings up to it."""
+    """Return an input function: files of `stage`, made by the first method that has the same settings up to it.
+
+    There are none if the job's method does not run through the stage.
+    """
 
     def of_job(wildcards):
+        if stage not in pipeline.chain(wildcards.dataset, wildcards.method):
+            return []
         owner = pipeline.owner(stage, wildcards.dataset, wildcards.method)
         paths = [f"results/{wildcards.dataset}/{owner}/seed{wildcards.seed}/{name}" for name in names]
         return paths[0] if len(paths) == 1 else paths
@@ -155,6 +160,11 @@ def vectors_of_method(wildcards):
     """Return the vectors of documents and queries in the view of the job's method, documents first."""
     path = view_of_method(wildcards).removesuffix(".npy")
     return [f"{path}{name}" for name in (".npy", ".json", "_queries.npy", "_queries.json")]
+
+
+def model_options(wildcards, input):
+    """Return `--model PATH --model-config PATH` if the job has a model."""
+    return f"--model {input.model} --model-config {input.model_config}" if input.model else ""
 
 
 def vectors_of_training(wildcards):

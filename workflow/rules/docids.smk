@@ -1,4 +1,4 @@
-"""DocIDs. Requires a corpus; yields embeddings, a trained quantiser and unique DocIDs."""
+"""DocIDs. Requires a corpus; yields embeddings, trained quantisers and unique DocIDs."""
 
 
 rule embed:
@@ -80,7 +80,7 @@ rule train_rqvae:
 
 
 rule assign_docids:
-    """Give every document a DocID of its own: quantise, then repair collisions."""
+    """Give every document a DocID of its own: code it as the method's ID scheme says, then repair collisions."""
     input:
         script="scripts/assign_docids.py",
         modules=modules("assign_docids"),
@@ -97,7 +97,8 @@ rule assign_docids:
         ENVIRONMENT
     params:
         config=settings("docids"),
+        model=model_options,
     shell:
-        "python {input.script} --config {params.config:q} --embeddings {input.embeddings}"
-        " --products {input.products} --model {input.model} --model-config {input.model_config}"
+        "python {input.script} --config {params.config:q} --seed {wildcards.seed} --embeddings {input.embeddings}"
+        " --products {input.products} {params.model}"
         " --output {output.docids} --report {output.report} > {log} 2>&1"
