@@ -1,7 +1,7 @@
 # make setup  the virtual environment .venv with everything in it; the others do this themselves
 # make demo   the whole path on simulated data, offline, on two CPU cores
 # make test   the test suite
-# make bench  the benchmarks, each with a ratio against an alternative (about 20 minutes)
+# make bench  the benchmarks, each with a ratio against an alternative (about 20 minutes); bench-full: every size, hours
 # make lint   ruff, snakefmt, snakemake --lint
 # Each sets up what it needs in .venv; PYTHON names the interpreter to build it from (3.11 or later).
 
@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # nothing may reach for a model hub
 export HF_HUB_OFFLINE := 1
 
-.PHONY: setup demo test bench lint format document clean
+.PHONY: setup demo test bench bench-full lint format document clean
 
 setup: .venv/installed
 
@@ -23,8 +23,10 @@ test: .venv/installed
 	@OMP_NUM_THREADS=1 pytest --numprocesses auto --dist loadfile
 
 bench: .venv/installed
-	@for name in rqvae_step beam_search docid_repair corpus_full_size; do \
-	    echo "== $$name"; python benchmarks/$$name.py || exit 1; done
+	@python benchmarks/run.py --output results/bench.tsv --chart results/bench.svg
+
+bench-full: .venv/installed
+	@python benchmarks/run.py --size full --output results/bench_full.tsv --chart results/bench_full.svg
 
 lint: .venv/installed
 	@ruff check . && ruff format --check .

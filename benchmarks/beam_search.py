@@ -1,18 +1,20 @@
 """Time constrained beam search three ways on one random model, side by side, and compare the lists.
 
 The ways are catid2.beam, `generate` with DocIDLogitsProcessor, and `generate` with a dictionary trie in
-`prefix_allowed_tokens_fn`, as generative retrieval code usually has it. Prints milliseconds per query,
-the ratios, the share of equal lists and the share of our time that the constraint takes.
+`prefix_allowed_tokens_fn`, as generative retrieval code usually has it. Prints milliseconds per query, the share of
+ranks with the same DocID, and the share of our time that the constraint takes.
 
-    python benchmarks/beam_search.py --batch 16 --queries 16 --threads 2
+    python benchmarks/beam_search.py --documents 131935 --beams 100 --batch 16
+    python benchmarks/beam_search.py --size full        # every setting of SETTINGS
 """
 
 import argparse
-import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from measured import Measured, Size, show, timed
 from transformers import T5Config, T5ForConditionalGeneration
 from transformers.utils import logging
 
@@ -25,82 +27,171 @@ from catid2.tokens import TokenBatch
 from catid2.trie import Children, Trie
 
 
+class Model(NamedTuple):
+    """The shape of the random T5."""
+
+    width: int = 256
+    layers: int = 4  # of the encoder, and of the decoder
+    vocabulary: int = 32_100  # text tokens
+    codes: int = 256  # per position, of four
+
+
+class Setting(NamedTuple):
+    """What is searched."""
+
+    documents: int
+    beams: int
+    batch: int  # queries decoded together
+    queries: int
+
+
+ES = 131_935  # DocIDs of ESCI-es as the paper counts them
+DICTIONARY_LIMIT = (
+    1_000_000  # documents of which "short" still builds a dictionary trie: it takes minutes and GBs
+)
+SMALL = Model(64, 1, 400, 16)
+SETTINGS: dict[Size, list[Setting]] = {
+    "tiny": [Setting(500, 4, 2, 2)],
+    "short": [
+        Setting(ES, 100, 16, 16),
+        Setting(ES, 100, 64, 64),
+        Setting(ES, 100, 1, 4),
+        Setting(ES, 10, 16, 16),
+        Setting(20_000, 100, 16, 16),
+        Setting(386_392, 100, 16, 16),
+        Setting(5_000_000, 100, 16, 16),
+    ],
+    "full": [
+        Setting(documents, beams, batch, max(batch, 16))
+        for documents in (20_000, ES, 386_392, 5_000_000)
+        for beams in (10, 100)
+        for batch in (1, 16, 64)
+    ],
+}
+TOKENS = 12  # per query
+
+
+def benchmark(size: Size, device: str = "cpu") -> list[Measured]:
+    """Return milliseconds per query of every setting, the shares of equal ranks and of the constraint."""
+    return compare(SETTINGS[size], SMALL if size == "tiny" else Model(), device, everywhere=size == "full")
+
+
+def compare(settings: list[Setting], model: Model, device: str, everywhere: bool = True) -> list[Measured]:
+    """Measure settings; `everywhere` builds the dictionary trie of any number of documents."""
+    torch.manual_seed(0)
+    logging.set_verbosity_error()
+    retriever = random_retriever(model, device)
+    measured: list[Measured] = []
+    for documents in sorted({setting.documents for setting in settings}):
+        codes = random_docids(documents, model.codes)
+        trie = Trie.from_codes(codes, retriever.sizes).to(device)
+        ways = {
+            "DocIDLogitsProcessor": {"logits_processor": [DocIDLogitsProcessor(trie, retriever.first_tokens)]}
+        }
+        if everywhere or documents <= DICTIONARY_LIMIT:
+            allowed = dictionary_trie(codes, retriever)
+            ways["dictionary trie"] = {
+                "prefix_allowed_tokens_fn": lambda _, tokens, allowed=allowed: allowed[
+                    tuple(tokens.tolist()[1:])
+                ]
+            }
+        for setting in settings:
+            if setting.documents == documents:
+                measured += compare_ways(setting, retriever, trie, codes, ways, device)
+    return measured
+
+
+def compare_ways(
+    setting: Setting,
+    retriever: DocIDRetriever,
+    trie: Trie,
+    codes: np.ndarray,
+    ways: dict[str, dict],
+    device: str,
+) -> list[Measured]:
+    """Measure one setting: ours beside `generate` under each constraint of `ways`."""
+    gpu = "" if device == "cpu" else "_gpu"
+    judged = setting.beams == 100 and setting.batch >= 16 and setting.documents == ES
+    input_ids = torch.randint(3, 300, (setting.queries, TOKENS), device=device)
+    batches = [TokenBatch(ids, torch.ones_like(ids)) for ids in input_ids.split(setting.batch)]
+    where = f"{setting.documents} DocIDs, {setting.beams} beams, batch {setting.batch}"
+    what, unit = "beam search", "ms/query"
+    mine = search_all(lambda batch: ours(retriever, trie, batch, setting.beams, codes), batches, device)
+    measured = []
+    for name, constraint in ways.items():
+        theirs = search_all(
+            lambda batch, constraint=constraint: generate(retriever, batch, setting.beams, **constraint),
+            batches,
+            device,
+        )
+        pair = (
+            1e3 * mine.seconds / setting.queries,
+            unit,
+            f"generate, {name}",
+            1e3 * theirs.seconds / setting.queries,
+        )
+        row = f"beam_time{gpu}" if judged and name == "dictionary trie" else ""
+        measured.append(Measured(row, what, where, *pair))
+        # Under prefix_allowed_tokens_fn scores are of the softmax over all tokens, which is another ranking.
+        if name == "DocIDLogitsProcessor":
+            same = (mine.lists == theirs.lists).all(dim=2).float().mean().item()
+            row = "beam_lists" if judged else ""
+            measured.append(Measured(row, "same DocID as generate", where, same, "share of ranks"))
+    if setting.beams == 100 and setting.batch == 16:
+        search = look_up_seconds(retriever, trie, batches[0], setting.beams, codes)
+        row = f"beam_constraint{gpu}" if judged else ""
+        pair = (1e3 * search.look_ups, "ms", "the whole search", 1e3 * search.whole)
+        measured.append(Measured(row, "trie look-ups of a search", where, *pair))
+    return measured
+
+
 def main() -> None:
     """Run the comparison on the command line's sizes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--documents", type=int, default=131_935, help="DocIDs in the trie (ESCI-es as the paper counts)"
+        "--size", choices=SETTINGS, help="a list of settings instead of the one named by the rest"
     )
-    parser.add_argument("--codes", type=int, default=256, help="codes per position, of four")
+    parser.add_argument("--documents", type=int, default=ES, help="DocIDs in the trie (default: ESCI-es)")
     parser.add_argument("--beams", type=int, default=100)
     parser.add_argument("--batch", type=int, default=16, help="queries decoded together")
     parser.add_argument("--queries", type=int, default=16)
-    parser.add_argument("--tokens", type=int, default=12, help="tokens per query")
-    parser.add_argument("--d-model", type=int, default=256)
-    parser.add_argument("--layers", type=int, default=4, help="encoder layers, and decoder layers")
-    parser.add_argument("--vocabulary", type=int, default=32_100, help="text tokens")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    torch.manual_seed(0)
-    logging.set_verbosity_error()
-
-    retriever = random_retriever(arguments)
-    codes = random_docids(arguments.documents, arguments.codes)
-    trie = Trie.from_codes(codes, retriever.sizes).to(arguments.device)
-    input_ids = torch.randint(3, 300, (arguments.queries, arguments.tokens), device=arguments.device)
-    batches = [TokenBatch(ids, torch.ones_like(ids)) for ids in input_ids.split(arguments.batch)]
-
-    processor = DocIDLogitsProcessor(trie, retriever.first_tokens)
-    allowed = dictionary_trie(codes, retriever)
-    ways = {
-        "generate + prefix_allowed_tokens_fn": lambda batch: generate(
-            retriever,
-            batch,
-            arguments.beams,
-            prefix_allowed_tokens_fn=lambda _, tokens: allowed[tuple(tokens.tolist()[1:])],
-        ),
-        "generate + DocIDLogitsProcessor": lambda batch: generate(
-            retriever, batch, arguments.beams, logits_processor=[processor]
-        ),
-        "catid2.beam": lambda batch: ours(retriever, trie, batch, arguments.beams, codes),
-    }
-    seconds, lists = {}, {}
-    for name, way in ways.items():
-        seconds[name], lists[name] = timed(way, batches, arguments.device)
-        print(f"{name:38} {1000 * seconds[name] / arguments.queries:9.2f} ms/query", flush=True)
-    for name in list(ways)[:2]:
-        print(f"catid2.beam is {seconds[name] / seconds['catid2.beam']:.1f} x faster than {name}")
-    same = (lists["catid2.beam"] == lists["generate + DocIDLogitsProcessor"]).all(dim=2).float().mean()
-    print(f"equal to generate + DocIDLogitsProcessor at {100 * same:.2f}% of ranks")
-    share = look_up_share(retriever, trie, batches[0], arguments.beams, codes)
-    print(f"trie look-ups take {100 * share:.1f}% of a search")
+    one = Setting(arguments.documents, arguments.beams, arguments.batch, arguments.queries)
+    if arguments.size:
+        measured = benchmark(arguments.size, arguments.device)
+    else:
+        measured = compare([one], Model(), arguments.device)
+    for line in measured:
+        print(show(line))
 
 
-def random_retriever(arguments: argparse.Namespace) -> DocIDRetriever:
+def random_retriever(model: Model, device: str) -> DocIDRetriever:
     """Return a T5 with random weights and the DocID tokens added."""
     config = T5Config(
-        vocab_size=arguments.vocabulary,
-        d_model=arguments.d_model,
-        d_ff=4 * arguments.d_model,
-        num_heads=arguments.d_model // 64,
-        num_layers=arguments.layers,
+        vocab_size=model.vocabulary,
+        d_model=model.width,
+        d_ff=4 * model.width,
+        num_heads=model.width // 64,
+        num_layers=model.layers,
         decoder_start_token_id=0,
     )
     tokenizer = train_tokenizer([], 300)
-    tokenizer.add_tokens([f"<text_{i}>" for i in range(arguments.vocabulary - len(tokenizer))])
-    retriever = add_docid_tokens(T5ForConditionalGeneration(config), tokenizer, [arguments.codes] * 4)
-    return retriever.eval().to(arguments.device)
+    tokenizer.add_tokens([f"<text_{i}>" for i in range(model.vocabulary - len(tokenizer))])
+    retriever = add_docid_tokens(T5ForConditionalGeneration(config), tokenizer, [model.codes] * 4)
+    return retriever.eval().to(device)
 
 
 def random_docids(documents: int, codes: int) -> np.ndarray:
     """Return distinct DocIDs of four positions, (documents, 4), their codes drawn with unequal frequencies."""
     rng = np.random.default_rng(0)
     drawn = (codes * rng.random((2 * documents, 4)) ** 2).astype(np.int64)
-    return rng.permutation(np.unique(drawn, axis=0))[:documents]
+    numbers = np.unique(np.ravel_multi_index(tuple(drawn.T), (codes,) * 4))
+    return np.stack(np.unravel_index(rng.permutation(numbers)[:documents], (codes,) * 4), axis=1)
 
 
 def dictionary_trie(codes: np.ndarray, retriever: DocIDRetriever) -> dict[tuple[int, ...], list[int]]:
@@ -143,41 +234,41 @@ class TimedTrie(Trie):
 
     def children(self, nodes: torch.Tensor, position: int) -> Children:
         """Look up as Trie does, against the clock."""
-        synchronize(nodes.device.type)
-        start = time.perf_counter()
-        found = super().children(nodes, position)
-        synchronize(nodes.device.type)
-        TimedTrie.spent += time.perf_counter() - start
-        return found
+        found = timed(lambda: Trie.children(self, nodes, position), nodes.device.type)
+        TimedTrie.spent += found.seconds
+        return found.result
 
 
-def look_up_share(
+class Search(NamedTuple):
+    """Seconds of one search."""
+
+    look_ups: float  # in the trie
+    whole: float
+
+
+def look_up_seconds(
     retriever: DocIDRetriever, trie: Trie, batch: TokenBatch, beams: int, codes: np.ndarray
-) -> float:
-    """Return the share of a search that is spent in the trie."""
+) -> Search:
+    """Return how long a search takes, and its look-ups in the trie among it."""
     clocked = TimedTrie(trie.sizes, trie.codes, trie.offsets, trie.doc_ids, trie.widths)
+    TimedTrie.spent = 0.0
     with torch.inference_mode():
-        start = time.perf_counter()
-        ours(retriever, clocked, batch, beams, codes)
-        synchronize(batch.input_ids.device.type)
-    return TimedTrie.spent / (time.perf_counter() - start)
+        whole = timed(lambda: ours(retriever, clocked, batch, beams, codes), batch.input_ids.device.type)
+    return Search(TimedTrie.spent, whole.seconds)
 
 
-def timed(way: Callable, batches: list[TokenBatch], device: str) -> tuple[float, torch.Tensor]:
-    """Return the seconds that `way` takes for all batches after one warm-up, and its lists."""
+class Lists(NamedTuple):
+    """What a way found, (queries, beams, 4), and how long it took."""
+
+    lists: torch.Tensor
+    seconds: float
+
+
+def search_all(way: Callable[[TokenBatch], torch.Tensor], batches: list[TokenBatch], device: str) -> Lists:
+    """Search all batches, after one query to warm up."""
     with torch.inference_mode():
-        way(batches[0])
-        synchronize(device)
-        start = time.perf_counter()
-        lists = torch.cat([way(batch) for batch in batches])
-        synchronize(device)
-    return time.perf_counter() - start, lists
-
-
-def synchronize(device: str) -> None:
-    """Wait for a GPU; a CPU has nothing to wait for."""
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
+        way(TokenBatch(*(tensor[:1] for tensor in batches[0])))
+        return Lists(*timed(lambda: torch.cat([way(batch) for batch in batches]), device))
 
 
 if __name__ == "__main__":

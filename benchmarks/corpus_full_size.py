@@ -2,6 +2,7 @@
 
     python benchmarks/corpus_full_size.py --examples E.parquet --products P.parquet --esci-s esci.json.zst
     python benchmarks/corpus_full_size.py --work DIR     # simulates the raw files first (1.8M products; minutes)
+    python benchmarks/corpus_full_size.py --size short   # what `make bench` measures
 
 Prints one row per process: wall time, processor time and peak memory, then the ratios. The pandas script keeps
 the same judgements and products and cleans text with the same function; it checks nothing and counts nothing. It
@@ -17,8 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from measured import Measured, Size, show
 
 ROOT = Path(__file__).parents[1]
 LOCALES = ("us", "es", "jp")
@@ -27,6 +31,8 @@ ESCI_SIZES = {  # queries and products of the whole dataset, and the share of qu
     "es": {"products": 259_973, "queries": 15_180, "judgements_per_query": 23.5, "small_share": 0.5302},
     "jp": {"products": 339_098, "queries": 18_126, "judgements_per_query": 24.6, "small_share": 0.5741},
 }
+# By what the sizes above are divided.
+SHRINK: dict[Size, int] = {"tiny": 1000, "short": 1, "full": 1}
 OUTPUTS = {
     "products": "products.parquet",
     "queries": "queries.parquet",
@@ -58,7 +64,13 @@ def main() -> None:
     parser.add_argument("--memory-limit", default="2GB", help="DuckDB's memory (default: 2GB)")
     parser.add_argument("--each-locale", action="store_true", help="run the pandas script once per locale")
     parser.add_argument("--pandas-locales", nargs="+", help="only run the pandas script, in this process")
+    parser.add_argument(
+        "--size", choices=SHRINK, help="measure as `make bench` does; the other options do not count"
+    )
     arguments = parser.parse_args()
+    if arguments.size:
+        print(*map(show, benchmark(arguments.size)), sep="\n")
+        return
     with tempfile.TemporaryDirectory() as temporary:
         work = arguments.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
@@ -68,16 +80,40 @@ def main() -> None:
         if arguments.pandas_locales:
             merge_with_pandas(*raw, work / "pandas", arguments.pandas_locales, arguments.lines)
         else:
-            groups = [[locale] for locale in LOCALES] if arguments.each_locale else [LOCALES]
-            pandas = {
-                f"pandas {' '.join(group)}": ("--lines", arguments.lines, "--pandas-locales", *group)
-                for group in groups
-            }
-            compare(*raw, work, pandas, arguments.memory_limit)
+            groups = [[locale] for locale in LOCALES] if arguments.each_locale else [list(LOCALES)]
+            compare(*raw, work, groups, arguments.lines, arguments.memory_limit)
 
 
-def simulate(folder: Path) -> tuple[Path, Path, Path]:
-    """Make raw files with ESCI's numbers of products, queries and judgements, unless they are there."""
+def benchmark(size: Size, device: str = "cpu") -> list[Measured]:
+    """Return wall time and peak memory of the corpora of all locales, and of es alone, beside pandas."""
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
+        raw = simulate(work / "raw", SHRINK[size])
+        ours = pipeline(*raw, work, "2GB")
+        extraction, es = ours["extract_categories"], ours["build_corpus es"]
+        pairs = [
+            ("all locales", total(ours), "pandas, one process", pandas(*raw, work, LOCALES)),
+            ("es alone", total({"": extraction, "es": es}), "pandas", pandas(*raw, work, ["es"])),
+        ]
+        if size == "full":
+            each = {locale: pandas(*raw, work, [locale]) for locale in LOCALES}
+            pairs.append(("all locales", total(ours), "pandas, a process per locale", total(each)))
+    products = sum(sizes["products"] for sizes in ESCI_SIZES.values()) // SHRINK[size]
+    measured = []
+    for which, own, name, other in pairs:
+        where = f"{which} of {products} products"
+        measured += [
+            Measured("corpus_time", "corpus", where, own.wall, "s", name, other.wall),
+            Measured("corpus_memory", "corpus, peak memory", where, own.peak, "GB", name, other.peak),
+        ]
+    return measured
+
+
+def simulate(folder: Path, shrink: int = 1) -> tuple[Path, Path, Path]:
+    """Make raw files with ESCI's numbers of products, queries and judgements, unless they are there.
+
+    `shrink` divides the numbers of products and queries.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     raw = {
         "--examples": folder / "examples.parquet",
@@ -86,7 +122,12 @@ def simulate(folder: Path) -> tuple[Path, Path, Path]:
     }
     if not all(path.exists() for path in raw.values()):
         options = [str(part) for option in raw.items() for part in option]
-        run("scripts/simulate_esci.py", "--config", json.dumps({"locales": ESCI_SIZES}), *options)
+        counts = ("products", "queries")
+        locales = {
+            locale: sizes | {name: sizes[name] // shrink for name in counts}
+            for locale, sizes in ESCI_SIZES.items()
+        }
+        run("scripts/simulate_esci.py", "--config", json.dumps({"locales": locales}), *options)
     return tuple(raw.values())
 
 
@@ -95,13 +136,27 @@ def compare(
     products: Path,
     esci_s: Path,
     work: Path,
-    pandas: dict[str, tuple[str, ...]],
+    groups: list[list[str]],
+    lines: str,
     memory_limit: str,
 ) -> None:
-    """Run this pipeline's processes and the pandas ones, one after another, and print what they cost."""
+    """Run this pipeline's processes and one of pandas per group of locales, and print what they cost."""
+    raw = (examples, products, esci_s, work)
+    ours = pipeline(*raw, memory_limit)
+    theirs = {f"pandas {' '.join(group)}": pandas(*raw, group, lines) for group in groups}
+    print(f"{'process':<24}{'wall s':>10}{'processor s':>14}{'peak GB':>10}")
+    sums = total(ours), total(theirs)
+    for name, cost in (ours | {"this pipeline": sums[0]} | theirs | {"pandas": sums[1]}).items():
+        print(f"{name:<24}{cost.wall:>10.1f}{cost.processor:>14.1f}{cost.peak:>10.2f}")
+    wall, processor, peak = (other / own for own, other in zip(*sums, strict=True))
+    print(f"{'pandas / this pipeline':<24}{wall:>10.1f}{processor:>14.1f}{peak:>10.1f}")
+
+
+def pipeline(examples: Path, products: Path, esci_s: Path, work: Path, memory_limit: str) -> dict[str, Cost]:
+    """Run this pipeline's processes one after another."""
     paths = work / "category_paths.parquet"
     limit = ("--memory-limit", memory_limit)
-    ours = {
+    costs = {
         "extract_categories": run(
             "scripts/extract_categories.py", "--esci-s", esci_s, "--output", paths, *limit
         )
@@ -109,17 +164,18 @@ def compare(
     for locale in LOCALES:
         outputs = [f"--{name}-out={work / locale / file}" for name, file in OUTPUTS.items()]
         raw = ("--examples", examples, "--products", products, "--category-paths", paths)
-        ours[f"build_corpus {locale}"] = run(
+        costs[f"build_corpus {locale}"] = run(
             "scripts/build_corpus.py", "--locale", locale, *raw, *outputs, *limit
         )
+    return costs
+
+
+def pandas(
+    examples: Path, products: Path, esci_s: Path, work: Path, locales: Sequence[str], lines: str = "pandas"
+) -> Cost:
+    """Run the pandas script for some locales in a process."""
     raw = ("--examples", examples, "--products", products, "--esci-s", esci_s, "--work", work)
-    theirs = {name: run("benchmarks/corpus_full_size.py", *raw, *options) for name, options in pandas.items()}
-    print(f"{'process':<24}{'wall s':>10}{'processor s':>14}{'peak GB':>10}")
-    sums = total(ours), total(theirs)
-    for name, cost in (ours | {"this pipeline": sums[0]} | theirs | {"pandas": sums[1]}).items():
-        print(f"{name:<24}{cost.wall:>10.1f}{cost.processor:>14.1f}{cost.peak:>10.2f}")
-    wall, processor, peak = (other / own for own, other in zip(*sums, strict=True))
-    print(f"{'pandas / this pipeline':<24}{wall:>10.1f}{processor:>14.1f}{peak:>10.1f}")
+    return run("benchmarks/corpus_full_size.py", *raw, "--lines", lines, "--pandas-locales", *locales)
 
 
 def total(costs: dict[str, Cost]) -> Cost:

@@ -3,21 +3,22 @@
     python benchmarks/docid_repair.py --documents 386000
     python benchmarks/docid_repair.py --documents 5000000 --only transport
 
+    python benchmarks/docid_repair.py --size short      # the sizes of `make bench`
+
 Latents are drawn from a tree of clusters (categories, product lines, variants) with some exact duplicates,
 codebooks are fitted by residual k-means, so that about a tenth of the documents collide as after training.
-Every repair runs in a process of its own, which gives its peak memory. `sinkhorn_loop` is the 20-round loop of
-LC-Rec and LETTER without its encoder passes; `entropic` solves the same problems as `transport` with POT's
-batched log-domain Sinkhorn and rounds its plans, which shows why transport solves them exactly instead.
+Every repair runs in a process of its own; memory is what it adds at its peak. `sinkhorn_loop` is the 20-round loop
+of LC-Rec and LETTER without its encoder passes, `one_round` its first round, which is less than the loop takes;
+`entropic` solves the same problems as `transport` with POT's batched log-domain Sinkhorn and rounds its plans,
+which shows why transport solves them exactly instead.
 """
 
 import argparse
 import itertools
-import multiprocessing
-import resource
-import time
 from typing import NamedTuple
 
 import numpy as np
+from measured import Measured, Size, in_own_process, peak_memory, show, timed
 
 from catid2.codes import collisions, distortion, greedy_codes, residuals, shared, squared_distances, tuple_ids
 from catid2.repair import sinkhorn_loop, transport
@@ -32,10 +33,11 @@ class Outcome(NamedTuple):
     """One repair of one corpus."""
 
     seconds: float
-    collisions_left: int  # documents
+    collided: int  # documents, before
+    left: int  # documents that still collide
     moved: float  # share
-    distortion: float
-    peak_gib: float
+    distortion_added: float  # share of that of the greedy codes
+    gib: float
 
 
 def simulate(documents: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -112,68 +114,106 @@ def entropic(latents: np.ndarray, codebooks: np.ndarray, argmin: np.ndarray, bat
     return codes
 
 
+LOOP = {"epsilon": 0.003, "iterations": 50}
 REPAIRS = {
     "transport": lambda *arrays: transport(*arrays).codes,
-    "sinkhorn_loop": lambda *arrays: sinkhorn_loop(*arrays, epsilon=0.003, iterations=50, rounds=20),
+    "sinkhorn_loop": lambda *arrays: sinkhorn_loop(*arrays, **LOOP, rounds=20),
+    "one_round": lambda *arrays: sinkhorn_loop(*arrays, **LOOP, rounds=1),
     "entropic": entropic,
+}
+NAMES = {
+    "sinkhorn_loop": "20-round Sinkhorn loop",
+    "one_round": "one round of the Sinkhorn loop",
+    "entropic": "entropic transport, rounded",
+}
+# Documents, and the alternatives: 20 rounds over 5 million documents take the better part of an hour.
+PLANS: dict[Size, dict[int, tuple[str, ...]]] = {
+    "tiny": {2_000: ("sinkhorn_loop",), 4_000: ("one_round",)},
+    "short": {131_935: ("sinkhorn_loop",), 386_000: ("sinkhorn_loop",), 5_000_000: ("one_round",)},
+    "full": {
+        131_935: ("sinkhorn_loop", "entropic"),
+        386_000: ("sinkhorn_loop", "entropic"),
+        5_000_000: ("sinkhorn_loop",),
+    },
 }
 
 
 def measure(name: str, documents: int, seed: int) -> Outcome:
-    """Simulate a corpus and repair it; the time is the repair's alone, the memory the process's peak."""
+    """Simulate a corpus and repair it; time and memory are the repair's alone."""
     latents, codebooks = simulate(documents, seed)
     argmin = greedy_codes(latents, codebooks)
-    start = time.perf_counter()
-    codes = REPAIRS[name](latents, codebooks, argmin)
-    seconds = time.perf_counter() - start
+    peak = peak_memory(timed, lambda: REPAIRS[name](latents, codebooks, argmin))
+    codes, seconds = peak.result
     return Outcome(
         seconds,
+        collisions(argmin).documents,
         collisions(codes).documents,
         float((codes != argmin).any(axis=1).mean()),
-        distortion(latents, codebooks, codes),
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        distortion(latents, codebooks, codes) / distortion(latents, codebooks, argmin) - 1,
+        peak.gib,
     )
+
+
+def benchmark(size: Size, device: str = "cpu") -> list[Measured]:
+    """Return time, documents left, distortion and memory of the repair at every size, beside the alternatives'."""
+    measured, bytes_each = [], {}
+    for documents, alternatives in PLANS[size].items():
+        ours = in_own_process(measure, "transport", documents, 0)
+        bytes_each[documents] = ours.gib * 2**30 / documents
+        for name in alternatives:
+            theirs = in_own_process(measure, name, documents, 0)
+            pairs = {
+                "repair_time": ("repair of DocIDs", ours.seconds, "s", theirs.seconds),
+                "repair_left": ("documents that still collide", ours.left, "documents", theirs.left),
+                "repair_distortion": (
+                    "distortion added by the repair",
+                    100 * ours.distortion_added,
+                    "%",
+                    100 * theirs.distortion_added,
+                ),
+                "": ("memory of the repair", 1024 * ours.gib, "MiB", 1024 * theirs.gib),
+            }
+            # One round leaves more collisions than the loop: its time alone says something.
+            names = ["repair_time", "repair_left"] if name == "one_round" else pairs
+            judged = documents > min(PLANS[size]) and name != "entropic"
+            for row in names:
+                what, own, unit, other = pairs[row]
+                where = f"{documents} documents, {ours.collided} collide"
+                measured.append(Measured(row if judged else "", what, where, own, unit, NAMES[name], other))
+    (middle, own), (most, other) = list(bytes_each.items())[-2:]
+    pair = (other, "bytes", f"{middle} documents", own)
+    measured.append(
+        Measured("repair_memory", "memory of the repair per document", f"{most} documents", *pair)
+    )
+    return measured
 
 
 def main() -> None:
-    """Print one line a repair and the ratios to the 20-round loop."""
+    """Print one line a repair, or the measurements of a size."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--size", choices=PLANS, help="the sizes and repairs of PLANS instead of the rest")
     parser.add_argument("--documents", type=int, default=386_000)
     parser.add_argument(
         "--only", nargs="*", choices=list(REPAIRS), default=list(REPAIRS), help="repairs to run"
     )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-
-    latents, codebooks = simulate(options.documents, options.seed)
-    start = time.perf_counter()
-    argmin = greedy_codes(latents, codebooks)
-    seconds = time.perf_counter() - start
-    found, error = collisions(argmin), distortion(latents, codebooks, argmin)
+    if options.size:
+        print(*map(show, benchmark(options.size)), sep="\n")
+        return
+    print(f"{options.documents} documents, L {LAYERS}, K {SIZE}, d {DIMENSIONS}")
     print(
-        f"{options.documents} documents, L {LAYERS}, K {SIZE}, d {DIMENSIONS}; greedy codes in {seconds:.1f} s:"
+        f"{'repair':14} {'seconds':>8} {'collided':>9} {'left':>8} {'moved':>7} {'distortion added':>17} {'GiB':>6}"
     )
-    print(
-        f"collision rate {found.rate:.4f}, {found.documents} documents collide, largest {found.largest}, "
-        f"distortion {error:.5f}"
-    )
-    del latents, argmin
-
-    print(f"{'repair':14} {'seconds':>8} {'left':>8} {'moved':>7} {'distortion added':>17} {'peak GiB':>9}")
-    outcomes = {}
     for name in options.only:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            outcomes[name] = outcome = pool.apply(measure, (name, options.documents, options.seed))
+        outcome = in_own_process(measure, name, options.documents, options.seed)
         print(
-            f"{name:14} {outcome.seconds:8.1f} {outcome.collisions_left:8} {outcome.moved:7.4f} "
-            f"{outcome.distortion / error - 1:17.4%} {outcome.peak_gib:9.2f}",
+            f"{name:14} {outcome.seconds:8.1f} {outcome.collided:9} {outcome.left:8} {outcome.moved:7.4f} "
+            f"{outcome.distortion_added:17.4%} {outcome.gib:6.2f}",
             flush=True,
         )
-    if {"transport", "sinkhorn_loop"} <= outcomes.keys():
-        ratio = outcomes["sinkhorn_loop"].seconds / outcomes["transport"].seconds
-        print(f"transport is {ratio:.0f} × faster than the 20-round loop")
 
 
 if __name__ == "__main__":

@@ -1,91 +1,206 @@
 """Time a training step with all four losses beside the same model's plain RQ-VAE step, and their peak memory.
 
-    python benchmarks/rqvae_step.py [--device cuda] [--precision bfloat16]
+    python benchmarks/rqvae_step.py [--device cuda --precision bfloat16]
 
 Batch 4096, 768 dimensions, K 256, L 4, H 3 and a tree of 11/73/412 categories; everything else as by default. The
-settings are measured in turn, round after round, so that a busy machine slows all of them alike.
+settings are measured in turn. "masked" computes DisL and HCCL as they are usually written, from whole B × B
+similarities and boolean masks by autograd; it is compared with our losses over the whole batch, whose values are
+checked to be the same. Memory is what a step adds at its peak, after one that has made the optimiser's state.
 """
 
 import argparse
-import resource
-import statistics
-import time
+from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from measured import Measured, Size, in_own_process, medians, peak_memory, show
+from torch import Tensor
 
 from catid2.config.rqvae import RqvaeConfig
+from catid2.contrast import ContrastPlan
 from catid2.distributed import Group
+from catid2.losses import cscl, quantisation_loss
+from catid2.quantizer import Quantized
 from catid2.rqvae_training import Training
 
+WHOLE = {"disl_negatives": None, "hccl_negatives": None, "hccl_similarity": "cosine"}
 SETTINGS = {
     "plain": {"alpha": 0, "beta": 0, "gamma": 0},
-    "+ DisL": {"beta": 0, "gamma": 0},
-    "+ DisL, whole batch": {"beta": 0, "gamma": 0, "disl_negatives": None},
-    "+ HCCL": {"alpha": 0, "gamma": 0},
-    "+ HCCL, whole batch": {"alpha": 0, "gamma": 0, "hccl_negatives": None},
-    "+ HCCL, one positive": {"alpha": 0, "gamma": 0, "hccl_positives": "one"},
-    "+ CSCL": {"alpha": 0, "beta": 0},
     "all four": {},
+    "DisL": {"beta": 0, "gamma": 0},
+    "HCCL": {"alpha": 0, "gamma": 0},
+    "HCCL, one positive": {"alpha": 0, "gamma": 0, "hccl_positives": "one"},
+    "CSCL": {"alpha": 0, "beta": 0},
+    "DisL, whole batch": {"beta": 0, "gamma": 0, **WHOLE},
+    "HCCL, whole batch": {"alpha": 0, "gamma": 0, **WHOLE},
+    "all four, whole batch": WHOLE,
 }
+MASKED = ("DisL, whole batch", "HCCL, whole batch", "all four, whole batch")
 TREE = (11, 73, 412)
-BATCH, DIMENSIONS = 4096, 768
+DIMENSIONS = 768
 
 
-def catalogue(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+class Scale(NamedTuple):
+    """How much is measured."""
+
+    batch: int
+    rounds: int
+
+
+SCALES: dict[Size, Scale] = {"tiny": Scale(256, 1), "short": Scale(4096, 12), "full": Scale(4096, 40)}
+
+
+def catalogue(batch: int) -> tuple[np.ndarray, np.ndarray]:
     """Return (B, D) clustered float16 embeddings and (B, 3) category ids of a skewed tree."""
+    generator = np.random.default_rng(0)
     second = generator.integers(0, TREE[1], TREE[2])
     first = generator.choice(TREE[0], TREE[1], p=np.arange(TREE[0], 0, -1) / sum(range(TREE[0] + 1)))
-    leaf = generator.choice(TREE[2], BATCH, p=generator.dirichlet(np.ones(TREE[2])))
+    leaf = generator.choice(TREE[2], batch, p=generator.dirichlet(np.ones(TREE[2])))
     centres = generator.normal(size=(TREE[2], DIMENSIONS))
-    embeddings = (centres[leaf] + generator.normal(size=(BATCH, DIMENSIONS))).astype(np.float16)
+    embeddings = (centres[leaf] + generator.normal(size=(batch, DIMENSIONS))).astype(np.float16)
     return embeddings, np.stack([first[second[leaf]], 100 + second[leaf], 1000 + leaf], axis=1)
 
 
+class MaskedTraining(Training):
+    """The same training, with DisL and HCCL from whole B × B similarities and masks."""
+
+    def terms(self, batch: Tensor, plans: list[ContrastPlan]) -> tuple[dict[str, Tensor], Quantized]:
+        """Return the losses of the batch, as Training.terms does on one rank."""
+        config, total = self.config, len(batch)
+        with self._precision():
+            done = self.model(self.matrix[batch.to(self.group.device)], distance_gradient=config.gamma > 0)
+        quantisation = quantisation_loss(
+            done.x, done.reconstruction, done.quantized, config.error_reduction, total
+        )
+        terms = {"reconstruction": quantisation.reconstruction, "commitment": quantisation.commitment}
+        if config.alpha:
+            terms["disl"] = masked_disl(done.reconstruction, done.x, config.disl_temperature)
+        if config.beta:
+            labels = self.categories[batch].to(self.group.device)
+            parents = torch.cat([torch.zeros_like(labels[:, :1]), labels[:, :-1]], dim=1)
+            terms["hccl"] = sum(
+                masked_hccl(residual, labels[:, level], parents[:, level], config.hccl_temperature)
+                for level, residual in enumerate(done.quantized.residuals[: config.levels])
+            )
+        if config.gamma:
+            scaling, temperature = config.cscl_scaling, config.cscl_temperature
+            terms["cscl"] = cscl(done.quantized.distances, scaling, temperature, self.group, total)
+        return terms, done.quantized
+
+
+def masked_disl(reconstruction: Tensor, originals: Tensor, temperature: float) -> Tensor:
+    """Return InfoNCE of (B, D) reconstructions against all (B, D) originals by cosine."""
+    similarity = F.normalize(reconstruction, dim=1) @ F.normalize(originals, dim=1).T / temperature
+    return F.cross_entropy(similarity, torch.arange(len(similarity), device=similarity.device))
+
+
+def masked_hccl(residual: Tensor, categories: Tensor, parents: Tensor, temperature: float) -> Tensor:
+    """Return HCCL of one level over the whole batch by cosine: (B, d) residuals, (B,) categories and parents."""
+    features = F.normalize(residual, dim=1)
+    similarity = features @ features.T / temperature  # (B, B)
+    same = categories[:, None] == categories
+    positive = same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)
+    negative = (parents[:, None] == parents) & ~same
+    kept = positive.any(1) & negative.any(1)
+    similarity, positive, negative = similarity[kept], positive[kept], negative[kept]
+    level = similarity.masked_fill(~negative, -torch.inf).logsumexp(1, keepdim=True)
+    pairs = F.softplus(level - similarity).masked_fill(~positive, 0)
+    return (pairs.sum(1) / positive.sum(1)).mean()
+
+
+def prepare(
+    kind: type[Training], setting: str, batch: int, device: str = "cpu", precision: str = "float32"
+) -> Training:
+    """Return a training of the setting, its codebooks initialised."""
+    config = RqvaeConfig(precision=precision, **SETTINGS[setting])
+    training = kind(*catalogue(batch), config, seed=0, group=Group(device=torch.device(device)))
+    training.initialise_codebooks(epoch=0)
+    return training
+
+
+def step(training: Training) -> dict[str, Tensor]:
+    """Take one training step on all documents, as an epoch does, and return its losses."""
+    batch = torch.arange(len(training.matrix))
+    terms, quantized = training.terms(batch, training.plans(batch, torch.Generator().manual_seed(0)))
+    training.descend(terms, quantized, rate=1e-4)
+    return terms
+
+
+def step_memory(kind: type[Training], setting: str, batch: int, device: str, precision: str) -> float:
+    """Return how much a step adds to the memory in use at its peak, in GiB."""
+    training = prepare(kind, setting, batch, device, precision)
+    step(training)
+    if device == "cpu":
+        return peak_memory(step, training).gib
+    torch.cuda.reset_peak_memory_stats()
+    held = torch.cuda.memory_allocated()
+    step(training)
+    return (torch.cuda.max_memory_allocated() - held) / 2**30
+
+
+def require_same_losses(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    """Raise AssertionError if two ways to compute the losses differ by more than rounding."""
+    for name, term in theirs.items():
+        torch.testing.assert_close(ours[name].detach(), term.detach(), rtol=2e-3, atol=1e-5, msg=name)
+
+
+def benchmark(size: Size, device: str = "cpu", precision: str = "float32") -> list[Measured]:
+    """Return time and peak memory of a step under every setting, beside the plain and the masked one."""
+    scale, gpu = SCALES[size], "" if device == "cpu" else "_gpu"
+    ways = {(Training, name): f"{name} losses" for name in SETTINGS} | {
+        (MaskedTraining, name): f"{name}, masked B × B" for name in MASKED
+    }
+    trainings = {way: prepare(*way, scale.batch, device, precision) for way in ways}
+    for name in MASKED:
+        require_same_losses(step(trainings[Training, name]), step(trainings[MaskedTraining, name]))
+    calls = {way: lambda training=training: step(training) for way, training in trainings.items()}
+    seconds = medians(calls, scale.rounds, device)
+    del trainings, calls
+    plain, measured = (Training, "plain"), []
+    threads = f", {torch.get_num_threads()} threads" if device == "cpu" else f", {precision}"
+    where = f"B {scale.batch}{threads}"
+    for name in list(SETTINGS)[1:]:
+        row = f"rqvae_time{gpu}" if name == "all four" else ""
+        what = f"RQ-VAE step, {name}"
+        measured.append(
+            Measured(
+                row, what, where, 1e3 * seconds[Training, name], "ms", "plain step", 1e3 * seconds[plain]
+            )
+        )
+    for name in MASKED:
+        theirs = 1e3 * seconds[MaskedTraining, name]
+        what = f"RQ-VAE step, {name}"
+        measured.append(
+            Measured("", what, where, 1e3 * seconds[Training, name], "ms", "masked B × B", theirs)
+        )
+    gib = {
+        way: in_own_process(step_memory, *way, scale.batch, device, precision)
+        for way in [plain, (Training, "all four"), (Training, MASKED[-1]), (MaskedTraining, MASKED[-1])]
+    }
+    for name, alternative, other in (
+        ("all four", "plain step", plain),
+        (MASKED[-1], "plain step", plain),
+        (MASKED[-1], "masked B × B", (MaskedTraining, MASKED[-1])),
+    ):
+        row = f"rqvae_memory{gpu}" if name == "all four" else ""
+        what = f"peak memory of a step, {name}"
+        ours, theirs = 1024 * gib[Training, name], 1024 * gib[other]
+        measured.append(Measured(row, what, where, ours, "MiB", alternative, theirs))
+    return measured
+
+
 def main() -> None:
-    """Print the median step of each setting and its ratio to the plain one."""
+    """Print the comparison on the command line's device."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--size", default="short", choices=SCALES)
     arguments = parser.parse_args()
-    device = torch.device(arguments.device)
-    data = catalogue(np.random.default_rng(0))
-    runs = {}
-    for name, weights in SETTINGS.items():
-        config = RqvaeConfig(precision=arguments.precision, **weights)
-        runs[name] = Training(*data, config, seed=0, group=Group(device=device))
-        runs[name].initialise_codebooks(epoch=0)
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    memory: dict[str, float] = {}
-    for _ in range(arguments.rounds):
-        for name, run in runs.items():
-            if device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats()
-            held = torch.cuda.memory_allocated() if device.type == "cuda" else 0
-            started = time.perf_counter()
-            step(run)
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-                memory[name] = (torch.cuda.max_memory_allocated() - held) / 1e6
-            seconds[name].append(time.perf_counter() - started)
-    plain = statistics.median(seconds["plain"])
-    print(f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    for name, values in seconds.items():
-        middle = statistics.median(values)
-        peak = f"  peak {memory[name]:.0f} MB, ×{memory[name] / memory['plain']:.2f}" if memory else ""
-        print(f"{name:22s} {1000 * middle:8.1f} ms  ×{middle / plain:.2f}{peak}")
-    if not memory:
-        print(f"peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB")
-
-
-def step(run: Training) -> None:
-    """Take one training step on all documents, as an epoch does."""
-    batch = torch.randperm(BATCH)
-    terms, quantized = run.terms(batch, run.plans(batch, torch.Generator().manual_seed(0)))
-    run.descend(terms, quantized, rate=1e-4)
+    for measured in benchmark(arguments.size, arguments.device, arguments.precision):
+        print(show(measured))
 
 
 if __name__ == "__main__":

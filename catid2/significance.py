@@ -7,7 +7,7 @@ comparable, and adding a run changes no other run's.
 from collections.abc import Iterator
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr
 
 # Resamples at a time: 36 MB of weights for 9,000 queries.
 CHUNK = 500
@@ -59,7 +59,12 @@ def paired_t_test(differences: np.ndarray) -> np.ndarray:
     p[~differences.any(axis=0)] = 1
     # Differences that are equal on paper differ by rounding.
     varied = np.ptp(differences, axis=0) > 1e-9 * np.abs(differences).max(axis=0)
-    p[varied] = stats.ttest_1samp(differences[:, varied], 0.0).pvalue
+    if not varied.any():
+        return p
+    some, n = differences[:, varied], len(differences)
+    t = some.mean(axis=0) / (some.std(axis=0, ddof=1) / np.sqrt(n))
+    # The cumulative distribution alone: all of scipy.stats is a second of imports.
+    p[varied] = 2 * stdtr(n - 1, -np.abs(t))
     return p
 
 

@@ -1,0 +1,43 @@
+"""The chart of a benchmark run: how many times faster or smaller this project is than what it is compared with."""
+
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from measured import Measured
+
+from catid2.report.svg import INK, MUTED, PANEL_WIDTH, SERIES, new_panels, save_svg, styled
+
+TITLE, NAMES, ROW, AXIS = 0.32, 5.6, 0.17, 0.4  # inches
+
+
+def write_chart(path: Path, measured: list[Measured]) -> None:
+    """Write an SVG file with a bar for each pair of figures: theirs / ours on a logarithmic axis, 1 is equal."""
+    pairs = [line for line in measured if line.alternative and line.ours > 0 and line.theirs > 0]
+    if not pairs:
+        return
+    with styled("bench"):
+        panel = new_panels(TITLE + ROW * len(pairs) + AXIS, count=3)[0]
+        panel.title(
+            "theirs / ours: how many times less time or memory (right of the line this project is ahead)"
+        )
+        width = 3 * PANEL_WIDTH - NAMES - 0.5
+        draw_ratios(panel.axes(NAMES, TITLE, width, ROW * len(pairs)), pairs)
+        save_svg(path, panel.figure)
+
+
+def draw_ratios(axes: Axes, pairs: list[Measured]) -> None:
+    """Draw a bar from 1 to the ratio of each pair, with its name on the left and the ratio at its end."""
+    for place, pair in enumerate(pairs):
+        ratio = pair.theirs / pair.ours
+        colour = SERIES[0] if ratio >= 1 else SERIES[1]
+        axes.barh(place, ratio - 1, left=1, height=0.6, color=colour)
+        end = f" {ratio:.3g} × " if ratio >= 0.1 else f" {ratio:.1g} × "
+        axes.text(ratio, place, end, va="center", ha="left" if ratio >= 1 else "right", color=INK, fontsize=7)
+    names = [f"{pair.what}, {pair.size} — against {pair.alternative}" for pair in pairs]
+    axes.set_yticks(range(len(pairs)), names, fontsize=7)
+    ratios = [pair.theirs / pair.ours for pair in pairs]
+    axes.set_xscale("log")
+    axes.set(xlim=(min(0.3, *ratios) / 2, max(3, *ratios) * 2), ylim=(len(pairs) - 0.5, -0.5))
+    axes.axvline(1, color=MUTED, linewidth=0.8)
+    axes.grid(axis="x")
+    axes.tick_params(length=0)

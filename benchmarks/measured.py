@@ -1,0 +1,114 @@
+"""What a benchmark yields: this project's figure beside that of an alternative; and how time and memory are taken."""
+
+import ctypes
+import os
+import platform
+import re
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+# tiny: seconds, to try the plumbing; short: what `make bench` runs; full: all sizes, hours.
+Size = Literal["tiny", "short", "full"]
+
+
+class Measured(NamedTuple):
+    """One pair of figures; smaller is better unless the aim of its row says otherwise."""
+
+    row: str  # the aim it belongs to, a key of aims.AIMS; "" if it has none
+    what: str
+    size: str
+    ours: float
+    unit: str
+    alternative: str = ""
+    theirs: float = float("nan")  # in the same unit
+
+
+class Peak(NamedTuple):
+    """What a call returned and how much memory it added at its peak."""
+
+    result: Any
+    gib: float
+
+
+def in_own_process(function: Callable, *arguments: Any) -> Any:
+    """Return `function(*arguments)`, computed by a fresh process: nothing of an earlier measurement is in memory."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def peak_memory(function: Callable, *arguments: Any) -> Peak:
+    """Call a function and return by how much this process's resident memory rose above where it stood before.
+
+    The kernel's high-water mark is reset first, and what the allocator has free is given back, so that the call
+    pays for every page it touches. Linux with glibc.
+    """
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _status("VmRSS")
+    result = function(*arguments)
+    return Peak(result, (_status("VmHWM") - before) / 2**20)
+
+
+def _status(field: str) -> int:
+    """Return a field of /proc/self/status, in KiB."""
+    return int(re.search(rf"^{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)[1])
+
+
+def medians(calls: Mapping[str, Callable[[], object]], rounds: int, device: str = "cpu") -> dict[str, float]:
+    """Return the median seconds of each call.
+
+    They are made in turn, round after round, so that a busy machine slows all of them alike; one round more comes
+    first and does not count.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds + 1):
+        for name, call in calls.items():
+            seconds[name].append(timed(call, device).seconds)
+    return {name: statistics.median(values[1:]) for name, values in seconds.items()}
+
+
+class Timed(NamedTuple):
+    """What a call returned and how long it took."""
+
+    result: Any
+    seconds: float
+
+
+def timed(call: Callable[[], Any], device: str = "cpu") -> Timed:
+    """Make a call against the clock; a GPU's work counts until it is done."""
+    synchronize(device)
+    start = time.perf_counter()
+    result = call()
+    synchronize(device)
+    return Timed(result, time.perf_counter() - start)
+
+
+def synchronize(device: str) -> None:
+    """Wait for a GPU; a CPU has nothing to wait for."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+def machine(device: str = "cpu") -> str:
+    """Return the machine in words: processor, cores, memory, GPU."""
+    model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
+    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    gpu = torch.cuda.get_device_name() if device.startswith("cuda") else "no GPU"
+    cores = len(os.sched_getaffinity(0))
+    return f"{model[1] if model else platform.machine()}, {cores} cores, {gib:.0f} GiB, {gpu}"
+
+
+def show(measured: Measured) -> str:
+    """Return a line for the screen."""
+    line = f"{measured.what}, {measured.size}: {measured.ours:.4g} {measured.unit}"
+    if measured.alternative:
+        ratio = measured.theirs / measured.ours if measured.ours else float("inf")
+        line += f"; {measured.alternative}: {measured.theirs:.4g} {measured.unit} ({ratio:.2f} ×)"
+    return line

@@ -1,0 +1,158 @@
+"""Run the benchmarks one after another, each in a process of its own, and hold what they yield against the aims.
+
+    python benchmarks/run.py                       # make bench: about 20 minutes on two cores
+    python benchmarks/run.py --size full           # make bench-full: every size, hours
+    python benchmarks/run.py --only rqvae_step     # one of them
+    python benchmarks/run.py --device cuda         # the rows that need a GPU (benchmarks/gpu.sh)
+
+Writes a line per measured pair, the aims that were not measured among them, and a chart. No figure makes it fail.
+"""
+
+import argparse
+import csv
+import io
+import sys
+import time
+import traceback
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+
+import torch
+from aims import AIMS
+from measured import Measured, Size, in_own_process, machine, show
+
+from catid2.writing import atomic
+
+CPU = (
+    "rqvae_step",
+    "residual_quantizer",
+    "beam_search",
+    "encoder_batches",
+    "docid_repair",
+    "start_up",
+    "corpus_full_size",
+)
+GPU = (
+    "rqvae_step",
+    "residual_quantizer",
+    "beam_search",
+    "encoder_batches",
+    "rqvae_epochs",
+    "retriever_training",
+)
+COLUMNS = (*Measured._fields, "theirs / ours", "aim", "judged", "reached", "machine")
+
+
+def main() -> None:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", default="short", choices=["tiny", "short", "full"])
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda for the rows that need a GPU")
+    parser.add_argument("--only", nargs="+", choices=sorted({*CPU, *GPU}), help="some of the benchmarks")
+    parser.add_argument("--output", type=Path, default=Path("results/bench.tsv"))
+    parser.add_argument("--chart", type=Path, help="SVG file (needs Matplotlib)")
+    arguments = parser.parse_args()
+    names = arguments.only or (CPU if arguments.device == "cpu" else GPU)
+    measured, failed = [], []
+    for name in names:
+        print(f"== {name}", flush=True)
+        started = time.perf_counter()
+        try:
+            lines = in_own_process(_benchmark, name, arguments.size, arguments.device)
+        except Exception:
+            traceback.print_exc()
+            failed.append(name)
+            continue
+        for line in lines:
+            print(show(line))
+        print(f"   {time.perf_counter() - started:.0f} s", flush=True)
+        measured += lines
+        # After every benchmark, so that one which is stopped half-way has kept what it has.
+        write_table(arguments.output, measured, arguments.device)
+    if arguments.chart:
+        from chart import write_chart
+
+        write_chart(arguments.chart, measured)
+    print(summary(measured))
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+def _benchmark(name: str, size: Size, device: str) -> list[Measured]:
+    return import_module(name).benchmark(size, device)
+
+
+def write_table(path: Path, measured: Iterable[Measured], device: str) -> None:
+    """Write results/bench.tsv: measured pairs in the order of their aims, then those without; whole or not at all."""
+    measured, here = list(measured), machine(device)
+    rows = [
+        [
+            *line,
+            line.theirs / line.ours if line.ours else "",
+            aim,
+            aim.figure(line),
+            reached(aim.reached(line)),
+            here,
+        ]
+        for key, aim in AIMS.items()
+        for line in (_of(key, measured) or [None])
+        if line is not None
+    ]
+    rows += [
+        [key, aim.what, "", "", "", "", "", "", aim, "", unmeasured(key), ""]
+        for key, aim in AIMS.items()
+        if not _of(key, measured)
+    ]
+    rows += [
+        [*line, line.theirs / line.ours if line.ours else "", "", "", "", here]
+        for line in measured
+        if not line.row
+    ]
+    text = io.StringIO()
+    table = csv.writer(text, delimiter="\t", lineterminator="\n")
+    table.writerow(COLUMNS)
+    table.writerows([[_cell(value) for value in row] for row in rows])
+    with atomic(path) as aside:
+        aside.write_text(text.getvalue(), encoding="utf-8")
+
+
+def summary(measured: list[Measured]) -> str:
+    """Return every aim with the figure that was reached, or why there is none."""
+    lines = [f"{'aim':<78}{'condition':<24}{'figure':>10}  reached"]
+    for key, aim in AIMS.items():
+        for line in _of(key, measured):
+            what = f"{aim.what} ({line.size})"
+            lines.append(f"{what:<78}{aim!s:<24}{aim.figure(line):>10.3g}  {reached(aim.reached(line))}")
+        if not _of(key, measured):
+            lines.append(f"{aim.what:<78}{aim!s:<24}{'':>10}  {unmeasured(key)}")
+    return "\n".join(lines)
+
+
+def reached(yes: bool) -> str:
+    """Return the word for whether an aim is reached."""
+    return "yes" if yes else "no"
+
+
+def unmeasured(key: str) -> str:
+    """Return why an aim has no figure."""
+    if AIMS[key].gpu and not torch.cuda.is_available():
+        return "not measured (no GPU)"
+    return "not measured (not part of this run)"
+
+
+def _of(key: str, measured: list[Measured]) -> list[Measured]:
+    return [line for line in measured if line.row == key]
+
+
+def _cell(value: object) -> str:
+    """Return a figure with four digits, NaN as nothing."""
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.4g}"
+    return str(value)
+
+
+if __name__ == "__main__":
+    main()
