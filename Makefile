@@ -1,7 +1,7 @@
 # make setup  the virtual environment .venv with everything in it; the others do this themselves
 # make demo   the whole path on simulated data, offline, on two CPU cores
 # make test   the test suite
-# make bench  the benchmarks, each with a ratio against an alternative (about 20 minutes); bench-full: every size, hours
+# make bench  the benchmarks, each with a ratio against an alternative (about 25 minutes); bench-full: every size, hours
 # make lint   ruff, snakefmt, snakemake --lint
 # Each sets up what it needs in .venv; PYTHON names the interpreter to build it from (3.11 or later).
 
