@@ -7,7 +7,7 @@ writes aside and renames (`catid2.writing`), so that an output is there whole or
 import contextlib
 import json
 import tokenize
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +93,23 @@ def _whole_parquet(path: Path) -> Iterator[None]:
         raise InputError(path, f"not a whole parquet file ({error})", "make or download it again") from None
 
 
-def read_table(path: str | Path, columns: Mapping[str, pa.DataType]) -> pa.Table:
+def row_group_sizes(path: str | Path) -> list[int]:
+    """Return the rows of each row group of a parquet file.
+
+    Raises:
+        InputError: as read_footer.
+    """
+    path = require_file(path)
+    with _whole_parquet(path), pq.ParquetFile(path) as file:
+        return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+
+
+def read_table(
+    path: str | Path, columns: Mapping[str, pa.DataType], row_groups: Sequence[int] | None = None
+) -> pa.Table:
     """Return the named columns of a parquet file, checked for presence and type, in the order asked for.
+
+    With `row_groups` only these are read, and rows in messages count within them.
 
     Raises:
         InputError: the file is missing, cut, damaged or no parquet; a column is missing, of another type or holds
@@ -112,7 +127,8 @@ def read_table(path: str | Path, columns: Mapping[str, pa.DataType]) -> pa.Table
                     raise InputError(
                         path, f"column {name!r} is {found}, not {kind}", "write it with that type"
                     )
-            table = file.read(columns=list(columns)).select(list(columns))
+            groups = range(file.num_row_groups) if row_groups is None else row_groups
+            table = file.read_row_groups(list(groups), columns=list(columns)).select(list(columns))
         table.validate(full=True)  # of damaged bytes Arrow makes strings that are not UTF-8
     for name, kind in columns.items():
         if not pa.types.is_string(kind) and table.column(name).null_count:

@@ -26,12 +26,10 @@ from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 
 from catid2.artifacts import read_embeddings, require_file, write_json
 from catid2.errors import InputError
-from catid2.text import document_texts, read_documents
+from catid2.text import DocumentTexts
 from catid2.writing import aside_pattern, atomic
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from catid2.config.embed import ViewConfig
 
 log = logging.getLogger(__name__)
@@ -84,24 +82,29 @@ def embed(
         InputError: the products, the template or the encoder cannot be used; the folder for shards holds other
             files; a document's vector is not finite in float16.
     """
-    table = read_documents(products)
-    document_texts(table.slice(0, 1), config.template, config.max_characters)  # do its fields exist?
+    texts = DocumentTexts(products, config.template, config.max_characters)
     ranks = _ranks()
     if config.encoder.kind == "hf":
-        _embed_transformer(config, products, table, outputs, ranks, batching or Batching())
-    elif ranks.rank == 0:  # the SVD needs all documents at once and is not shared among ranks
-        _embed_tfidf_svd(config, products, table, outputs, seed)
+        _embed_transformer(config, products, texts, outputs, ranks, batching or Batching())
+    elif ranks.rank == 0:  # the SVD is not shared among ranks
+        _embed_tfidf_svd(config, products, texts, outputs, seed)
 
 
 def _embed_tfidf_svd(
-    config: ViewConfig, products: Path, table: pa.Table, outputs: Outputs, seed: int
+    config: ViewConfig, products: Path, texts: DocumentTexts, outputs: Outputs, seed: int
 ) -> None:
     from catid2.lsa import tfidf_svd  # a GPU node does without scikit-learn
 
-    texts = document_texts(table, config.template, config.max_characters)
     lsa = tfidf_svd(texts, config.encoder, seed)
-    vectors = lsa.vectors.astype(np.float16)
-    require_finite(vectors, products, 0)
+
+    def blocks() -> Iterator[np.ndarray]:
+        first = 0
+        for block in lsa.vectors:
+            vectors = block.astype(np.float16)
+            require_finite(vectors, products, first)
+            first += len(vectors)
+            yield vectors
+
     details = {
         "encoder": "tfidf_svd",
         "pooling": None,
@@ -111,11 +114,16 @@ def _embed_tfidf_svd(
         "empty_texts": texts.count(""),
         "versions": _versions("numpy", "scikit-learn"),
     }
-    _write(config, outputs, [vectors], len(vectors), details)
+    _write(config, outputs, blocks(), len(texts), details)
 
 
 def _embed_transformer(
-    config: ViewConfig, products: Path, table: pa.Table, outputs: Outputs, ranks: Ranks, batching: Batching
+    config: ViewConfig,
+    products: Path,
+    texts: DocumentTexts,
+    outputs: Outputs,
+    ranks: Ranks,
+    batching: Batching,
 ) -> None:
     import torch  # tfidf_svd starts without it
 
@@ -123,10 +131,6 @@ def _embed_transformer(
     from catid2.encoders import TransformerEncoder
 
     require_checkpoints_only(outputs.checkpoints, SHARD_FILES)
-
-    def texts(start: int) -> list[str]:
-        return document_texts(table.slice(start, batching.shard), config.template, config.max_characters)
-
     with _group(ranks) as barrier:
         device = torch.device("cuda", ranks.local) if torch.cuda.is_available() else torch.device("cpu")
         encoder = TransformerEncoder(config.encoder, device, batching.tokens)
@@ -138,17 +142,17 @@ def _embed_transformer(
         fingerprint = _fingerprint(config, products, made_with, batching.shard, code_digest(__file__))
         if outputs.checkpoints.is_dir() and not (outputs.checkpoints / fingerprint).is_dir():
             log.info("shards in %s are of other settings or inputs: not used", outputs.checkpoints)
-        starts = range(0, table.num_rows, batching.shard)
+        starts = range(0, len(texts), batching.shard)
         shards = [outputs.checkpoints / fingerprint / f"shard-{start:09d}.npy" for start in starts]
         for start, shard in list(zip(starts, shards, strict=True))[ranks.rank :: ranks.world_size]:
             if shard.exists():
                 log.info("documents from %d: taken from %s", start, shard)
                 continue
-            vectors = encoder.encode(texts(start))
+            vectors = encoder.encode(texts[start : start + batching.shard])
             require_finite(vectors, products, start)
             with atomic(shard) as aside:
                 np.save(aside, vectors)
-            log.info("%d of %d documents", start + len(vectors), table.num_rows)
+            log.info("%d of %d documents", start + len(vectors), len(texts))
         if device.type == "cuda":
             log.info("peak GPU memory %.1f GB", torch.cuda.max_memory_allocated(device) / 1e9)
         barrier()
@@ -156,9 +160,9 @@ def _embed_transformer(
         details = {
             "encoder": config.encoder.model,
             "pooling": config.encoder.pooling,
-            "empty_texts": sum(texts(start).count("") for start in starts),
+            "empty_texts": texts.count(""),
         }
-        _write(config, outputs, map(read_embeddings, shards), table.num_rows, details | made_with)
+        _write(config, outputs, map(read_embeddings, shards), len(texts), details | made_with)
         remove_checkpoints(outputs.checkpoints, SHARD_FILES)
 
 

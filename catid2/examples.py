@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -105,7 +105,10 @@ def hashed_share(query_id: int) -> float:
 
 
 def make_examples(
-    config: RetrieverConfig, tokenizer: PreTrainedTokenizerBase, queries: TrainQueries, documents: list[str]
+    config: RetrieverConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    queries: TrainQueries,
+    documents: Sequence[str],
 ) -> Examples:
     """Tokenise the training queries and the `documents` (row = doc_id), task by task.
 

@@ -6,7 +6,8 @@ Manning et al., "Introduction to Information Retrieval", section 6.4.1. scikit-l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,19 +23,23 @@ if TYPE_CHECKING:
     from catid2.config.embed import TfidfSvdEncoder
 
 
+BLOCK = 2**16  # documents whose vectors are made at once, after learning
+
+
 class Lsa(NamedTuple):
     """Vectors of texts, and what encodes other texts in the same space."""
 
-    vectors: np.ndarray  # (N, dims) float32
+    vectors: Iterable[np.ndarray]  # blocks (n, dims) float32 of the texts, in order
     features: int  # words counted
-    explained_variance: float  # share of the variance that the dimensions keep
+    explained_variance: float  # share of the variance of the texts learnt from that the dimensions keep
     encode: Callable[[Sequence[str]], np.ndarray]  # n texts → (n, dims) float32; unknown words do not count
 
 
 def tfidf_svd(texts: Sequence[str], config: TfidfSvdEncoder, seed: int) -> Lsa:
     """Return the vectors of `texts`; the same texts, settings and seed give the same vectors.
 
-    A text without words has the zero vector.
+    Of more than `fit_documents` texts a random sample is learnt from; the others are folded in (Deerwester et al.,
+    "Folding in"), block by block, when the vectors are iterated over. A text without words has the zero vector.
 
     Raises:
         InputError: the texts hold fewer texts or different words than the dimensions asked for.
@@ -45,8 +50,9 @@ def tfidf_svd(texts: Sequence[str], config: TfidfSvdEncoder, seed: int) -> Lsa:
         sublinear_tf=True,
         dtype=np.float32,
     )
+    sampled = len(texts) > config.fit_documents
     try:
-        counts = vectorizer.fit_transform(texts)
+        counts = vectorizer.fit_transform(_sample(texts, config.fit_documents, seed) if sampled else texts)
     except ValueError as error:  # scikit-learn's "empty vocabulary"
         raise InputError("texts of the view", str(error), "check the template") from None
     if config.dims >= min(counts.shape):
@@ -60,5 +66,14 @@ def tfidf_svd(texts: Sequence[str], config: TfidfSvdEncoder, seed: int) -> Lsa:
     def encode(others: Sequence[str]) -> np.ndarray:
         return scaled(svd.transform(vectorizer.transform(others)))
 
-    vectors = scaled(svd.fit_transform(counts))
-    return Lsa(vectors, counts.shape[1], float(svd.explained_variance_ratio_.sum()), encode)
+    blocks: Iterable[np.ndarray] = [scaled(svd.fit_transform(counts))]
+    if sampled:
+        blocks = (encode(texts[start : start + BLOCK]) for start in range(0, len(texts), BLOCK))
+    return Lsa(blocks, counts.shape[1], float(svd.explained_variance_ratio_.sum()), encode)
+
+
+def _sample(texts: Sequence[str], number: int, seed: int) -> Iterator[str]:
+    """Yield `number` of the texts, drawn without replacement, in their order."""
+    drawn = np.zeros(len(texts), bool)
+    drawn[np.random.default_rng(seed).choice(len(texts), number, replace=False)] = True
+    return itertools.compress(texts, drawn)

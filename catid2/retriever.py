@@ -8,7 +8,7 @@ searched with the softmax over those K, not over the 32,000 and more text tokens
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,7 +126,7 @@ class DocIDRetriever(nn.Module):
 
 
 def build_retriever(
-    config: RetrieverConfig, sizes: Sequence[int], texts: Sequence[str], seed: int
+    config: RetrieverConfig, sizes: Sequence[int], texts: Iterable[str], seed: int
 ) -> tuple[DocIDRetriever, PreTrainedTokenizerBase]:
     """Return an untrained retriever and its tokenizer: pretrained T5 or mT5, or a small one made here.
 

@@ -14,6 +14,7 @@ numbers (torch.load with weights_only).
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import os
@@ -47,7 +48,7 @@ from catid2.retriever import DocIDRetriever, build_retriever
 from catid2.retriever_boundaries import Boundaries
 from catid2.retriever_state import StateFolder, step_of
 from catid2.stopping import deferred_stop
-from catid2.text import document_texts, read_documents
+from catid2.text import DocumentTexts
 from catid2.trie import Trie, read_docids
 from catid2.validation import history, validate
 from catid2.writing import atomic, require_ownership
@@ -122,7 +123,7 @@ def train_retriever(
         raise InputError(inputs.judgements, f"document {unknown[0]} has no DocID", "build the corpus again")
 
     seen = [text for text, held_out in zip(queries.texts, queries.held_out, strict=True) if not held_out]
-    retriever, tokenizer = build_retriever(config, sizes, [*seen, *documents], seed)
+    retriever, tokenizer = build_retriever(config, sizes, itertools.chain(seen, documents), seed)
     retriever.t5.config.docid_sha256 = docids_digest(inputs.docids)
     data = Data(
         make_examples(config, tokenizer, queries, documents),
@@ -161,11 +162,11 @@ def run_fingerprint(
     return fingerprint(settings, *weights, *tokens, *arrays)
 
 
-def _document_texts(config: RetrieverConfig, products: Path) -> list[str]:
+def _document_texts(config: RetrieverConfig, products: Path) -> DocumentTexts:
     """Return the text of every document under the document task's template; without that task, of titles."""
     template = next((task.template for task in config.tasks if task.source == "document"), "{title}")
     # Far more characters than so many tokens have: the tokenizer need not read what is cut afterwards.
-    return document_texts(read_documents(products), template, 16 * config.max_document_tokens)
+    return DocumentTexts(products, template, 16 * config.max_document_tokens)
 
 
 def _training_arguments(config: RetrieverConfig, checkpoints: Path, seed: int) -> Seq2SeqTrainingArguments:

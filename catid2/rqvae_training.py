@@ -1,7 +1,7 @@
 """Training of the RQ-VAE: auto-encoder warm-up, k-means, the four losses, history, exact resume.
 
 Everything random is drawn from a generator made from (seed, epoch, purpose), so the state to resume from is
-weights, optimiser and history. The embedding matrix stays on the device; a batch is a row index.
+weights, optimiser and history. The embedding matrix stays where catid2.matrix has put it; a batch is a row index.
 """
 
 import json
@@ -29,6 +29,7 @@ from catid2.distributed import (
 )
 from catid2.errors import InputError
 from catid2.losses import cscl, disl, hccl, quantisation_loss, squared_error
+from catid2.matrix import Matrix
 from catid2.quantizer import Quantized
 from catid2.rqvae import RQVAE, architecture
 from catid2.rqvae_history import NAN, TERMS, Row, coding_figures, find_problem, gradient_norms, summary
@@ -134,14 +135,14 @@ class Training:
         self, embeddings: np.ndarray, categories: np.ndarray, config: "RqvaeConfig", seed: int, group: Group
     ):
         self.config, self.seed, self.group = config, seed, group
-        self.matrix = torch.from_numpy(np.array(embeddings)).to(group.device)  # (N, D) float16
+        self.matrix = Matrix(embeddings, group.device)  # (N, D) float16
         self.categories = torch.from_numpy(np.array(categories)).long()  # (N, H), on the CPU
         self.history: list[Row] = []
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_seed(seed, 0, Purpose.WEIGHTS))
             self.model = RQVAE(architecture(config, self.matrix.shape[1])).to(group.device)
         if config.standardize == "center":
-            self.model.mean.copy_(_mean(self.matrix))
+            self.model.mean.copy_(self.matrix.mean())
         weights = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         matrices = [parameter for parameter in weights if parameter.ndim == 2]
         others = [parameter for parameter in weights if parameter.ndim != 2]  # biases, scales and codebooks
@@ -234,7 +235,7 @@ class Training:
 
     def _warmup_terms(self, batch: Tensor) -> tuple[dict[str, Tensor], None]:
         """Return the loss of a plain auto-encoder on the batch."""
-        rows = self.matrix[batch[self.group.shard(len(batch))].to(self.group.device)]
+        rows = self.matrix[batch[self.group.shard(len(batch))]]
         with self._precision():
             x = self.model.standardize(rows)
             reconstruction = self.model.decode(self.model.encoder(x))
@@ -244,7 +245,7 @@ class Training:
     def terms(self, batch: Tensor, plans: list[ContrastPlan]) -> tuple[dict[str, Tensor], Quantized]:
         """Return this rank's share of every loss that has a weight, and the codes it was computed with."""
         config, group, total = self.config, self.group, len(batch)
-        rows = self.matrix[batch.to(group.device)]  # (B, D) of all ranks: DisL contrasts with all
+        rows = self.matrix[batch]  # (B, D) of all ranks: DisL contrasts with all
         with self._precision():
             done = self.model(rows[group.shard(total)], distance_gradient=config.gamma > 0)
         quantisation = quantisation_loss(
@@ -318,16 +319,18 @@ class Training:
     def _latents(self, rows: Tensor) -> Tensor:
         """Return (n, d) latents of the documents `rows` (n,), on every rank; the ranks share the work."""
         self.model.eval()
-        own = rows[self.group.shard(len(rows))].to(self.group.device)
+        own = rows[self.group.shard(len(rows))]
         with self._precision():
             parts = [self.model.encode(self.matrix[part]) for part in own.split(8192)]
         return gather(torch.cat(parts), len(rows), self.group)
 
     def _corpus_codes(self) -> np.ndarray:
-        """Return (N, L) codes of the corpus."""
-        z = self._latents(torch.arange(len(self.matrix)))
-        with torch.no_grad():
-            return torch.cat([self.model.quantizer(part).codes for part in z.split(65_536)]).cpu().numpy()
+        """Return (N, L) int32 codes of the corpus; the latents of a part of it are held at a time."""
+        codes = np.empty((len(self.matrix), self.config.layers), np.int32)
+        for part in torch.arange(len(codes)).split(65_536):
+            with torch.no_grad():
+                codes[part[0] : part[-1] + 1] = self.model.quantizer(self._latents(part)).codes.cpu()
+        return codes
 
     def _sample_latents(self, generator: torch.Generator) -> Tensor:
         order = torch.randperm(len(self.matrix), generator=generator)
@@ -369,8 +372,3 @@ def _saved(checkpoints: Checkpoints, group: Group) -> State | None:
 
 def _seed(seed: int, epoch: int, purpose: Purpose) -> int:
     return int(np.random.SeedSequence((seed, epoch, purpose)).generate_state(1, np.uint64)[0])
-
-
-def _mean(matrix: Tensor) -> Tensor:
-    """Return the (D,) mean of a float16 matrix, summed in float64, in parts."""
-    return (sum(part.double().sum(0) for part in matrix.split(65_536)) / len(matrix)).float()

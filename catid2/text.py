@@ -7,13 +7,14 @@ means the same thing in each of them.
 import re
 import string
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, overload
 
+import numpy as np
 import pyarrow as pa
 
-from catid2.artifacts import TEXT_FIELDS, read_footer, read_table, require_dense
+from catid2.artifacts import TEXT_FIELDS, read_footer, read_table, require_dense, row_group_sizes
 from catid2.errors import InputError
 
 Tokenizer = Literal["words", "words_cjk_bigrams"]
@@ -70,16 +71,75 @@ def parse_template(template: str) -> Template:
     return Template(opening, tuple(fields))
 
 
-def read_documents(path: str | Path) -> pa.Table:
-    """Return the text columns of products.parquet: doc_id, TEXT_FIELDS and category_1..H.
+class DocumentTexts(Sequence[str]):
+    """The text of every product of products.parquet under a template, cut to `max_characters`; as `document_texts`.
+
+    Texts are read and rendered when they are asked for, one row group of the file at a time, so that a catalogue of
+    any size needs the memory of a row group (build_corpus writes 16,384 documents in each). All that the
+    template names is read once at the start, so that damage is found before hours of work.
 
     Raises:
-        InputError: as read_table; or the table is empty, or doc_id is not 0..N-1 in order.
+        InputError: as read_table and document_texts; or the table is empty, or doc_id is not 0..N-1 in order.
     """
-    doc_id = read_table(path, {"doc_id": pa.int32()}).column("doc_id")
-    require_dense(path, doc_id.to_numpy(), "build the corpus again")
-    levels = sorted(name for name in read_footer(path)[0].names if CATEGORY_FIELD.fullmatch(name))
-    return read_table(path, {"doc_id": pa.int32()} | dict.fromkeys((*TEXT_FIELDS, *levels), pa.string()))
+
+    def __init__(self, path: str | Path, template: str, max_characters: int):
+        doc_id = read_table(path, {"doc_id": pa.int32()}).column("doc_id")
+        require_dense(path, doc_id.to_numpy(), "build the corpus again")
+        levels = sorted(name for name in read_footer(path)[0].names if CATEGORY_FIELD.fullmatch(name))
+        every = dict.fromkeys((*TEXT_FIELDS, *levels), pa.string())
+        sizes = row_group_sizes(path)
+        first = next(group for group, size in enumerate(sizes) if size)
+        document_texts(
+            read_table(path, every, [first]).slice(0, 1), template, max_characters
+        )  # do fields exist?
+        named = {field for field, _ in parse_template(template).fields}
+        if "category_path" in named:
+            named.update(levels)
+        self._path, self._template, self._max_characters = path, template, max_characters
+        self._columns = {name: kind for name, kind in every.items() if name in named}
+        self._ends = np.cumsum(sizes)
+        for group in range(len(sizes)):
+            self._read(group)
+
+    def __len__(self) -> int:
+        """Return the number of documents."""
+        return int(self._ends[-1])
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index):
+        """Return the text of a document, or those of a slice as a list."""
+        rows = range(len(self))[index]
+        if isinstance(rows, int):
+            return self._between(rows, rows + 1)[0]
+        if rows.step == 1:
+            return self._between(rows.start, rows.stop)
+        return [self[row] for row in rows]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the texts in order."""
+        start = 0
+        for end in self._ends.tolist():
+            yield from self._between(start, end)
+            start = end
+
+    def _between(self, start: int, stop: int) -> list[str]:
+        texts: list[str] = []
+        while start < stop:
+            group = int(np.searchsorted(self._ends, start, side="right"))
+            if group != self._number:
+                self._read(group)
+            end = int(self._ends[group])
+            rows = self._table.slice(start - end + self._table.num_rows, min(stop, end) - start)
+            texts += document_texts(rows, self._template, self._max_characters)
+            start = min(stop, end)
+        return texts
+
+    def _read(self, group: int) -> None:
+        """Keep the columns of a row group: what is asked for next is mostly in the same."""
+        self._number, self._table = group, read_table(self._path, self._columns, [group])
 
 
 def document_texts(products: pa.Table, template: str, max_characters: int) -> list[str]:

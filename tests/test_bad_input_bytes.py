@@ -14,7 +14,15 @@ import torch
 from bad_inputs import CORPUS, DATASET, ESCI_S, EXAMPLES, METHOD, PATHS, PRODUCTS, VIEW, copy_of
 from breakage import put
 
-from catid2.artifacts import QUERIES, RUN, docids_columns, read_embeddings, read_footer, read_table
+from catid2.artifacts import (
+    QUERIES,
+    RUN,
+    TEXT_FIELDS,
+    docids_columns,
+    read_embeddings,
+    read_footer,
+    read_table,
+)
 from catid2.corpus import check_category_paths
 from catid2.database import Resources, connect
 from catid2.docids import read_products
@@ -33,7 +41,7 @@ from catid2.report.inputs import (
 )
 from catid2.retriever import load_retriever
 from catid2.rqvae import RQVAE
-from catid2.text import read_documents
+from catid2.text import DocumentTexts
 from catid2.trie import read_docids as read_codes
 
 CUTS, FLIPS = 30, 80
@@ -65,12 +73,18 @@ def documents_beside(docids: Path) -> int:
     return read_footer(docids.parents[2] / "corpus" / "products.parquet")[1]
 
 
+def read_texts(products: Path) -> list[str]:
+    """Return the text of every document, of all its fields."""
+    fields = " ".join(f"{{{field}}}" for field in (*TEXT_FIELDS, "category_path"))
+    return list(DocumentTexts(products, fields, 10_000))
+
+
 READERS = {
     "examples": Reader(EXAMPLES, with_duckdb(lambda c, path: load_examples(c, path, "es", "small")), True),
     "products": Reader(PRODUCTS, with_duckdb(lambda c, path: load_products(c, path, "es")), True),
     "records": Reader(ESCI_S, lambda path: extract_categories(path, path.with_name("out"), ONE_THREAD), True),
     "category paths": Reader(PATHS, with_duckdb(check_category_paths), True),
-    "documents": Reader(f"{CORPUS}/products.parquet", read_documents, sealed=True),
+    "documents": Reader(f"{CORPUS}/products.parquet", read_texts, sealed=True),
     "categories": Reader(f"{CORPUS}/products.parquet", read_products, sealed=True),
     "queries": Reader(f"{CORPUS}/queries.parquet", lambda path: read_queries(path, "test"), sealed=True),
     "judgements": Reader(

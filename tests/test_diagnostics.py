@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn.metrics import normalized_mutual_info_score
 
 from catid2.diagnostics import (
     category_nmi,
@@ -80,6 +81,15 @@ def test_nmi_of_unrelated_codes_is_its_chance_level() -> None:
 def test_nmi_of_unique_codes_with_random_categories_is_as_documented() -> None:
     categories = np.arange(5000) % 30
     assert nmi(np.arange(5000), categories) == pytest.approx(0.57, abs=0.005)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (1, 5), (4, 7), (300, 5), (3000, 40), (4000, 3000)])
+def test_nmi_equals_scikit_learn(sizes: tuple[int, int]) -> None:
+    random = np.random.default_rng(sum(sizes))
+    categories = random.integers(0, sizes[1], 4000)
+    labels = np.where(random.random(4000) < 0.5, categories % sizes[0], random.integers(0, sizes[0], 4000))
+    expected = normalized_mutual_info_score(categories, labels)
+    assert nmi(labels, categories) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 def test_nmi_ignores_names() -> None:

@@ -33,7 +33,8 @@ from catid2.config.embed import ViewConfig
 from catid2.embed import Batching, Outputs, embed, require_finite
 from catid2.encoders import TransformerEncoder, token_batches
 from catid2.errors import InputError
-from catid2.text import document_texts, read_documents
+from catid2.lsa import tfidf_svd
+from catid2.text import DocumentTexts
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "embed.py"
 WORDS = ["red", "blue", "shoe", "hat", "box", "light", "trail", "acme", "靴下", "赤い"]
@@ -109,7 +110,7 @@ def one_at_a_time(config: ViewConfig, products: Path) -> np.ndarray:
     kind = T5EncoderModel if "t5" in settings.model else AutoModel
     model = kind.from_pretrained(settings.model).eval()
     rows = []
-    for text in document_texts(read_documents(products), config.template, config.max_characters):
+    for text in DocumentTexts(products, config.template, config.max_characters):
         ids = tokenizer(settings.prefix + text, truncation=True, max_length=settings.max_tokens).input_ids
         with torch.no_grad():
             states = model(input_ids=torch.tensor([ids])).last_hidden_state[0]
@@ -357,6 +358,21 @@ def test_tfidf_svd_is_seeded_and_keeps_similar_texts_together(tmp_path, products
     assert metadata["encoder"] == "tfidf_svd"
     assert metadata["dims"] == 4
     assert 0 < metadata["explained_variance"] < 1
+
+
+def test_tfidf_svd_learns_from_a_sample_and_folds_in_the_rest():
+    rng = np.random.default_rng(1)
+    texts = [" ".join(rng.choice(WORDS, 6)) for _ in range(500)]
+    encoder = view({"kind": "tfidf_svd", "dims": 4, "fit_documents": 200}).encoder
+    found = tfidf_svd(texts, encoder, seed=0)
+    vectors = np.concatenate(list(found.vectors))
+    assert vectors.shape == (500, 4)
+    drawn = np.sort(np.random.default_rng(0).choice(500, 200, replace=False))
+    learnt = tfidf_svd([texts[row] for row in drawn], encoder, seed=0)
+    assert found.features == learnt.features
+    assert found.explained_variance == learnt.explained_variance
+    # folded in, a text that was learnt from keeps its vector; so the others are placed by the same axes
+    np.testing.assert_allclose(vectors[drawn], np.concatenate(list(learnt.vectors)), atol=1e-5)
 
 
 def test_tfidf_svd_finds_topics_in_japanese(tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from catid2.artifacts import TEXT_FIELDS
 from catid2.errors import InputError
-from catid2.text import document_texts, parse_template, read_documents, tokenize
+from catid2.text import DocumentTexts, document_texts, parse_template, tokenize
 
 TEMPLATE = "{category_path}. {title}. {brand} {color}. {bullets} {description}"
 
@@ -84,17 +84,34 @@ def test_a_level_the_products_lack_is_named():
         document_texts(product_table(FULL).drop(["category_1", "category_2"]), "{category_path}", 100)
 
 
-def test_read_documents_returns_all_levels_and_checks_doc_id(tmp_path):
+@pytest.mark.parametrize("rows_per_group", [1, 3, 7, 100])
+def test_texts_are_those_of_the_whole_table_however_the_file_is_cut(tmp_path, rows_per_group):
+    path = tmp_path / "products.parquet"
+    table = product_table(*({**FULL, "title": f"shoe {row}"} for row in range(10)))
+    pq.write_table(table, path, row_group_size=rows_per_group)
+    expected = document_texts(table, TEMPLATE, 1000)
+    texts = DocumentTexts(path, TEMPLATE, 1000)
+    assert len(texts) == 10
+    assert list(texts) == expected
+    assert [texts[row] for row in (0, 9, -1, 4)] == [expected[row] for row in (0, 9, -1, 4)]
+    for rows in (slice(0, 10), slice(2, 8), slice(5, 100), slice(7, 7), slice(None, None, 3), slice(-4, -1)):
+        assert texts[rows] == expected[rows]
+    with pytest.raises(IndexError):
+        texts[10]
+
+
+def test_texts_are_checked_before_one_is_asked_for(tmp_path):
     path = tmp_path / "products.parquet"
     table = product_table(FULL, {})
-    pq.write_table(table, path)
-    assert read_documents(path).equals(table.drop(["product_id"]))
     pq.write_table(table.take([1, 0]), path)
     with pytest.raises(InputError, match="doc_id is not"):
-        read_documents(path)
+        DocumentTexts(path, TEMPLATE, 1000)
     pq.write_table(table.slice(0, 0), path)
     with pytest.raises(InputError, match="no products"):
-        read_documents(path)
+        DocumentTexts(path, TEMPLATE, 1000)
+    pq.write_table(table, path)
+    with pytest.raises(InputError, match="category_3"):
+        DocumentTexts(path, "{category_3}", 1000)
 
 
 @pytest.mark.parametrize(

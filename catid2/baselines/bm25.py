@@ -19,7 +19,7 @@ import pyarrow as pa
 from catid2.artifacts import RUN
 from catid2.errors import InputError
 from catid2.queries import read_queries
-from catid2.text import document_texts, read_documents, tokenize
+from catid2.text import DocumentTexts, tokenize
 
 if TYPE_CHECKING:
     from catid2.config.bm25 import Bm25Config
@@ -87,9 +87,7 @@ def search_bm25(config: Bm25Config, products: Path, queries: Path) -> pa.Table:
     test = read_queries(queries, "test")
     if test.num_rows == 0:
         raise InputError(queries, "no test query", "build the corpus with its test split")
-    index = Bm25Index(
-        document_texts(read_documents(products), config.template, config.max_characters), config
-    )
+    index = Bm25Index(DocumentTexts(products, config.template, config.max_characters), config)
     log.info("%s", config.note())
     query_ids = test.column("query_id").to_numpy()
     hits = [index.search(query) for query in test.column("query").to_pylist()]

@@ -38,6 +38,12 @@ class TfidfSvdEncoder(StageConfig):
         description="`words`: lower-cased Unicode words; `words_cjk_bigrams`: also pairs of characters in runs of "
         "Han, kana and Hangul.",
     )
+    fit_documents: int = Field(
+        2**19,
+        ge=2,
+        description="Words, weights and SVD are learnt from at most so many documents, drawn at random, and applied "
+        "to all: the memory of learning does not grow beyond (about 5 GB).",
+    )
     max_features: int = Field(2**18, ge=1, description="The most frequent words that are counted.")
     normalize: bool = Field(True, description="Scale every vector to length 1.")
 
