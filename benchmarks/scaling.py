@@ -157,7 +157,9 @@ def _sample(process: int, largest: list[int], ended: threading.Event) -> None:
             lines = status.read_text().splitlines()
         except OSError:  # it has just ended
             return
-        largest[0] = max(largest[0], *(int(line.split()[1]) for line in lines if line.startswith("RssAnon")))
+        for line in lines:  # a process that ends has no such line
+            if line.startswith("RssAnon"):
+                largest[0] = max(largest[0], int(line.split()[1]))
 
 
 # --- stages: the command line of each, after making what it needs beside the pipeline's own files -----------
@@ -205,7 +207,7 @@ def _embed(catalogue: Catalogue, name: str, encoder: dict) -> list[str | Path]:
 
 def train_rqvae(catalogue: Catalogue) -> list[str | Path]:
     _make_embeddings(catalogue)
-    config = {"epochs": 2, "warmup_epochs": 1}
+    config = {"epochs": 2, "warmup_epochs": 1, "hidden": [128, 64]}
     folder = catalogue.rqvae
     outputs = [
         f"--model={folder}/model.safetensors",
