@@ -125,7 +125,8 @@ def run(stage: str, catalogue: Catalogue, command: list[str | Path]) -> Cost:
     """Run a script of the project in a process of its own; return what it took."""
     private, ended = [0], threading.Event()
     log = (catalogue.folder / f"{stage}.log").open("wb")
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    # One thread of torch and BLAS: threads that wait for each other on a busy machine count as processor time.
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment, stdout=log, stderr=log)
     sampler = threading.Thread(target=_sample, args=(process.pid, private, ended))
@@ -427,7 +428,7 @@ def _make_run(catalogue: Catalogue) -> Path:
 def plot(costs: list[Cost], path: Path) -> None:
     """Draw processor time and memory against documents, both axes logarithmic, and print the fitted exponents.
 
-    Processor time, because it hardly notices what else the machine does; a stage uses at most two threads.
+    Processor time, because it hardly notices what else the machine does.
     """
     from matplotlib.figure import Figure
 

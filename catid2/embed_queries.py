@@ -19,7 +19,7 @@ from catid2.config.base import validate
 from catid2.config.embed import ViewConfig
 from catid2.errors import InputError
 from catid2.queries import read_queries
-from catid2.text import document_texts, read_documents
+from catid2.text import DocumentTexts
 from catid2.vectors import queries_digest
 from catid2.writing import atomic
 
@@ -105,10 +105,14 @@ def _by_transformer(config: HfEncoder, identity: Any, texts: Sequence[str], desc
 def _by_tfidf_svd(view: ViewConfig, seed: Any, texts: Sequence[str], corpus: Corpus) -> np.ndarray:
     from catid2.lsa import tfidf_svd  # a GPU node does without scikit-learn
 
-    products = read_documents(corpus.products)
-    matrix = read_embeddings(corpus.embeddings, rows=len(products))
-    fitted = tfidf_svd(document_texts(products, view.template, view.max_characters), view.encoder, seed)
-    if not np.allclose(matrix, fitted.vectors, rtol=0, atol=SAME):
+    documents = DocumentTexts(corpus.products, view.template, view.max_characters)
+    matrix = read_embeddings(corpus.embeddings, rows=len(documents))
+    fitted = tfidf_svd(documents, view.encoder, seed)
+    end, same = 0, True
+    for block in fitted.vectors:
+        start, end = end, end + len(block)
+        same &= np.allclose(matrix[start:end], block, rtol=0, atol=SAME)
+    if not same:
         what = f"not the vectors that its encoder now gives the documents in {corpus.products}"
         raise InputError(corpus.embeddings, what, "run embed again")
     return fitted.encode(texts).astype(np.float16)
