@@ -42,7 +42,7 @@ class TfidfSvdEncoder(StageConfig):
         2**19,
         ge=2,
         description="Words, weights and SVD are learnt from at most so many documents, drawn at random, and applied "
-        "to all: the memory of learning does not grow beyond (about 5 GB).",
+        "to all, so that the memory of learning is bounded.",
     )
     max_features: int = Field(2**18, ge=1, description="The most frequent words that are counted.")
     normalize: bool = Field(True, description="Scale every vector to length 1.")
