@@ -159,6 +159,29 @@ def test_a_wrong_config_is_one_line_before_any_job(tmp_path, old, new, words):
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "not a mapping"),
+        (b"- sources\n", "not a mapping"),
+        (b"sources: [1, 2\nviews: 3\n", "line 2"),
+        (b"sources: \xff\xfe\n", "not YAML"),
+        (None, "no such file"),
+    ],
+)
+def test_a_broken_config_yaml_is_one_line(tmp_path, content, says):
+    project = Project(tmp_path, stub=True)
+    path = project.folder / "config" / "config.yaml"
+    path.unlink() if content is None else path.write_bytes(content)
+    done = project.snakemake("--dry-run", check=False)
+    assert done.returncode == 1
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert line.startswith("error: config/config.yaml: ")
+    assert says in line
+    assert "; " in line
+    assert "Traceback" not in done.stderr
+
+
 def test_a_raw_file_that_the_config_names_must_be_there(tmp_path):
     project = Project(tmp_path, stub=True)
     project.edit(

@@ -372,7 +372,16 @@ def read_pipeline(path: str) -> Pipeline:
     """Return the pipeline configured by the YAML file `path`, for use outside Snakemake.
 
     Raises:
-        InputError: the file is missing or no YAML mapping, or as `Pipeline`.
+        InputError: as `read_settings` or `Pipeline`.
+    """
+    return Pipeline(read_settings(path), path)
+
+
+def read_settings(path: str) -> dict[str, Any]:
+    """Return the mapping that the YAML file `path` holds.
+
+    Raises:
+        InputError: the file is missing or no YAML mapping.
     """
     import yaml
 
@@ -389,4 +398,4 @@ def read_pipeline(path: str) -> Pipeline:
         raise InputError(path, f"not YAML ({error})", "correct the file") from None
     if not isinstance(values, dict):
         raise InputError(path, "not a mapping of keys", "see config/README.md")
-    return Pipeline(values, path)
+    return values

@@ -1,4 +1,4 @@
-"""What all rules share. Requires the loaded `config`; yields the validated `pipeline` and input functions."""
+"""What all rules share. Loads the configuration; yields the validated `pipeline` and input functions."""
 
 import shlex
 import sys
@@ -11,15 +11,31 @@ shell.prefix(f"export PYTHONPATH={shlex.quote(str(ROOT))}; ")
 
 from catid2.artifacts import InputError
 from catid2.config.comparison import comparison
-from catid2.config.pipeline import EsciSource, Pipeline
+from catid2.config.pipeline import EsciSource, Pipeline, read_settings
 from catid2.imports import imported_modules
 
 ENVIRONMENT = "../envs/catid2.yaml"
 
-try:
-    pipeline = Pipeline(config, ", ".join(map(str, workflow.overwrite_configfiles)) or "config/config.yaml")
-except InputError as error:
-    sys.exit(f"error: {error}")
+
+def or_exit(read, *given):
+    """Return `read(*given)`; where that finds a bad input, end with its one line."""
+    try:
+        return read(*given)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+# A --configfile replaces config/config.yaml whole, it is not laid over it.
+if not workflow.overwrite_configfiles:
+    # Snakemake's own word on a broken file names neither the file nor the line.
+    or_exit(read_settings, "config/config.yaml")
+
+    configfile: "config/config.yaml"
+
+
+pipeline = or_exit(
+    Pipeline, config, ", ".join(map(str, workflow.overwrite_configfiles)) or "config/config.yaml"
+)
 
 
 def names(values):
