@@ -64,7 +64,7 @@ class Project:
         """Run Snakemake in the copy; with `check`, fail with its output unless it exits with 0."""
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
         done = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=900
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=1800
         )
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done

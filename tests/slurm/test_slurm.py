@@ -135,7 +135,7 @@ class Run:
                 start_new_session=True,
             )
 
-    def finish(self, seconds: float = 900) -> None:
+    def finish(self, seconds: float = 1800) -> None:
         """Wait for the end, which must be a good one."""
         try:
             code = self.process.wait(seconds)
@@ -155,7 +155,7 @@ class Run:
         jobs = [job for job in self.cluster.jobs(states) if int(job["JobId"]) >= self.first]
         return [job for job in jobs if job.get("Comment", "").startswith(f"rule_{rule}")]
 
-    def wait_for(self, what: str, ready: Callable[[], bool], seconds: float = 400) -> None:
+    def wait_for(self, what: str, ready: Callable[[], bool], seconds: float = 900) -> None:
         """Wait until something is the case."""
         end = time.monotonic() + seconds
         while not ready():
