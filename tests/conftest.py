@@ -28,3 +28,23 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Project:
         project.snakemake(*TINY_CONFIG)
         (folder / "finished").touch()
     return project
+
+
+# --- jobs of the test cluster, in the log of a run that passes too: what a fixture itself prints is captured
+
+_cluster_jobs: dict[str, str] = {}
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note what tests/slurm has recorded of its jobs; with pytest-xdist this runs where the summary is printed."""
+    _cluster_jobs.update(
+        (name, line) for name, line in report.user_properties if name.endswith("of the test cluster")
+    )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List the jobs."""
+    if _cluster_jobs:
+        terminalreporter.section("jobs of the test cluster")
+        for line in _cluster_jobs.values():
+            terminalreporter.write_line(line)

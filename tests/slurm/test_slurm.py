@@ -54,20 +54,24 @@ RETRIEVER_LOG = "logs/tiny_es/catid2/seed0/train_retriever.log"
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory, request) -> Iterator[Cluster]:
-    """A running cluster; what became of its jobs is printed at the end."""
+def cluster(tmp_path_factory) -> Iterator[Cluster]:
+    """A running cluster."""
     if reason := missing():
         pytest.skip(reason)
     cluster = Cluster(tmp_path_factory.mktemp("slurm"), free_ports())
     try:
         cluster.start()
         yield cluster
-        report = request.config.pluginmanager.getplugin("terminalreporter")
-        report.write_line("\njobs of the test cluster")
-        for job in cluster.jobs():
-            report.write_line(line_of(job))
     finally:
         cluster.stop()
+
+
+@pytest.fixture(autouse=True)
+def listed(cluster, record_property) -> Iterator[None]:
+    """Have pytest's summary tell what became of the jobs (../conftest.py)."""
+    yield
+    for job in cluster.jobs():
+        record_property(f"job {job['JobId']} of the test cluster", line_of(job))
 
 
 def free_ports() -> tuple[int, int]:
