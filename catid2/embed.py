@@ -137,7 +137,10 @@ def _embed_transformer(
         made_with = {
             "identity": encoder.identity,
             "precision": "bfloat16 autocast" if device.type == "cuda" else "float32",
-            "versions": _versions("numpy", "tokenizers", "torch", "transformers"),
+            "versions": _versions(
+                *("numpy", "tokenizers", "torch", "transformers"),
+                *(["sentence-transformers"] if config.encoder.pooling == "modules" else []),
+            ),
         }
         fingerprint = _fingerprint(config, products, made_with, batching.shard, code_digest(__file__))
         if outputs.checkpoints.is_dir() and not (outputs.checkpoints / fingerprint).is_dir():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
     from catid2.config.embed import HfEncoder
+    from catid2.sentence_modules import SentenceModules
 
 
 class TransformerEncoder:
@@ -53,6 +54,7 @@ class TransformerEncoder:
                 config.model, revision=config.revision, trust_remote_code=False
             )
             model = _load(config, loaded)
+            modules = _load_modules(config)
         except InputError:
             raise
         except Exception as error:  # tokenizers, for one, raises nothing more specific
@@ -66,6 +68,7 @@ class TransformerEncoder:
                 config.model, f"max_tokens {config.max_tokens}, it reads {limit}", f"set {limit} or less"
             )
         self.model = model.eval().to(device)
+        self.modules = None if modules is None else modules.eval().to(device)
         self.identity = _identity(config.model, loaded)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
@@ -82,10 +85,9 @@ class TransformerEncoder:
             return_attention_mask=False,
             return_token_type_ids=False,
         )["input_ids"]
-        vectors = np.empty((len(texts), self.model.config.hidden_size), np.float16)
-        for rows in token_batches([len(ids) for ids in tokens], self.batch_tokens):
-            vectors[rows] = self._encode_batch([tokens[row] for row in rows])
-        return vectors
+        batches = list(token_batches([len(ids) for ids in tokens], self.batch_tokens))
+        parts = [self._encode_batch([tokens[row] for row in rows]) for rows in batches]
+        return np.concatenate(parts)[np.argsort(np.concatenate(batches))]
 
     @torch.inference_mode()
     def _encode_batch(self, tokens: list[list[int]]) -> np.ndarray:
@@ -98,16 +100,23 @@ class TransformerEncoder:
         mask = (torch.arange(ids.shape[1]) < lengths[:, None]).to(self.device)  # (B, T)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             states = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        states = states.float()  # (B, T, d)
-        if self.config.pooling == "mean":
-            weights = mask[:, :, None].float()
-            vectors = (states * weights).sum(1) / weights.sum(1)
+        if self.modules is None:
+            vectors = pool(states, mask, self.config.pooling)
         else:
-            vectors = states[:, 0]
+            vectors = self.modules(states.float(), mask)
         if self.config.normalize:
             vectors = torch.nn.functional.normalize(vectors, dim=1)
         empty = torch.tensor([not row for row in tokens], device=self.device)
         return vectors.masked_fill(empty[:, None], 0.0).half().cpu().numpy()
+
+
+def pool(states: torch.Tensor, mask: torch.Tensor, pooling: Literal["mean", "cls"]) -> torch.Tensor:
+    """Return the texts' vectors (B, d) float32, from the states of their tokens (B, T, d) and the mask (B, T)."""
+    states = states.float()
+    if pooling == "cls":
+        return states[:, 0]
+    weights = mask[:, :, None].float()
+    return (states * weights).sum(1) / weights.sum(1)
 
 
 def token_batches(lengths: Sequence[int], budget: int) -> Iterator[np.ndarray]:
@@ -147,11 +156,24 @@ def _load(config: HfEncoder, loaded: PretrainedConfig) -> PreTrainedModel:
     return model.get_encoder() if model.config.is_encoder_decoder and automatic is AutoModel else model
 
 
+def _load_modules(config: HfEncoder) -> SentenceModules | None:
+    if config.pooling != "modules":
+        return None
+    try:
+        from catid2.sentence_modules import load_sentence_modules
+    except ImportError:
+        raise InputError(
+            "sentence-transformers", "not installed", "pip install 'catid2[baselines]'"
+        ) from None
+    return load_sentence_modules(config.model, config.revision)
+
+
 def _identity(model: str, loaded: PretrainedConfig) -> str:
     if not Path(model).is_dir():
         return str(loaded._commit_hash)
     digest = hashlib.sha256()
-    for file in sorted(path for path in Path(model).iterdir() if path.is_file()):
+    for file in sorted(path for path in Path(model).rglob("*") if path.is_file()):
         with file.open("rb") as handle:
-            digest.update(f"{file.name}:{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
+            name = file.relative_to(model).as_posix()
+            digest.update(f"{name}:{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest()

@@ -31,10 +31,11 @@ from catid2.distributed import Group
 from catid2.errors import InputError
 from catid2.examples import Task, draw, read_train_queries
 from catid2.light import LightRetriever, QueryVectors, build_light, describe
+from catid2.recall_history import history
 from catid2.retrieval import docids_digest, require_same_documents
 from catid2.stopping import deferred_stop
 from catid2.trie import Trie, read_docids
-from catid2.validation import history, validate
+from catid2.validation import validate
 from catid2.vectors import read_vectors
 from catid2.writing import atomic
 

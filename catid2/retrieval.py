@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from catid2.artifacts import MADE_BY, RUN, read_json, read_table, write_table
+from catid2.artifacts import MADE_BY, read_json, read_table, write_table
 from catid2.beam import CodeScorer, beam_search
 from catid2.checkpoint import fingerprint
 from catid2.dense import DenseRanking, dense_ranking, require_depth
@@ -18,6 +18,7 @@ from catid2.distributed import Group, gather, process_group
 from catid2.errors import InputError
 from catid2.light import LightRetriever, QueryVectors, load_light
 from catid2.queries import read_queries
+from catid2.rankings import Rankings, run_table
 from catid2.retriever import load_retriever
 from catid2.tokens import tokenize
 from catid2.trie import Trie, read_docids
@@ -52,13 +53,6 @@ class Retriever(Protocol):
     def scorer(self) -> CodeScorer:
         """Return what beam search asks for scores."""
         ...
-
-
-class Rankings(NamedTuple):
-    """The best documents of Q queries, best first; (Q, k), padded with -1 and -inf."""
-
-    doc_ids: np.ndarray  # int32
-    scores: np.ndarray  # float32: log-probability of the DocID given the query; with dense ranking the cosine
 
 
 class Corpus(NamedTuple):
@@ -130,21 +124,6 @@ def search(
     if np.isnan(found.scores).any():
         raise InputError("retriever", "its scores are NaN", "train it again, with a lower learning_rate")
     return found
-
-
-def recall(found: np.ndarray, query: np.ndarray, doc: np.ndarray, k: int) -> float:
-    """Return recall@k: the share of a query's relevant documents among its first k, averaged over queries.
-
-    Args:
-        found: (Q, n) doc_ids, best first, -1 where there is none.
-        query: (P,) query row of each relevant pair, sorted; queries without pairs do not count.
-        doc: (P,) document of each pair.
-        k: cut-off.
-    """
-    hit = (found[query, :k] == doc[:, None]).any(axis=1)
-    rows, first = np.unique(query, return_index=True)
-    relevant = np.diff(np.append(first, len(query)))
-    return float((np.add.reduceat(hit.astype(np.float64), first) / relevant).sum() / len(rows))
 
 
 def retrieve(config: RetrieveConfig, retriever: Path, corpus: Corpus, output: Path, batch_size: int) -> None:
@@ -257,19 +236,3 @@ def require_fitting_codes(
     if docids_digest(docids) != retriever.docid_sha256:
         raise InputError(docids, f"not the DocIDs that the retriever in {folder} was trained on", remedy)
     return sizes
-
-
-def run_table(query_ids: np.ndarray, found: Rankings) -> pa.Table:
-    """Return rankings as the table run.parquet; rank counts from 1, padding is left out."""
-    valid = found.doc_ids >= 0
-    rank = np.broadcast_to(np.arange(1, valid.shape[1] + 1, dtype=np.int32), valid.shape)
-    columns = [
-        np.repeat(query_ids, valid.sum(axis=1)),
-        found.doc_ids[valid],
-        rank[valid],
-        found.scores[valid],
-    ]
-    schema = pa.schema(list(RUN.items()))
-    return pa.table(
-        [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)], schema
-    )

@@ -1,4 +1,4 @@
-"""What happens between the steps and epochs of the retriever's training: validation, checkpoints, an end when asked."""
+"""What happens between the steps and epochs of training: validation, checkpoints, an end when asked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from catid2.stopping import Stop
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState
 
-    from catid2.retriever_training import RetrieverTrainer
+    from catid2.resumable_trainer import ResumableTrainer
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Boundaries(TrainerCallback):
     the last step of an epoch is saved when the epoch is logged and validated: resuming there would leave that out.
     """
 
-    def __init__(self, trainer: RetrieverTrainer, checkpoint_seconds: float, stop: Stop):
+    def __init__(self, trainer: ResumableTrainer, checkpoint_seconds: float, stop: Stop):
         self.trainer, self.checkpoint_seconds, self.stop = trainer, checkpoint_seconds, stop
         self.config, self.batches = trainer.config, trainer.batches
         self.saved_at = time.monotonic()

@@ -121,6 +121,12 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
         "search_bm25": settings("bm25", "bm25")
         | (products | queries)
         | {"--output": f"{DATASET}/bm25/seed0/run.parquet"},
+        "search_dense": settings("dense", "dense")
+        | (embeddings | products | queries)
+        | {"--output": f"{DATASET}/dense/seed0/run.parquet"},
+        "train_dual_encoder": settings("dual_encoder", "dpr")
+        | corpus
+        | {"--seed": "0", "--checkpoints": "state/encoder", "--output": f"{DATASET}/dpr/seed0/encoder"},
         "evaluate": {
             "--config": pipeline.config.evaluate.model_dump_json(),
             "--dataset": "tiny_es",

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 CONFIGS = [
     ["config.yaml"],
     ["demo.yaml"],
+    ["demo.yaml", "baselines.yaml"],
     ["demo.yaml", "seeds.yaml"],
     ["demo.yaml", "light.yaml"],
     ["recipe.yaml", "candidates.yaml"],
@@ -234,7 +235,7 @@ def set_in(tree, path, value):
             {"rqvae": {"bta": 1}},
             ["methods.catid2", "unknown key 'bta'", "did you mean 'beta'?"],
         ),
-        ("methods.catid2", {"search": "dense"}, ["'methods.catid2'", "'bm25'", "'generative'"]),
+        ("methods.catid2", {"search": "sparse"}, ["'methods.catid2'", "'bm25'", "'generative'", "'dense'"]),
         ("rqvae.levels", 4, ["levels (4) must be below layers (4)"]),
         ("rqvae.epochs", "many", ["'rqvae.epochs'", "integer", "'many'"]),
         ("datasets.demo_us.locale", "fr", ["'datasets.demo_us.locale'", "'us', 'es' or 'jp'", "'fr'"]),

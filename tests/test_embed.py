@@ -13,6 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import load_file
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     AutoModel,
@@ -283,6 +286,62 @@ def test_a_text_without_tokens_has_the_zero_vector(tmp_path, encoders):
     vectors = encoder.encode(["", "red hat"])
     assert not vectors[0].any()
     assert vectors[1].any()
+
+
+@pytest.fixture
+def sentence_model(tmp_path, encoders) -> Path:
+    """A sentence-transformers model like Sentence-T5: mean pooling, a dense layer without bias, normalisation."""
+    torch.manual_seed(0)
+    parts = [Pooling(16, "mean"), Dense(16, 6, bias=False, activation_function=None), Normalize()]
+    SentenceTransformer(modules=[Transformer(encoders["bert"]), *parts], device="cpu").save(
+        str(tmp_path / "model")
+    )
+    return tmp_path / "model"
+
+
+def test_a_sentence_transformers_model_pools_as_it_says(sentence_model, encoders):
+    texts = ["red shoe", "blue hat box light trail acme", "box"]
+    settings = {"kind": "hf", "model": str(sentence_model), "pooling": "modules", "max_tokens": 32}
+    vectors = TransformerEncoder(view(settings).encoder, torch.device("cpu"), 16).encode(texts)
+    library = SentenceTransformer(str(sentence_model), device="cpu").encode(texts)
+    np.testing.assert_allclose(vectors, library, atol=1e-3)
+    # The same by hand.
+    mean = TransformerEncoder(
+        view({"kind": "hf", "model": encoders["bert"], "max_tokens": 32}).encoder, torch.device("cpu"), 16
+    )
+    projected = (
+        mean.encode(texts)
+        @ load_file(sentence_model / "2_Dense" / "model.safetensors")["linear.weight"].numpy().T
+    )
+    np.testing.assert_allclose(
+        vectors, projected / np.linalg.norm(projected, axis=1, keepdims=True), atol=2e-3
+    )
+
+
+def test_sentence_transformers_models_that_cannot_be_used_are_named(sentence_model, encoders):
+    def load(model: Path | str) -> None:
+        settings = {"kind": "hf", "model": str(model), "pooling": "modules", "max_tokens": 32}
+        TransformerEncoder(view(settings).encoder, torch.device("cpu"), 64)
+
+    with pytest.raises(InputError, match=r"no modules.json: .*set pooling to mean or cls"):
+        load(encoders["bert"])
+    layer = sentence_model / "2_Dense"
+    settings = json.loads((layer / "config.json").read_text())
+    (layer / "config.json").write_text(json.dumps(settings | {"activation_function": "os.system"}))
+    with pytest.raises(InputError, match=r"'2_Dense' has the activation os.system"):
+        load(sentence_model)
+    (layer / "config.json").write_text(json.dumps(settings))
+    torch.save(load_file(layer / "model.safetensors"), layer / "pytorch_model.bin")
+    (layer / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"2_Dense: no model.safetensors"):
+        load(sentence_model)
+    listed = json.loads((sentence_model / "modules.json").read_text())
+    listed[2]["type"] = "somebody.Dense2"
+    (sentence_model / "modules.json").write_text(json.dumps(listed))
+    with pytest.raises(
+        InputError, match=r"'2_Dense' is a somebody.Dense2, known are Pooling, Dense, Normalize"
+    ):
+        load(sentence_model)
 
 
 def test_rows_that_are_not_finite_are_named(tmp_path, products, encoders):

@@ -31,7 +31,8 @@ from catid2.embed_queries import Corpus as QueryCorpus
 from catid2.embed_queries import Outputs as QueryOutputs
 from catid2.embed_queries import embed_queries
 from catid2.errors import InputError
-from catid2.retrieval import Corpus, Search, docids_digest, recall, retrieve, search
+from catid2.rankings import recall
+from catid2.retrieval import Corpus, Search, docids_digest, retrieve, search
 from catid2.retriever import load_retriever
 from catid2.t5_scorer import T5Scorer
 from catid2.tokenizer import train_tokenizer

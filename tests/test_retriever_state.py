@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 from retriever_case import TINY, Case, one_cpu_thread, trained_bytes, write_case
-from transformers import Seq2SeqTrainer
+from transformers import Trainer
 
 from catid2.artifacts import write_json
 from catid2.errors import InputError
+from catid2.resumable_trainer import LOSSES
 from catid2.retriever_state import COMPLETE, StateFolder
-from catid2.retriever_training import LOSSES, RetrieverTrainer
+from catid2.retriever_training import RetrieverTrainer
 
 CONFIG = TINY.model_copy(update={"epochs": 2, "valid_every": 1})
 FILES = (
@@ -278,7 +279,7 @@ def test_a_checkpoint_with_weights_that_are_not_finite_is_not_written(case, tmp_
 def test_a_checkpoint_that_cannot_be_written_is_one_line_and_leaves_the_one_before(
     case, tmp_path, monkeypatch
 ):
-    save = Seq2SeqTrainer._save_checkpoint
+    save = Trainer._save_checkpoint
 
     def full(trainer, *arguments):
         save(trainer, *arguments)
@@ -286,7 +287,7 @@ def test_a_checkpoint_that_cannot_be_written_is_one_line_and_leaves_the_one_befo
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Seq2SeqTrainer, "_save_checkpoint", full)
+        patch.setattr(Trainer, "_save_checkpoint", full)
         with pytest.raises(InputError, match=r"checkpoint-3: cannot be written .*; make room") as caught:
             train(case, tmp_path, checkpoint_seconds=0)
     assert "\n" not in str(caught.value)

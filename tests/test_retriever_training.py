@@ -15,17 +15,18 @@ import pytest
 import torch
 from retriever_case import TINY, Case, one_cpu_thread, random_codes, train, write_case, write_docids
 from safetensors.torch import load_file
-from transformers import Seq2SeqTrainingArguments
+from transformers import TrainingArguments
 
-from catid2 import distributed, retriever_training
+from catid2 import distributed, resumable_trainer, retriever_training
 from catid2.artifacts import JUDGEMENTS, read_table, write_table
 from catid2.config.retriever import RetrieverConfig
 from catid2.distributed import Group
 from catid2.errors import InputError
+from catid2.resumable_trainer import training_arguments
 from catid2.retrieval import docids_digest
 from catid2.retriever import load_retriever
 from catid2.retriever_state import COMPLETE, StateFolder
-from catid2.retriever_training import RetrieverTrainer, _training_arguments
+from catid2.retriever_training import RetrieverTrainer
 from catid2.writing import claim
 
 ROOT = Path(__file__).parents[1]
@@ -126,7 +127,7 @@ def other_ranks(patch: pytest.MonkeyPatch) -> RetrieverConfig:
 @pytest.mark.parametrize("make_other", [other_settings, other_code, other_ranks])
 def test_state_of_another_run_is_not_taken_up(make_other, case, tmp_path, monkeypatch, caplog):
     with monkeypatch.context() as patch:
-        patch.setattr("catid2.retriever_training._write", _stop)
+        patch.setattr("catid2.retriever_training.write_trained", _stop)
         with pytest.raises(KeyboardInterrupt):
             train(make_other(patch), case, tmp_path)
     assert (tmp_path / "checkpoints/best").is_dir()
@@ -197,7 +198,7 @@ def test_a_first_rank_that_has_been_replaced_leaves_its_peers_waiting(case, tmp_
         return distributed.gather(*arguments)
 
     monkeypatch.setattr(RetrieverTrainer, "training_step", replaced)
-    monkeypatch.setattr(retriever_training, "gather", gather)
+    monkeypatch.setattr(resumable_trainer, "gather", gather)
     with claim(tmp_path / "retriever"), pytest.raises(InputError, match="this one stops here"):
         train(TINY, case, tmp_path, checkpoint_seconds=0)
     # Once for each checkpoint before; not for the third, into which the peers would write.
@@ -239,13 +240,13 @@ def test_ranks_drop_different_units(tmp_path, monkeypatch):
 
 
 def test_one_process_uses_one_gpu_of_several(tmp_path, monkeypatch):
-    class SeveralGPUs(Seq2SeqTrainingArguments):
+    class SeveralGPUs(TrainingArguments):
         def __post_init__(self):
             super().__post_init__()
             self._n_gpu = 4
 
-    monkeypatch.setattr("catid2.retriever_training.Seq2SeqTrainingArguments", SeveralGPUs)
-    assert _training_arguments(TINY, tmp_path, 0).n_gpu == 1
+    monkeypatch.setattr("catid2.resumable_trainer.TrainingArguments", SeveralGPUs)
+    assert training_arguments(TINY, tmp_path, 0).n_gpu == 1
 
 
 def _stop(*_):

@@ -14,7 +14,7 @@ STUB = """#!/bin/sh
 for path in "$@"; do
   case $path in
     */checkpoints*) ;;
-    results/*/retriever) mkdir -p "$path" ;;
+    results/*/retriever|results/*/encoder) mkdir -p "$path" ;;
     results/*|resources/*) [ -e "$path" ] || { mkdir -p "$(dirname "$path")"; echo "$path" > "$path"; } ;;
   esac
 done

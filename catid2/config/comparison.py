@@ -40,7 +40,7 @@ def _method(
     return ReportMethod(
         name=method,
         seeds=seeds,
-        view=pipeline.method_view(method) if owners else None,
+        view=pipeline.method_view(method),
         changes={key: value for key, value in settings.items() if defaults.get(key) != value},
         **owners,
     )

@@ -19,9 +19,10 @@ class HfEncoder(StageConfig):
         "The paper does not name its encoder; its retriever is T5-base, and mT5 serves es and jp.",
     )
     revision: str = Field("main", min_length=1, description="Branch, tag or commit of a model on the hub.")
-    pooling: Literal["mean", "cls"] = Field(
+    pooling: Literal["mean", "cls", "modules"] = Field(
         "mean",
-        description="Vector of a text: the mean of its tokens' states (padding left out), or the first's.",
+        description="Vector of a text: the mean of its tokens' states (padding left out), or the first's; `modules`: "
+        "as the model says, one of sentence-transformers with its pooling, dense layers and normalisation.",
     )
     max_tokens: int = Field(512, ge=2, description="Longer texts are cut to this many tokens.")
     prefix: str = Field("", description='Put before every text, such as "passage: " for E5 models.')
@@ -74,6 +75,16 @@ class View(ViewConfig):
     query_prefix: str = Field(
         "", description='Rule embed_queries: put before every query, such as "query: " for E5 models.'
     )
+
+    def note(self) -> str:
+        """Return what a figure of dense search in this view needs beside it: encoder, pooling and the text encoded."""
+        encoder = self.encoder
+        if encoder.kind == "hf":
+            made = f"{encoder.model}, pooling {encoder.pooling}, {encoder.max_tokens} tokens"
+        else:
+            made = f"TF-IDF + SVD of {encoder.dims} dimensions"
+        score = "cosine" if encoder.normalize else "inner product"
+        return f"exact search by {score}, not fine-tuned: {made}, text {self.template!r}"
 
     def of_documents(self) -> ViewConfig:
         """Return what embed runs with: nothing that is for queries alone."""

@@ -13,7 +13,9 @@ from pydantic import BaseModel, Field, model_validator
 from catid2.config.base import LARGEST_SEED, StageConfig, validate
 from catid2.config.bm25 import Bm25Config
 from catid2.config.corpus import CorpusConfig
+from catid2.config.dense import DenseConfig
 from catid2.config.docids import DocidsConfig
+from catid2.config.dual_encoder import DualEncoderConfig
 from catid2.config.embed import View
 from catid2.config.evaluate import EvaluateConfig
 from catid2.config.fetch import FetchEsciConfig, FetchEsciSConfig
@@ -64,6 +66,8 @@ class Dataset(StageConfig):
     retriever: Overrides = Field({}, description="keys of `retriever` that differ here")
     retrieve: Overrides = Field({}, description="keys of `retrieve` that differ here")
     bm25: Overrides = Field({}, description="keys of `bm25` that differ here")
+    dual_encoder: Overrides = Field({}, description="keys of `dual_encoder` that differ here")
+    dense: Overrides = Field({}, description="keys of `dense` that differ here")
 
 
 class GenerativeMethod(StageConfig):
@@ -89,7 +93,27 @@ class Bm25Method(StageConfig):
     bm25: Overrides = Field({}, description="keys of `bm25` that differ in this method")
 
 
-Method = Annotated[GenerativeMethod | Bm25Method, Field(discriminator="search")]
+class DenseMethod(StageConfig):
+    """Exact search by inner product in a view; nothing is trained and there is no seed."""
+
+    search: Literal["dense"]
+    view: Name | None = Field(
+        None, description="embedding view of documents and queries; null: the default `view`"
+    )
+    dense: Overrides = Field({}, description="keys of `dense` that differ in this method")
+
+
+class DualEncoderMethod(StageConfig):
+    """Exact search by inner product of an encoder fine-tuned on the train queries (DPR)."""
+
+    search: Literal["dual_encoder"]
+    dual_encoder: Overrides = Field({}, description="keys of `dual_encoder` that differ in this method")
+    dense: Overrides = Field({}, description="keys of `dense` that differ in this method")
+
+
+Method = Annotated[
+    GenerativeMethod | Bm25Method | DenseMethod | DualEncoderMethod, Field(discriminator="search")
+]
 
 
 class Study(StageConfig):
@@ -133,6 +157,8 @@ class PipelineConfig(BaseModel):
     )
     retrieve: RetrieveConfig = Field(RetrieveConfig(), description="rule retrieve")
     bm25: Bm25Config = Field(Bm25Config(), description="rule search_bm25")
+    dual_encoder: DualEncoderConfig = Field(DualEncoderConfig(), description="rule train_dual_encoder")
+    dense: DenseConfig = Field(DenseConfig(), description="rule search_dense")
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="rule evaluate")
     report: ReportConfig = Field(ReportConfig(), description="rule report_locales")
     methods: dict[Name, Method] = Field(min_length=1, description="what is compared")
@@ -179,7 +205,7 @@ class PipelineConfig(BaseModel):
             for view in dataset.views:
                 known(view, self.views, f"datasets.{key}.views")
         for key, method in self.methods.items():
-            if isinstance(method, GenerativeMethod) and method.view:
+            if isinstance(method, GenerativeMethod | DenseMethod) and method.view:
                 known(method.view, self.views, f"methods.{key}.view")
         for key, study in self.studies.items():
             for method in study.methods:
@@ -195,6 +221,8 @@ METHOD_STAGES: dict[str, type[StageConfig]] = {
     "retriever": AnyRetriever,
     "retrieve": RetrieveConfig,
     "bm25": Bm25Config,
+    "dual_encoder": DualEncoderConfig,
+    "dense": DenseConfig,
 }
 CHAIN = (
     "rqvae",
@@ -240,9 +268,10 @@ class Pipeline:
         values = _merge(_as_dict(self.config.views[view]), self.config.datasets[dataset].views.get(view, {}))
         return validate(View, values, f"{self.where}: datasets.{dataset}.views.{view}")
 
-    def method_view(self, method: str) -> str:
-        """Return the name of the view that the ID scheme of `method` reads."""
-        return self.config.methods[method].view or self.config.view
+    def method_view(self, method: str) -> str | None:
+        """Return the name of the view that the ID scheme or the search of `method` reads; None if it reads none."""
+        entry = self.config.methods[method]
+        return (entry.view or self.config.view) if "view" in type(entry).model_fields else None
 
     @cache  # noqa: B019
     def stage(self, stage: str, dataset: str, method: str) -> StageConfig:
@@ -282,6 +311,17 @@ class Pipeline:
         """Return the names of the methods that search in the way `search`."""
         return [name for name, method in self.config.methods.items() if method.search == search]
 
+    def is_trained(self, method: str) -> bool:
+        """Return whether `method` trains something, so that its runs differ by seed."""
+        return bool({"retriever", "dual_encoder"} & set(self.stages(method)))
+
+    def note(self, dataset: str, method: str) -> str | None:
+        """Return what a figure of `method` needs beside it, if it is found without DocIDs; None otherwise."""
+        search = self.config.methods[method].search
+        if search == "dense":
+            return self.view(dataset, self.method_view(method)).note()
+        return None if search == "generative" else self.stage(search, dataset, method).note()
+
     def stages(self, method: str) -> list[str]:
         """Return the stages (keys of METHOD_STAGES) that `method` runs through."""
         fields = type(self.config.methods[method]).model_fields
@@ -293,9 +333,7 @@ class Pipeline:
         return [
             (method, seed)
             for method in entry.methods
-            for seed in (
-                entry.seeds if self.config.methods[method].search == "generative" else entry.seeds[:1]
-            )
+            for seed in (entry.seeds if self.is_trained(method) else entry.seeds[:1])
         ]
 
     def study_datasets(self, study: str) -> list[str]:

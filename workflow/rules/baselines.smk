@@ -1,4 +1,4 @@
-"""Search without DocIDs. Requires a corpus; yields ranked lists (run) as the generative methods do."""
+"""Search without DocIDs. Requires a corpus, and embeddings or nothing; yields ranked lists (run) as the generative methods do."""
 
 
 rule search_bm25:
@@ -21,3 +21,96 @@ rule search_bm25:
     shell:
         "python {input.script} --config {params.config:q} --products {input.products} --queries {input.queries}"
         " --output {output} > {log} 2>&1"
+
+
+rule search_dense:
+    """Rank documents for the test queries by the inner product of their vectors, exactly."""
+    input:
+        script="scripts/search_dense.py",
+        modules=modules("search_dense"),
+        products=corpus("products.parquet"),
+        queries=corpus("queries.parquet"),
+        vectors=vectors_of_dense_search,
+    output:
+        "results/{dataset}/{method}/seed{seed}/run.parquet",
+    log:
+        "logs/{dataset}/{method}/seed{seed}/search_dense.log",
+    wildcard_constraints:
+        method=names(SEARCHED_BY_VECTORS),
+    conda:
+        ENVIRONMENT
+    params:
+        config=settings("dense"),
+    shell:
+        "python {input.script} --config {params.config:q} --embeddings {input.vectors[0]} --products {input.products}"
+        " --queries {input.queries} --output {output} > {log} 2>&1"
+
+
+rule train_dual_encoder:
+    """Fine-tune an encoder on the train queries with in-batch negatives; keep the checkpoint best on held-out queries."""
+    input:
+        script="scripts/train_dual_encoder.py",
+        modules=modules("train_dual_encoder"),
+        products=corpus("products.parquet"),
+        queries=corpus("queries.parquet"),
+        judgements=corpus("judgements.parquet"),
+    output:
+        directory("results/{dataset}/{method}/seed{seed}/encoder"),
+    log:
+        "logs/{dataset}/{method}/seed{seed}/train_dual_encoder.log",
+    wildcard_constraints:
+        method=names(pipeline.methods("dual_encoder")),
+    conda:
+        ENVIRONMENT
+    resources:
+        gpu=0,
+        nodes=1,
+    params:
+        config=settings("dual_encoder"),
+        checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/encoder",
+    shell:
+        "python -m catid2.launch --gpus {resources.gpu} --nodes {resources.nodes} {input.script}"
+        " --config {params.config:q} --seed {wildcards.seed}"
+        " --products {input.products} --queries {input.queries} --judgements {input.judgements}"
+        " --checkpoints {params.checkpoints} --output {output} > {log} 2>&1"
+
+
+# A trained encoder is a view of its own: the rules of views encode documents and queries with it.
+
+
+use rule embed as embed_by_own_encoder with:
+    input:
+        script="scripts/embed.py",
+        modules=modules("embed"),
+        products=corpus("products.parquet"),
+        encoder="results/{dataset}/{method}/seed{seed}/encoder",
+    output:
+        embeddings="results/{dataset}/{method}/seed{seed}/embeddings/own.npy",
+        metadata="results/{dataset}/{method}/seed{seed}/embeddings/own.json",
+    log:
+        "logs/{dataset}/{method}/seed{seed}/embed.log",
+    wildcard_constraints:
+        method=names(pipeline.methods("dual_encoder")),
+    params:
+        config=own_view_settings,
+        checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/embed",
+
+
+use rule embed_queries as embed_queries_by_own_encoder with:
+    input:
+        script="scripts/embed_queries.py",
+        modules=modules("embed_queries"),
+        products=corpus("products.parquet"),
+        queries=corpus("queries.parquet"),
+        embeddings="results/{dataset}/{method}/seed{seed}/embeddings/own.npy",
+        description="results/{dataset}/{method}/seed{seed}/embeddings/own.json",
+        encoder="results/{dataset}/{method}/seed{seed}/encoder",
+    output:
+        embeddings="results/{dataset}/{method}/seed{seed}/embeddings/own_queries.npy",
+        metadata="results/{dataset}/{method}/seed{seed}/embeddings/own_queries.json",
+    log:
+        "logs/{dataset}/{method}/seed{seed}/embed_queries.log",
+    wildcard_constraints:
+        method=names(pipeline.methods("dual_encoder")),
+    params:
+        prefix="",

@@ -172,10 +172,14 @@ def view_of_method(wildcards):
     return f"results/{wildcards.dataset}/embeddings/{pipeline.method_view(wildcards.method)}.npy"
 
 
+# of a view: documents and queries, each with its description
+VECTORS = (".npy", ".json", "_queries.npy", "_queries.json")
+
+
 def vectors_of_method(wildcards):
     """Return the vectors of documents and queries in the view of the job's method, documents first."""
     path = view_of_method(wildcards).removesuffix(".npy")
-    return [f"{path}{name}" for name in (".npy", ".json", "_queries.npy", "_queries.json")]
+    return [f"{path}{name}" for name in VECTORS]
 
 
 def model_options(wildcards, input):
@@ -198,6 +202,26 @@ def vectors_of_search(wildcards):
 def embeddings_option(wildcards, input):
     """Return `--embeddings PATH` if the job has vectors."""
     return f"--embeddings {input.embeddings[0]}" if input.embeddings else ""
+
+
+# --- search without DocIDs
+
+SEARCHED_BY_VECTORS = pipeline.methods("dense") + pipeline.methods("dual_encoder")
+
+
+def vectors_of_dense_search(wildcards):
+    """Return the vectors that search_dense compares, documents first: of a view, or of the method's own encoder."""
+    if wildcards.method in pipeline.methods("dense"):
+        return vectors_of_method(wildcards)
+    path = f"results/{wildcards.dataset}/{wildcards.method}/seed{wildcards.seed}/embeddings/own"
+    return [f"{path}{name}" for name in VECTORS]
+
+
+def own_view_settings(wildcards):
+    """Return what embed runs with for the encoder that the job's method has trained, as JSON."""
+    config = pipeline.stage("dual_encoder", wildcards.dataset, wildcards.method)
+    encoder = f"results/{wildcards.dataset}/{wildcards.method}/seed{wildcards.seed}/encoder"
+    return config.view(encoder).model_dump_json()
 
 
 # --- studies
@@ -228,11 +252,11 @@ def run_options(wildcards, input):
 
 def note_options(wildcards):
     """Return `--note METHOD=TEXT` for the methods of the study that need words beside their figures."""
-    methods = [
-        name for name in pipeline.config.studies[wildcards.study].methods if name in pipeline.methods("bm25")
-    ]
-    notes = {method: pipeline.stage("bm25", wildcards.dataset, method).note() for method in methods}
-    return [f"--note {shlex.quote(f'{method}={note}')}" for method, note in notes.items()]
+    notes = {
+        method: pipeline.note(wildcards.dataset, method)
+        for method in pipeline.config.studies[wildcards.study].methods
+    }
+    return [f"--note {shlex.quote(f'{method}={note}')}" for method, note in notes.items() if note]
 
 
 # --- report

@@ -1,0 +1,220 @@
+"""Training the dual encoder: pairs of train queries and relevant documents, validation by exact search.
+
+The loop, its checkpoints and how it goes on after a kill are catid2.resumable_trainer's. A step is not cut into
+micro-batches: its documents are each other's negatives.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+from catid2.baselines.dual_encoder import DualEncoder, build_encoder
+from catid2.baselines.exact_search import nearest
+from catid2.checkpoint import code_digest, fingerprint
+from catid2.distributed import Group, gather, wait_for_all
+from catid2.encoders import token_batches
+from catid2.errors import InputError
+from catid2.examples import EpochBatches, Examples, Task, TrainQueries, equal_parts, read_train_queries
+from catid2.rankings import recall
+from catid2.recall_history import CUTOFFS
+from catid2.resumable_trainer import ResumableTrainer, training_arguments, write_trained
+from catid2.retriever_state import StateFolder
+from catid2.text import DocumentTexts
+from catid2.tokens import TokenTable, tokenize
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+
+    from catid2.config.dual_encoder import DualEncoderConfig
+
+BATCH_TOKENS = 16_384  # of texts encoded at once in validation, padding included
+
+
+class Inputs(NamedTuple):
+    """The files that training reads."""
+
+    products: Path
+    queries: Path
+    judgements: Path
+
+
+class Data(NamedTuple):
+    """What training runs on."""
+
+    queries: TrainQueries
+    query_tokens: TokenTable  # of all train queries
+    document_tokens: TokenTable  # row = doc_id
+    examples: Examples  # text: doc_id, doc: row of the query; sorted by length of the document
+
+
+def train_dual_encoder(
+    config: DualEncoderConfig,
+    inputs: Inputs,
+    checkpoints: Path,
+    output: Path,
+    seed: int,
+    checkpoint_seconds: float = 600.0,
+) -> None:
+    """Train a dual encoder and write its folder: model, tokenizer, history.tsv.
+
+    Args:
+        config: model and schedule.
+        inputs: the corpus.
+        checkpoints: folder for the state of the run, new or empty, removed when the output is written.
+        output: folder to write; AutoModel and AutoTokenizer load from it, and so does a view of kind `hf`.
+        seed: of weights, order and dropout.
+        checkpoint_seconds: a checkpoint is taken at the next step when the last is that old, in seconds.
+
+    Raises:
+        InputError: an input cannot be used, or does not fit the others or the config; `checkpoints` holds
+            something else, cannot be written or is not the same for all ranks; or the training diverged.
+        SystemExit: 143 (TERM) or 130 (INT), when any rank was asked to stop and the state is saved.
+    """
+    if output.is_dir() and any(output.iterdir()) and not (output / "history.tsv").is_file():
+        raise InputError(output, "holds files that are no encoder", "name an empty folder")
+    folder = StateFolder(checkpoints)
+    queries = read_train_queries(inputs.queries, inputs.judgements, config.labels, config.valid_share)
+    documents = DocumentTexts(inputs.products, config.template, config.max_characters)
+    unknown = queries.doc[(queries.doc < 0) | (queries.doc >= len(documents))]
+    if len(unknown):
+        raise InputError(
+            inputs.judgements, f"document {unknown[0]} is not in {inputs.products}", "build the corpus again"
+        )
+    if config.select_by != "last" and not queries.held_out.any():
+        raise InputError(
+            "valid_share", "no query is held out", 'set a larger valid_share, or select_by "last"'
+        )
+    seen = [text for text, held_out in zip(queries.texts, queries.held_out, strict=True) if not held_out]
+    encoder, tokenizer = build_encoder(config, itertools.chain(seen, documents), seed)
+    data = make_data(config, tokenizer, queries, documents)
+    arguments = training_arguments(config, checkpoints, seed)
+    trainer = DualEncoderTrainer(config, encoder, data, arguments, folder)
+    trainer.run(run_fingerprint(config, encoder, data, seed, arguments.world_size), checkpoint_seconds)
+    if arguments.process_index == 0:
+        write_trained(output, folder.best(trainer.state.best_global_step), tokenizer, trainer.history())
+        folder.remove()
+    wait_for_all(trainer.group)
+
+
+def make_data(
+    config: DualEncoderConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    queries: TrainQueries,
+    documents: Sequence[str],
+) -> Data:
+    """Tokenise queries and `documents` (row = doc_id), and pair those queries that are not held out."""
+    query_tokens = tokenize(tokenizer, queries.texts, "", config.max_tokens)
+    document_tokens = tokenize(tokenizer, documents, "", config.max_tokens)
+    # A text of no token has no vector.
+    kept = ~queries.held_out[queries.query] & (document_tokens.lengths[queries.doc] > 0)
+    kept &= query_tokens.lengths[queries.query] > 0
+    query, doc = queries.query[kept], queries.doc[kept]
+    return Data(
+        queries,
+        query_tokens,
+        document_tokens,
+        Examples(document_tokens, doc, query, (Task(0, len(doc), 1.0),)),
+    )
+
+
+def run_fingerprint(
+    config: DualEncoderConfig, encoder: PreTrainedModel, data: Data, seed: int, ranks: int
+) -> str:
+    """Return a sha256 of what the result of training depends on: settings, code, ranks, data, first weights."""
+    settings = {
+        "config": config.model_dump(mode="json"),
+        "seed": seed,
+        "ranks": ranks,  # they draw dropout differently
+        "code": code_digest(__file__),
+    }
+    weights = [parameter.detach().cpu().numpy() for parameter in encoder.parameters()]
+    arrays = [*data.query_tokens, *data.document_tokens, data.examples.text, data.examples.doc]
+    return fingerprint(
+        settings, *weights, *arrays, data.queries.query, data.queries.doc, data.queries.held_out
+    )
+
+
+class DualEncoderTrainer(ResumableTrainer):
+    """ResumableTrainer of a DualEncoder."""
+
+    def __init__(
+        self,
+        config: DualEncoderConfig,
+        encoder: PreTrainedModel,
+        data: Data,
+        arguments: TrainingArguments,
+        folder: StateFolder,
+    ):
+        rank, ranks = arguments.process_index, arguments.world_size
+        parts = equal_parts(config.batch_size, ranks, None)
+        batches = EpochBatches(data.examples, config.batch_size, parts, rank, ranks, arguments.seed)
+        self.data = data
+        pairs = np.stack([data.queries.query, data.queries.doc], axis=1).astype(np.int64)
+        model = DualEncoder(encoder, config, pairs, Group(rank, ranks, arguments.device))
+        super().__init__(config, model, batches, arguments, folder)
+
+    def _collate(self, rows: list[int]) -> dict[str, torch.Tensor]:
+        doc, query = self.data.examples.text[rows], self.data.examples.doc[rows]
+        queries = self.data.query_tokens.batch(query, self._padding)
+        documents = self.data.document_tokens.batch(doc, self._padding)
+        return {
+            "query_ids": queries.input_ids,
+            "query_mask": queries.attention_mask,
+            "document_ids": documents.input_ids,
+            "document_mask": documents.attention_mask,
+            "query": torch.from_numpy(query.astype(np.int64)),
+            "document": torch.from_numpy(doc.astype(np.int64)),
+        }
+
+    @property
+    def _padding(self) -> int:
+        return self.model.encoder.config.pad_token_id or 0  # masked, so any will do
+
+    def _validate(self) -> dict[int, float]:
+        """Return recall over the held-out queries, each searched for among all documents; the same on every rank."""
+        queries = self.data.queries
+        rows = np.flatnonzero(queries.held_out)
+        if not len(rows):
+            return {}
+        self.model.eval()
+        kept = queries.held_out[queries.query]
+        documents = self._encode(
+            self.data.document_tokens, np.arange(len(self.data.document_tokens.offsets) - 1)
+        )
+        own = self._encode(self.data.query_tokens, rows)[self.group.shard(len(rows))]
+        found = torch.from_numpy(nearest(own, documents, max(CUTOFFS), self.group.device).doc_ids)
+        doc_ids = gather(found.to(self.group.device), len(rows), self.group).cpu().numpy()
+        query, doc = np.searchsorted(rows, queries.query[kept]), queries.doc[kept]
+        return {k: recall(doc_ids, query, doc, k) for k in CUTOFFS}
+
+    def _encode(self, tokens: TokenTable, rows: np.ndarray) -> np.ndarray:
+        """Return the vectors (n, d) float16 of the texts `rows` (n,), which rise; each rank encodes its share.
+
+        A text of no token has the zero vector, as in catid2.encoders.
+        """
+        by_length = rows[np.argsort(tokens.lengths[rows], kind="stable")]
+        # Every rank gets long and short texts alike.
+        order = np.concatenate(
+            [by_length[rank :: self.group.world_size] for rank in range(self.group.world_size)]
+        )
+        own = order[self.group.shard(len(order))]
+        vectors = torch.zeros(
+            len(own), self.model.encoder.config.hidden_size, dtype=torch.float16, device=self.group.device
+        )
+        cuda = self.group.device.type == "cuda"
+        with torch.inference_mode(), torch.autocast(self.group.device.type, torch.bfloat16, enabled=cuda):
+            for batch in token_batches(tokens.lengths[own], BATCH_TOKENS):
+                batch = batch[tokens.lengths[own[batch]] > 0]
+                if len(batch):
+                    texts = tokens.batch(own[batch], self._padding).to(self.group.device)
+                    vectors[batch] = self.model.vectors(texts).half()
+        return gather(vectors, len(order), self.group).cpu().numpy()[np.argsort(order)]
+
+    def _pretrained(self) -> PreTrainedModel:
+        return self.model.encoder

@@ -1,0 +1,70 @@
+"""What a sentence-transformers model does with its transformer's states: pooling, dense layers, normalisation.
+
+Such a model is a list of modules, modules.json. The transformer is loaded as any other; the sentence-transformers
+library reads the modules after it, by their kind and never by a class that the model names.
+"""
+
+import json
+from pathlib import Path
+
+from sentence_transformers.sentence_transformer.modules import Dense, Module, Normalize, Pooling
+from sentence_transformers.util import load_file_path
+from torch import Tensor, nn
+
+from catid2.errors import InputError
+
+_KINDS: dict[str, type[Module]] = {kind.__name__: kind for kind in (Pooling, Dense, Normalize)}
+_REMEDY = "set pooling to mean or cls, or use another encoder"
+
+
+class SentenceModules(nn.Module):
+    """The modules after the transformer."""
+
+    def __init__(self, modules: list[Module]):
+        super().__init__()
+        self.modules_in_order = nn.ModuleList(modules)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Return the texts' vectors (B, d') from the states (B, T, d) of their tokens and the mask (B, T)."""
+        features = {"token_embeddings": states, "attention_mask": mask}
+        for module in self.modules_in_order:
+            features = module(features)
+        return features["sentence_embedding"]
+
+
+def load_sentence_modules(model: str, revision: str) -> SentenceModules:
+    """Return the modules after the transformer of a model, by folder or name on the hub.
+
+    Raises:
+        InputError: the model is no sentence-transformers model, or has a module of another kind; weights of a folder
+            are not safetensors.
+    """
+    listed = load_file_path(model, "modules.json", revision=revision)
+    if listed is None:
+        raise InputError(model, "no modules.json: no sentence-transformers model", _REMEDY)
+    transformer, *entries = sorted(
+        json.loads(Path(listed).read_text("utf-8")), key=lambda entry: entry["idx"]
+    )
+    if transformer["path"]:
+        raise InputError(
+            model, f"its transformer lies in {transformer['path']!r}", f"name that folder; {_REMEDY}"
+        )
+    return SentenceModules([_load(model, revision, entry["type"], entry["path"]) for entry in entries])
+
+
+def _load(model: str, revision: str, kind: str, path: str) -> Module:
+    name = kind.rpartition(".")[2]
+    if name not in _KINDS:
+        raise InputError(model, f"module {path!r} is a {kind}, known are {', '.join(_KINDS)}", _REMEDY)
+    if name == "Dense":
+        # The library would take another function for one that it does not trust.
+        activation = Dense.load_config(model, subfolder=path, revision=revision).get(
+            "activation_function", "torch."
+        )
+        if not activation.startswith("torch."):
+            raise InputError(model, f"module {path!r} has the activation {activation}", _REMEDY)
+        if Path(model).is_dir() and not (Path(model) / path / "model.safetensors").is_file():
+            raise InputError(
+                Path(model) / path, "no model.safetensors", "convert its weights, or use another encoder"
+            )
+    return _KINDS[name].load(model, subfolder=path, revision=revision)

@@ -1,0 +1,38 @@
+"""Rank the products for every test query by inner product with its vector and write the run."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from catid2.artifacts import write_table
+from catid2.baselines.dense import search_dense
+from catid2.command import entry_point
+from catid2.config.base import parse
+from catid2.config.dense import DenseConfig
+from catid2.writing import claim
+
+
+@entry_point
+def main() -> None:
+    """Parse the command line and write the run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", required=True, help="settings as JSON (catid2.config.dense.DenseConfig)")
+    parser.add_argument(
+        "--embeddings",
+        required=True,
+        type=Path,
+        help="embeddings/VIEW.npy, with VIEW.json, VIEW_queries.npy and VIEW_queries.json beside it",
+    )
+    parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
+    parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
+    parser.add_argument("--output", required=True, type=Path, help="run.parquet to write")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    config = parse(DenseConfig, arguments.config)
+    with claim(arguments.output):
+        run = search_dense(config, arguments.embeddings, arguments.products, arguments.queries)
+        write_table(arguments.output, run)
+
+
+if __name__ == "__main__":
+    main()

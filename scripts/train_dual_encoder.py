@@ -1,0 +1,68 @@
+"""Train a dual encoder of queries and products with in-batch negatives; keep the checkpoint best on held-out queries.
+
+Runs alone or on several ranks; a run that was killed goes on from its last whole checkpoint. On TERM or Ctrl-C it
+saves after the step, or after the validation that is running, and ends with exit code 143 or 130; a second Ctrl-C
+ends it at once, without saving.
+"""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from catid2.command import entry_point
+from catid2.config.base import parse, require_at_least, require_seed
+from catid2.config.dual_encoder import DualEncoderConfig
+
+
+@entry_point
+def main() -> None:
+    """Parse the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--config", required=True, help="settings as JSON (catid2.config.dual_encoder.DualEncoderConfig)"
+    )
+    parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
+    parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
+    parser.add_argument("--judgements", required=True, type=Path, help="corpus/judgements.parquet")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and dropout (default 0)")
+    parser.add_argument(
+        "--checkpoints", required=True, type=Path, help="folder for the run's state, removed at the end"
+    )
+    parser.add_argument(
+        "--output", required=True, type=Path, help="folder to write: model, tokenizer, history.tsv"
+    )
+    parser.add_argument(
+        "--checkpoint-seconds",
+        type=float,
+        default=600,
+        help="time between two checkpoints within an epoch, in seconds; 0 takes one after every step (default 600)",
+    )
+    arguments = parser.parse_args()
+    require_seed("--seed", arguments.seed)
+    require_at_least("--checkpoint-seconds", arguments.checkpoint_seconds, 0)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    config = parse(DualEncoderConfig, arguments.config)
+
+    # Imported late: a mistake in the settings should not wait for torch.
+    from transformers.utils.logging import disable_progress_bar
+
+    from catid2.baselines.dual_encoder_training import Inputs, train_dual_encoder
+    from catid2.writing import claim
+
+    if not sys.stderr.isatty():
+        disable_progress_bar()
+    inputs = Inputs(arguments.products, arguments.queries, arguments.judgements)
+    with claim(arguments.output):
+        train_dual_encoder(
+            config,
+            inputs,
+            arguments.checkpoints,
+            arguments.output,
+            arguments.seed,
+            arguments.checkpoint_seconds,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Exact search: against integers that Python adds exactly, ties, block sizes, and vectors of any length."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from catid2.baselines.exact_search import nearest
+
+
+def by_hand(queries: np.ndarray, documents: np.ndarray, k: int) -> list[list[tuple[int, int]]]:
+    """Return (doc_id, inner product × 2^48) of the k best documents of each query, in integers of any size."""
+    fixed = [
+        [[int(value * 2**24) for value in row] for row in matrix.tolist()] for matrix in (queries, documents)
+    ]
+    found = []
+    for query in fixed[0]:
+        scores = [sum(a * b for a, b in zip(query, document, strict=True)) for document in fixed[1]]
+        order = sorted(range(len(scores)), key=lambda doc_id: (-scores[doc_id], doc_id))
+        found.append([(doc_id, scores[doc_id]) for doc_id in order[:k]] if any(query) else [])
+    return found
+
+
+def check(queries: np.ndarray, documents: np.ndarray, k: int, **blocks: int) -> None:
+    found = nearest(queries, documents, k, **blocks)
+    for doc_ids, scores, expected in zip(*found, by_hand(queries, documents, k), strict=True):
+        assert doc_ids[doc_ids >= 0].tolist() == [doc_id for doc_id, _ in expected]
+        assert scores[doc_ids >= 0].tolist() == [float(np.float32(score / 2**48)) for _, score in expected]
+        assert np.isneginf(scores[doc_ids < 0]).all()
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    arrays(np.float16, (3, 2), elements=st.sampled_from([-1, -0.1, 0, 0.1, 0.3, 1])),
+    arrays(
+        np.float16,
+        st.tuples(st.integers(1, 30), st.just(2)),
+        elements=st.sampled_from([-1, -0.1, 0, 0.1, 0.3]),
+    ),
+    st.integers(1, 12),
+    st.integers(1, 9),
+)
+def test_ties_go_to_the_lower_doc_id_whatever_the_blocks(queries, documents, k, block):
+    check(queries, documents, k, block=block, batch=2)
+
+
+def test_unit_vectors_are_ranked_by_their_exact_inner_product():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(405, 96))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    vectors[100:300] = vectors[:5].repeat(40, axis=0)  # products of one text
+    check(vectors[400:], vectors[:400], 60, block=64)
+
+
+def test_matrix_products_of_other_types_do_break_the_ties():
+    """What exactness is for: the same sums in float32 differ between equal documents or between block sizes."""
+    rng = np.random.default_rng(1)
+    document = (rng.normal(size=768) / 28).astype(np.float16)
+    documents = np.tile(document, (500, 1))
+    queries = (rng.normal(size=(64, 768)) / 28).astype(np.float16)
+    found = [nearest(queries, documents, 500, block=block) for block in (500, 37)]
+    for doc_ids, _ in found:
+        assert (doc_ids == np.arange(500)).all()
+    rounded = [
+        np.concatenate(
+            [queries.astype(np.float32) @ part.T for part in np.array_split(documents.astype(np.float32), n)],
+            1,
+        )
+        for n in (1, 14)
+    ]
+    assert len({tuple(row) for scores in rounded for row in scores.T}) > 1
+
+
+@pytest.mark.parametrize("length", [1e-3, 30.0, 1000.0])
+def test_vectors_of_any_length_are_ranked_as_in_float64(length):
+    rng = np.random.default_rng(2)
+    queries, documents = ((rng.normal(size=(n, 48)) * length / 7).astype(np.float16) for n in (5, 300))
+    found = nearest(queries, documents, 20, block=128)
+    scores = queries.astype(np.float64) @ documents.astype(np.float64).T
+    np.testing.assert_array_equal(found.doc_ids, np.argsort(-scores, axis=1)[:, :20])
+    np.testing.assert_allclose(found.scores, -np.sort(-scores, axis=1)[:, :20], rtol=1e-5)
+
+
+def test_a_query_without_a_vector_finds_nothing_and_a_short_list_is_whole():
+    documents = np.eye(3, dtype=np.float16)
+    found = nearest(np.array([[0, 0, 0], [0, 2, 1]], np.float16), documents, 10)
+    assert found.doc_ids.tolist() == [[-1, -1, -1], [1, 2, 0]]
+    assert found.scores[1].tolist() == [2, 1, 0]
