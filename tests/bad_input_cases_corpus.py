@@ -143,4 +143,26 @@ CASES = [
         "other documents", "embed_queries", b.matrix(EMBEDDINGS, lambda m: m[::-1]),
         ("text.npy: not the vectors that its encoder now gives", "run embed again"),
     ),
+    # --- dense search and its training
+    Case(
+        "vectors of other queries", "search_dense", b.value(QUERIES, "query", 3, "another"),
+        ("text_queries.json: not of the queries in", "run embed_queries again"),
+    ),
+    Case(
+        "vectors of a query not finite", "search_dense", b.matrix(f"{VIEW}_queries.npy", b.at(0, 0, NAN)),
+        ("text_queries.npy: row 0: a value is no finite number",),
+    ),
+    Case("vectors of documents cut", "search_dense", b.cut(EMBEDDINGS), ("text.npy: not a whole .npy matrix",)),
+    Case(
+        "no test query to search for", "search_dense", b.values(QUERIES, "split", "train"),
+        ("queries.parquet: no test query", "build the corpus"),
+    ),
+    Case(
+        "no train query to learn from", "train_dual_encoder", b.values(QUERIES, "split", "test"),
+        ("is not among the train queries",),
+    ),
+    Case(
+        "document to learn unknown", "train_dual_encoder", b.value_where(JUDGEMENTS, "doc_id", 10**6, label="E", split="train"),
+        ("judgements.parquet: document 1000000 is not in", "build the corpus again"),
+    ),
 ]  # fmt: skip

@@ -38,6 +38,14 @@ CASES = [
         ("batch_size",), settings("train_retriever", batch_size=10**7),
     ),
     Case(
+        "template of a dual encoder", "train_dual_encoder", b.nothing,
+        ("unknown template field 'name'",), settings("train_dual_encoder", template="{name}"),
+    ),
+    Case(
+        "documents to list", "search_dense", b.nothing,
+        ("key 'top_k'", "greater than or equal to 1"), settings("search_dense", top_k=0),
+    ),
+    Case(
         "too many dims", "embed", b.nothing,
         ("dims",), settings("embed", encoder={"kind": "tfidf_svd", "dims": 10**6}),
     ),

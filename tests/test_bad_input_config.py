@@ -16,7 +16,9 @@ import yaml
 from catid2.config.base import StageConfig, parse
 from catid2.config.bm25 import Bm25Config
 from catid2.config.corpus import CorpusConfig
+from catid2.config.dense import DenseConfig
 from catid2.config.docids import DocidsConfig
+from catid2.config.dual_encoder import DualEncoderConfig
 from catid2.config.embed import ViewConfig
 from catid2.config.evaluate import EvaluateConfig
 from catid2.config.fetch import FetchEsciConfig, FetchEsciSConfig
@@ -32,7 +34,9 @@ from workflow import ROOT
 STAGES = (
     Bm25Config,
     CorpusConfig,
+    DenseConfig,
     DocidsConfig,
+    DualEncoderConfig,
     EvaluateConfig,
     FetchEsciConfig,
     FetchEsciSConfig,

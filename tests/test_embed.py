@@ -459,7 +459,7 @@ def test_tfidf_svd_refuses_more_dimensions_than_there_are(tmp_path, products):
         ({"template": "{nope}"}, "unknown template field 'nope'"),
         ({"encoder": {"kind": "gpt"}}, "'hf', 'tfidf_svd'"),
         ({"encoder": {"kind": "hf", "max_token": 5}}, "did you mean 'max_tokens'"),
-        ({"encoder": {"kind": "hf", "pooling": "max"}}, "'mean' or 'cls'"),
+        ({"encoder": {"kind": "hf", "pooling": "max"}}, "'mean', 'cls' or 'modules'"),
         ({"encoder": {"kind": "tfidf_svd", "dims": 0}}, "greater than or equal to 1"),
     ],
 )

@@ -26,6 +26,7 @@ from workflow import ROOT, TINY_CONFIG, Project
 
 FAULTS_CONFIG = ("--configfile", "config/faults.yaml")
 RECALL = "results/tiny_es/recall.tsv"
+CORPUS = "corpus_build_corpus_search_bm25"  # what Snakemake calls the group of the two
 # What the profile sets for clusters of many users, and a test need not wait for.
 HASTE = ("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10")
 PROFILE = "workflow/profiles/slurm/config.yaml"
@@ -247,7 +248,7 @@ def test_gives_the_tables_of_a_local_run(whole_run, tiny_run):
 
 
 def test_a_locale_is_a_handful_of_jobs(whole_run):
-    numbers = {"extract_categories": 1, "corpus": 1, "embed": 1, "embed_queries": 1}
+    numbers = {"extract_categories": 1, CORPUS: 1, "embed": 1, "embed_queries": 1}
     # light has the DocIDs of catid2
     numbers |= {"train_rqvae": 3, "assign_docids": 3, "train_retriever": 4, "retrieve": 4}
     numbers |= {"train_dual_encoder": 1, "embed_by_own_encoder": 1, "embed_queries_by_own_encoder": 1}
@@ -269,7 +270,7 @@ def test_jobs_ask_for_what_the_profile_says(whole_run):
         for job in whole_run.jobs(rule):
             assert job["TresPerJob"] == "gres:gpu:a100:1", rule
             assert job["NumNodes"] == "1"
-    for rule in ("extract_categories", "corpus", "assign_docids"):
+    for rule in ("extract_categories", CORPUS, "assign_docids"):
         for job in whole_run.jobs(rule):
             assert "TresPerJob" not in job, rule
     [embed] = whole_run.jobs("embed")
