@@ -162,7 +162,8 @@ CASES = [
         ("is not among the train queries",),
     ),
     Case(
-        "document to learn unknown", "train_dual_encoder", b.value_where(JUDGEMENTS, "doc_id", 10**6, label="E", split="train"),
+        "document to learn unknown", "train_dual_encoder",
+        b.value_where(JUDGEMENTS, "doc_id", 10**6, label="E", split="train"),
         ("judgements.parquet: document 1000000 is not in", "build the corpus again"),
     ),
 ]  # fmt: skip
