@@ -12,9 +12,8 @@ class Documents(NamedTuple):
 
     embeddings: np.ndarray  # (N, D) float16, for instance a memory map
     categories: np.ndarray  # (N, H) nodes of the category tree, coarse to fine
-    order: (
-        np.ndarray
-    )  # (N,) rows by product_id: work in this order, so that an ID does not hang on the row's place
+    # (N,) rows by product_id: work in this order, so that an ID does not hang on the row's place
+    order: np.ndarray
     where: Path  # the file of the embeddings, for messages
     model: Path | None  # folder of the trained RQ-VAE, for a scheme that is `trained`
 
