@@ -145,6 +145,7 @@ class StateFolder:
             flush(path)
         write_json(self.checkpoint(step) / COMPLETE, {"best_step": best_step, "files": digests})
         flush(self.checkpoint(step))  # before what the checkpoint before counted on is gone
+        require_ownership()
         whole = self._whole()
         for checkpoint in whole[KEPT:]:
             _discard(checkpoint)

@@ -209,6 +209,9 @@ def claim(output: str | Path) -> Iterator[None]:
     _claims.append(own)
     try:
         yield
+    except Exception:
+        require_ownership()  # a newer process removes the state we read and write: say that
+        raise
     finally:
         _claims.remove(own)
         if _owner(own.file).get("token") == own.token:

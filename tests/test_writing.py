@@ -179,6 +179,16 @@ def test_the_older_writes_nothing_when_the_newer_has_finished(tmp_path):
     assert names(tmp_path) == ["out"]
 
 
+@pytest.mark.parametrize("taken_over", [True, False])
+def test_what_fails_after_another_took_over_is_put_down_to_that(tmp_path, taken_over):
+    cause = FileNotFoundError("checkpoint-1/scheduler.pt")  # the newer process has removed it
+    with pytest.raises(InputError if taken_over else FileNotFoundError) as caught, claim(tmp_path / "out"):
+        if taken_over:
+            (tmp_path / ".owner-out").unlink()
+        raise cause
+    assert ("a process started later has finished" in str(caught.value)) == taken_over
+
+
 def test_the_claim_and_the_half_of_a_killed_process_are_replaced(tmp_path):
     output = tmp_path / "out"
     killed = claimer(output, "old")
