@@ -1,5 +1,6 @@
 # make setup  the virtual environment .venv with everything in it; the others do this themselves
 # make demo   the whole path on simulated data, offline, on two CPU cores
+# make studies  the studies at the size of the demo, with the light retriever (about an hour)
 # make test   the test suite
 # make bench  the benchmarks, each with a ratio against an alternative (about 25 minutes); bench-full: every size, hours
 # make lint   ruff, snakefmt, snakemake --lint
@@ -11,12 +12,15 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # nothing may reach for a model hub
 export HF_HUB_OFFLINE := 1
 
-.PHONY: setup demo test bench bench-full lint format document clean
+.PHONY: setup demo studies test bench bench-full lint format document clean
 
 setup: .venv/installed
 
 demo: .venv/installed
 	@snakemake --cores all --configfile config/demo.yaml
+
+studies: .venv/installed
+	@snakemake --cores all --configfile config/demo.yaml config/studies.yaml config/studies_demo.yaml
 
 # a file of tests on each core at a time
 test: .venv/installed

@@ -10,21 +10,8 @@ from pathlib import Path
 from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.report import ReportConfig
-from catid2.errors import InputError
-from catid2.report.panels import DocidFiles, write_layers_figure
+from catid2.report.panels import parse_docids, write_layers_figure
 from catid2.writing import claim
-
-TABLE_END = ".parquet"  # parts the path of the table from that of the statistics
-
-
-def parse_docids(text: str) -> DocidFiles:
-    """Return NAME:DOCIDS.parquet:DOCIDS.json as DocidFiles; the paths may hold colons."""
-    name, _, paths = text.partition(":")
-    table, _, statistics = paths.partition(f"{TABLE_END}:")
-    if not (name and table and statistics):
-        what = f"{text!r} is not NAME:PARQUET:JSON"
-        raise InputError("--docids", what, "write for example tiger:docids.parquet:docids.json")
-    return DocidFiles(name, Path(table + TABLE_END), Path(statistics))
 
 
 @entry_point

@@ -40,6 +40,31 @@ CASES = [
         "no category level", "train_rqvae", b.without(PRODUCT_TABLE, "category_id_2"), ("'category_id_2' is missing",)
     ),
     Case(
+        "category without a name", "make_taxonomy", b.value(PRODUCT_TABLE, "category_2", 4, None),
+        ("products.parquet: column 'category_2', row 4: null", "build the corpus again"),
+    ),
+    Case(
+        "no tree to be made", "make_taxonomy", b.nothing,
+        ("--config: kind 'given' is the corpus's own tree", "name another kind"), {"--config": '{"kind": "given"}'},
+    ),
+    Case(
+        "clusters of no vectors", "make_taxonomy", b.nothing,
+        ("--embeddings: missing, but kind 'clusters' reads it",), {"--config": '{"kind": "clusters"}'},
+    ),
+    Case(
+        "vectors of other documents", "make_taxonomy", b.matrix(EMBEDDINGS, lambda m: m[:-1]),
+        ("text.npy:", "run embed on this corpus"), {"--config": '{"kind": "clusters"}', "--embeddings": EMBEDDINGS},
+    ),
+    Case(
+        "tags that are none", "make_taxonomy", b.nothing,
+        ("products.parquet: column 'tags' is missing",),
+        {"--config": '{"kind": "tags"}', "--tags": PRODUCT_TABLE},
+    ),
+    Case(
+        "noise beyond all", "make_taxonomy", b.nothing,
+        ("--config: key 'share'", "less than or equal to 1"), {"--config": '{"kind": "noisy", "share": 1.5}'},
+    ),
+    Case(
         "category with two parents", "train_rqvae", b.value(PRODUCT_TABLE, "category_id_1", 0, 999),
         ("corpus/products.parquet: category", "of level 2 has two parents", "make it a tree"),
     ),

@@ -1,7 +1,20 @@
 """Broken runs, and broken files that figures and report read."""
 
 import breakage as b
-from bad_inputs import CORPUS, DOCIDS, FIGURES, METHOD, PRODUCT_TABLE, RECALL, RUN, TREE, VIEW, Case, settings
+from bad_inputs import (
+    CORPUS,
+    DOCIDS,
+    FIGURES,
+    GRIDS,
+    METHOD,
+    PRODUCT_TABLE,
+    RECALL,
+    RUN,
+    TREE,
+    VIEW,
+    Case,
+    settings,
+)
 
 NAN = float("nan")
 
@@ -32,6 +45,25 @@ CASES = [
     Case(
         "--note of none", "evaluate", b.nothing,
         ("no run of a method 'x'", "the methods are"), {"--note": ["x=y"]},
+    ),
+    # --- grids
+    Case(
+        "grid of a point without recall", "summarize_grids", b.nothing,
+        ("noise.tsv: no recall@10 of x", "evaluate the study again"),
+        {"--config": '{"grids": [{"keys": ["a.b"], "points": {"x": [1]}}]}'},
+    ),
+    Case(
+        "grid summary of nothing", "summarize_grids", b.nothing,
+        ("--config: missing key 'grids'",), {"--config": "{}"},
+    ),
+    Case("grids cut", "plot_grids", b.cut(GRIDS, 0.9), ("noise_grids.tsv: cut short", "make it again")),
+    Case(
+        "grids' recall no number", "plot_grids", b.cell(GRIDS, 0, "recall@10", "high"),
+        ("noise_grids.tsv: not a table of grids", "summarize the grids again"),
+    ),
+    Case(
+        "grids' cutoff", "plot_grids", b.nothing,
+        ("noise_grids.tsv: no recall@7 with protocol all",), {"--cutoff": "7"},
     ),
     # --- the report
     Case("recall cut", "plot_recall", b.cut(RECALL, 0.9), ("recall.tsv: cut short", "run evaluate")),

@@ -36,6 +36,8 @@ DOCIDS, FIGURES = f"{METHOD}/docids.parquet", f"{METHOD}/docids.json"
 RQVAE, RQVAE_CONFIG = f"{METHOD}/rqvae/model.safetensors", f"{METHOD}/rqvae/config.json"
 RETRIEVER = f"{METHOD}/retriever"
 WEIGHTS, LAYOUT = f"{RETRIEVER}/model.safetensors", f"{RETRIEVER}/config.json"
+NOISY = f"{DATASET}/noisy-share0.2/seed0"
+GRIDS = f"{DATASET}/noise_grids.tsv"
 RUN, RECALL = f"{METHOD}/run.parquet", f"{DATASET}/recall.tsv"
 Options = Mapping[str, str | list[str] | None]  # None: the option is left out; "": a flag
 
@@ -83,6 +85,7 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
         f"{method}:{seed}:{DATASET}/{method}/seed{seed}/run.parquet"
         for method, seed in pipeline.runs("recall")
     ]
+    points = pipeline.config.studies["noise"].grids[0].points()
     return {
         "fetch_esci": {"--config": "{}"} | raw,
         "fetch_esci_s": {"--config": "{}", "--output": ESCI_S},
@@ -106,6 +109,9 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
         | {"--output": f"{VIEW}.npy", "--metadata": f"{VIEW}.json"},
         "embed_queries": (embeddings | products | queries)
         | {"--output": f"{VIEW}_queries.npy", "--metadata": f"{VIEW}_queries.json"},
+        "make_taxonomy": {"--config": '{"kind": "noisy", "share": 0.2}', "--seed": "0"}
+        | products
+        | {"--output": f"{NOISY}/taxonomy.parquet", "--report": f"{NOISY}/taxonomy.json"},
         "train_rqvae": settings("rqvae")
         | {"--seed": "0", "--checkpoints": "state/rqvae", "--history": f"{METHOD}/rqvae/history.tsv"}
         | (embeddings | products | model),
@@ -142,6 +148,15 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
         "plot_layers": report
         | {"--corpus": CORPUS, "--docids": [f"catid2:{METHOD}/docids.parquet:{METHOD}/docids.json"]}
         | {"--output": f"{DATASET}/figures/layers.svg", "--simulated": ""},
+        "summarize_grids": {
+            "--config": pipeline.grid_summary("tiny_es", "noise").model_dump_json(),
+            "--recall": f"{DATASET}/noise.tsv",
+            "--corpus": CORPUS,
+            "--docids": [f"{name}:{NOISY}/docids.parquet:{NOISY}/docids.json" for name in points],
+            "--output": GRIDS,
+        },
+        "plot_grids": {"--grids": GRIDS, "--cutoff": "10", "--protocol": "all", "--simulated": ""}
+        | {"--output": f"{DATASET}/figures/noise_grids.svg"},
         "report_locales": report
         | {"--comparison": comparison(pipeline, "recall").model_dump_json(), "--results": "results"}
         | {"--table": "results/locales.tsv", "--page": "results/report.html"},

@@ -24,6 +24,7 @@ CONFIGS = [
     ["demo.yaml", "light.yaml"],
     ["recipe.yaml", "candidates.yaml"],
     ["demo.yaml", "studies.yaml"],
+    ["demo.yaml", "studies.yaml", "studies_demo.yaml"],
     ["config.yaml", "studies.yaml"],
 ]
 

@@ -19,11 +19,13 @@ from catid2.config.dual_encoder import DualEncoderConfig
 from catid2.config.embed import View
 from catid2.config.evaluate import EvaluateConfig
 from catid2.config.fetch import FetchEsciConfig, FetchEsciSConfig
+from catid2.config.grids import Grid, GridPoints, GridSummary, nested
 from catid2.config.report import ReportConfig
 from catid2.config.retrieve import RetrieveConfig
 from catid2.config.retriever import AnyRetriever, RetrieverConfig
 from catid2.config.rqvae import RqvaeConfig
 from catid2.config.simulate import SimulateConfig
+from catid2.config.taxonomy import AnyTaxonomy, GivenTaxonomy
 from catid2.errors import InputError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
@@ -61,6 +63,7 @@ class Dataset(StageConfig):
     locale: Literal["us", "es", "jp"] = Field(description="product_locale of its queries and products")
     corpus: Overrides = Field({}, description="keys of `corpus` that differ here")
     views: dict[Name, Overrides] = Field({}, description="keys of `views` that differ here, by view")
+    taxonomy: Overrides = Field({}, description="keys of `taxonomy` that differ here")
     rqvae: Overrides = Field({}, description="keys of `rqvae` that differ here")
     docids: Overrides = Field({}, description="keys of `docids` that differ here")
     retriever: Overrides = Field({}, description="keys of `retriever` that differ here")
@@ -77,6 +80,7 @@ class GenerativeMethod(StageConfig):
     view: Name | None = Field(
         None, description="embedding view that the ID scheme reads; null: the default `view`"
     )
+    taxonomy: Overrides = Field({}, description="keys of `taxonomy` that differ in this method")
     rqvae: Overrides = Field(
         {},
         description="keys of `rqvae` that differ in this method; of no effect where `docids.scheme` trains none",
@@ -124,6 +128,12 @@ class Study(StageConfig):
         [0], min_length=1, description="one training run per seed"
     )
     datasets: list[Name] | None = Field(None, min_length=1, description="keys of `datasets`; null: all")
+    grids: list[Grid] = Field(
+        [], description="settings to vary; each point is compared as a method of its own"
+    )
+    variant: Name | None = Field(
+        None, description="a key of `variants`: generative methods and grids are compared with its changes"
+    )
 
     @model_validator(mode="after")
     def _once_each(self) -> "Study":
@@ -132,6 +142,10 @@ class Study(StageConfig):
             if len(set(values)) < len(values):
                 raise ValueError(f"{key} names something twice: {', '.join(map(str, values))}")
         return self
+
+    def variant_end(self) -> str:
+        """Return what the variant adds to the name of a method."""
+        return f"-{self.variant}" if self.variant else ""
 
 
 class PipelineConfig(BaseModel):
@@ -149,6 +163,11 @@ class PipelineConfig(BaseModel):
         description="rules embed and embed_queries: a text template and an encoder each; no name ends in _queries",
     )
     view: Name = Field(description="the view that methods use unless they name another")
+    taxonomy: AnyTaxonomy = Field(
+        GivenTaxonomy(),
+        description="the categories that ID schemes learn from; `kind: given` are those of the corpus, others are "
+        "made by rule make_taxonomy. Texts (`views`, the retriever's documents) have the corpus's either way.",
+    )
     rqvae: RqvaeConfig = Field(RqvaeConfig(), description="rule train_rqvae")
     docids: DocidsConfig = Field(DocidsConfig(), description="rule assign_docids")
     retriever: AnyRetriever = Field(
@@ -162,6 +181,10 @@ class PipelineConfig(BaseModel):
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="rule evaluate")
     report: ReportConfig = Field(ReportConfig(), description="rule report_locales")
     methods: dict[Name, Method] = Field(min_length=1, description="what is compared")
+    variants: dict[Name, Overrides] = Field(
+        {},
+        description="changes to generative methods that a study can ask for; METHOD with VARIANT is METHOD-VARIANT",
+    )
     studies: dict[Name, Study] = Field(min_length=1, description="tables; `recall` is the main one")
 
     @model_validator(mode="before")
@@ -208,14 +231,21 @@ class PipelineConfig(BaseModel):
             if isinstance(method, GenerativeMethod | DenseMethod) and method.view:
                 known(method.view, self.views, f"methods.{key}.view")
         for key, study in self.studies.items():
+            if key == "layers" or key.endswith("_grids"):
+                raise ValueError(f"studies.{key}: `layers` and names that end in _grids are kept for figures")
             for method in study.methods:
                 known(method, self.methods, f"studies.{key}.methods")
+            for grid in study.grids:
+                known(grid.method, self.methods, f"studies.{key}.grids")
+            if study.variant:
+                known(study.variant, self.variants, f"studies.{key}.variant")
             for dataset in study.datasets or []:
                 known(dataset, self.datasets, f"studies.{key}.datasets")
         return self
 
 
 METHOD_STAGES: dict[str, type[StageConfig]] = {
+    "taxonomy": AnyTaxonomy,
     "rqvae": RqvaeConfig,
     "docids": DocidsConfig,
     "retriever": AnyRetriever,
@@ -225,6 +255,7 @@ METHOD_STAGES: dict[str, type[StageConfig]] = {
     "dense": DenseConfig,
 }
 CHAIN = (
+    "taxonomy",
     "rqvae",
     "docids",
     "retriever",
@@ -241,7 +272,7 @@ class Pipeline:
             InputError: a misspelt key, an impossible value or an unknown name.
         """
         self.where = where
-        self.config = validate(PipelineConfig, values, where)
+        self.config = self._with_points(validate(PipelineConfig, values, where))
         for dataset in self.config.datasets:
             self.corpus(dataset)
             for view in self.config.views:
@@ -250,8 +281,38 @@ class Pipeline:
                 for stage in self.stages(method):
                     self.stage(stage, dataset, method)
             self._check_corpus(dataset)
-            for method in self.methods("generative"):
+            for method in self._used(dataset):
                 self._check_search(dataset, method)
+
+    def _with_points(self, config: PipelineConfig) -> PipelineConfig:
+        """Return the configuration with the studies' variants and the points of their grids among the methods."""
+        methods, studies = dict(config.methods), {}
+
+        def add(name: str, base: str, changes: Overrides, where: str) -> str:
+            entry = config.methods[base]
+            entry = validate(type(entry), _merge(_as_dict(entry), changes), f"{self.where}: {where}: {name}")
+            if methods.setdefault(name, entry) != entry:
+                what = f"two methods of different settings are named {name}"
+                raise InputError(f"{self.where}: {where}", what, "rename one")
+            return name
+
+        for key, study in config.studies.items():
+            changes = config.variants[study.variant] if study.variant else {}
+            end = study.variant_end()
+
+            def with_variant(method: str, changes=changes, end=end, where=f"studies.{key}.variant") -> str:
+                generative = config.methods[method].search == "generative"
+                return add(f"{method}{end}", method, changes, where) if end and generative else method
+
+            names = list(map(with_variant, study.methods))
+            for grid in study.grids:
+                points = grid.points(end)
+                for name, point in points.items():
+                    names.append(
+                        add(name, grid.method, _merge(changes, nested(point)), f"studies.{key}.grids")
+                    )
+            studies[key] = study.model_copy(update={"methods": list(dict.fromkeys(names))})
+        return config.model_copy(update={"methods": methods, "studies": studies})
 
     def source(self, dataset: str) -> EsciSource | SimulatedSource:
         """Return the source that `dataset` is made from."""
@@ -286,9 +347,15 @@ class Pipeline:
 
     @cache  # noqa: B019
     def chain(self, dataset: str, method: str) -> list[str]:
-        """Return the stages of CHAIN that `method` runs through: no RQ-VAE where its ID scheme reads none."""
-        trained = self.stage("docids", dataset, method).scheme.trained
-        return [stage for stage in CHAIN if stage != "rqvae" or trained]
+        """Return the stages of CHAIN that `method` runs through.
+
+        There is no taxonomy where it has the corpus's, and no RQ-VAE where its ID scheme reads none.
+        """
+        run = {
+            "taxonomy": self.stage("taxonomy", dataset, method).made,
+            "rqvae": self.stage("docids", dataset, method).scheme.trained,
+        }
+        return [stage for stage in CHAIN if run.get(stage, True)]
 
     @cache  # noqa: B019
     def owner(self, stage: str, dataset: str, method: str) -> str:
@@ -336,25 +403,59 @@ class Pipeline:
             for seed in (entry.seeds if self.is_trained(method) else entry.seeds[:1])
         ]
 
+    def grid_summary(self, dataset: str, study: str) -> GridSummary:
+        """Return what summarize_grids runs with for a study that has grids."""
+        entry = self.config.studies[study]
+        return GridSummary(
+            grids=tuple(
+                GridPoints(
+                    keys=tuple(grid.over),
+                    points={
+                        name: tuple(point.values())
+                        for name, point in grid.points(entry.variant_end()).items()
+                    },
+                )
+                for grid in entry.grids
+            ),
+            cutoff=self.config.report.cutoff,
+            stable_share=self.config.report.stable_share,
+            collapse_perplexity=self.stage("rqvae", dataset, entry.grids[0].method).collapse_perplexity,
+        )
+
     def study_datasets(self, study: str) -> list[str]:
         """Return the datasets that a study covers."""
         return self.config.studies[study].datasets or list(self.config.datasets)
+
+    def _used(self, dataset: str) -> list[str]:
+        """Return the generative methods that a study has for `dataset`, or that no study has for any."""
+        studied = {method for study in self.config.studies.values() for method in study.methods}
+        here = {
+            method
+            for name, study in self.config.studies.items()
+            if dataset in self.study_datasets(name)
+            for method in study.methods
+        }
+        return [method for method in self.methods("generative") if method in here or method not in studied]
 
     def _check_corpus(self, dataset: str) -> None:
         """Refuse stages that ask for more than the dataset's corpus will hold."""
         corpus = self.corpus(dataset)
         where = f"{self.where}: datasets.{dataset}"
-        wanted = {}
-        for name in self.methods("generative"):
+        level = self.config.report.category_level
+        if level > corpus.levels:
+            what = f"report.category_level is {level}, but the corpus has {corpus.levels} category levels"
+            raise InputError(where, what, "raise corpus.levels or lower the other")
+        for name in self._used(dataset):
+            taxonomy = self.stage("taxonomy", dataset, name)
+            have = taxonomy.levels_of(corpus.levels)
+            wanted = {"docids.scheme": self.stage("docids", dataset, name).scheme.category_levels()}
             if "rqvae" in self.chain(dataset, name):
-                wanted[f"rqvae.levels of {name}"] = self.stage("rqvae", dataset, name).levels
-            scheme = self.stage("docids", dataset, name).scheme
-            wanted[f"docids.scheme.levels of {name}"] = scheme.category_levels()
-        wanted["report.category_level"] = self.config.report.category_level
-        for key, levels in wanted.items():
-            if levels > corpus.levels:
-                what = f"{key} is {levels}, but the corpus has {corpus.levels} category levels"
-                raise InputError(where, what, "raise corpus.levels or lower the other")
+                wanted["rqvae"] = self.stage("rqvae", dataset, name).levels
+            for key, levels in wanted.items():
+                if levels > have:
+                    tree = "taxonomy" if have != corpus.levels else "corpus"
+                    what = f"{key}.levels of {name} is {levels}, but the {tree} has {have} category levels"
+                    raise InputError(where, what, f"raise {tree}.levels or lower the other")
         for labels in self.config.evaluate.labels:
             if missing := set(labels) - set(corpus.labels):
                 what = (

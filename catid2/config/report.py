@@ -15,6 +15,9 @@ class ReportConfig(StageConfig):
     """What the page shows; none of it changes a number in locales.tsv."""
 
     cutoff: int = Field(10, ge=1, description="the k of the recall@k that the page's summary names")
+    stable_share: float = Field(
+        0.9, gt=0, le=1, description="of the best recall of a grid: points that reach it are marked as stable"
+    )
     category_level: int = Field(
         1,
         ge=1,
@@ -40,6 +43,9 @@ class ReportMethod(StageConfig):
     name: str = Field(description="the method, as in recall.tsv")
     seeds: tuple[int, ...] = Field((0,), min_length=1, description="seeds of its runs")
     view: str | None = Field(None, description="embedding view its ID scheme or search reads; null: none")
+    taxonomy: str | None = Field(
+        None, description="method whose folder holds its category tree; null: it has the corpus's"
+    )
     rqvae: str | None = Field(None, description="method whose folder holds its RQ-VAE; null: it has none")
     docids: str | None = Field(None, description="method whose folder holds its DocIDs; null: it has none")
     retriever: str | None = Field(

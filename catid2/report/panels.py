@@ -36,6 +36,7 @@ from catid2.report.svg import inline_svg, new_panels, save_svg, styled
 if TYPE_CHECKING:
     from catid2.config.report import ReportConfig
 
+TABLE_END = ".parquet"  # parts the path of the table from that of the statistics
 SIMULATED = " (simulated)"  # in the title of a figure that stands alone
 
 
@@ -45,6 +46,16 @@ class DocidFiles(NamedTuple):
     name: str
     table: Path  # docids.parquet
     statistics: Path  # docids.json
+
+
+def parse_docids(text: str) -> DocidFiles:
+    """Return NAME:DOCIDS.parquet:DOCIDS.json as DocidFiles; the paths may hold colons."""
+    name, _, paths = text.partition(":")
+    table, _, statistics = paths.partition(f"{TABLE_END}:")
+    if not (name and table and statistics):
+        what = f"{text!r} is not NAME:PARQUET:JSON"
+        raise InputError("--docids", what, "write for example tiger:docids.parquet:docids.json")
+    return DocidFiles(name, Path(table + TABLE_END), Path(statistics))
 
 
 def recall_points(row: Mapping[str, Any]) -> list[RecallPoint]:

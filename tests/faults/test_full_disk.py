@@ -28,6 +28,7 @@ OUTPUTS = {
     "extract_categories": ("--output",),
     "build_corpus": tuple(option for option in COMMANDS["build_corpus"] if option.endswith("-out")),
     "embed": ("--output", "--metadata"),
+    "make_taxonomy": ("--output", "--report"),
     "train_rqvae": ("--model", "--model-config", "--history"),
     "assign_docids": ("--output", "--report"),
     "train_retriever": ("--output",),
@@ -36,6 +37,8 @@ OUTPUTS = {
     "evaluate": ("--output", "--per-query"),
     "plot_recall": ("--output",),
     "plot_layers": ("--output",),
+    "summarize_grids": ("--output",),
+    "plot_grids": ("--output",),
     "report_locales": ("--table", "--page"),
 }
 CHECKPOINTS = {

@@ -1,5 +1,6 @@
 """What all rules share. Loads the configuration; yields the validated `pipeline` and input functions."""
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -40,7 +41,7 @@ pipeline = or_exit(
 
 def names(values):
     """Return a wildcard constraint that allows just these names (a pattern that matches nothing if none)."""
-    return "|".join(values) or "(?!)"
+    return "|".join(map(re.escape, values)) or "(?!)"
 
 
 wildcard_constraints:
@@ -172,6 +173,31 @@ def view_of_method(wildcards):
     return f"results/{wildcards.dataset}/embeddings/{pipeline.method_view(wildcards.method)}.npy"
 
 
+def categories_of_method(wildcards):
+    """Return the table of the categories that the ID scheme of the job's method learns from."""
+    return from_owner("taxonomy", "taxonomy.parquet")(wildcards) or corpus("products.parquet").format(
+        **wildcards
+    )
+
+
+def vectors_of_taxonomy(wildcards):
+    """Return the embeddings that make_taxonomy reads, if the job's kind of tree does."""
+    reads = pipeline.stage("taxonomy", wildcards.dataset, wildcards.method).reads
+    return view_of_method(wildcards) if reads == "vectors" else []
+
+
+def tags_of_taxonomy(wildcards):
+    """Return the tags that make_taxonomy reads, if the job's kind of tree does."""
+    reads = pipeline.stage("taxonomy", wildcards.dataset, wildcards.method).reads
+    return f"resources/{source_name(wildcards)}/tags.parquet" if reads == "tags" else []
+
+
+def taxonomy_options(wildcards, input):
+    """Return `--embeddings PATH` or `--tags PATH`, what the job has."""
+    given = {"--embeddings": input.embeddings, "--tags": input.tags}
+    return " ".join(f"{option} {path}" for option, path in given.items() if path)
+
+
 # of a view: documents and queries, each with its description
 VECTORS = (".npy", ".json", "_queries.npy", "_queries.json")
 
@@ -259,6 +285,35 @@ def note_options(wildcards):
     return [f"--note {shlex.quote(f'{method}={note}')}" for method, note in notes.items() if note]
 
 
+GRID_STUDIES = [name for name, study in pipeline.config.studies.items() if study.grids]
+
+
+def grid_settings(wildcards):
+    """Return what summarize_grids runs with for the job's study, as JSON."""
+    return pipeline.grid_summary(wildcards.dataset, wildcards.study).model_dump_json()
+
+
+def study_docids(wildcards):
+    """Return, by method and seed of the job's study, the table and the statistics of its DocIDs."""
+    files = {}
+    for method, seed in pipeline.runs(wildcards.study):
+        if "docids" in pipeline.stages(method):
+            owner = pipeline.owner("docids", wildcards.dataset, method)
+            folder = f"results/{wildcards.dataset}/{owner}/seed{seed}"
+            files[method, seed] = (f"{folder}/docids.parquet", f"{folder}/docids.json")
+    return files
+
+
+def study_docids_files(wildcards):
+    """Return the DocIDs of the job's study, those of methods that share them once."""
+    return sorted({path for pair in study_docids(wildcards).values() for path in pair})
+
+
+def study_docids_options(wildcards):
+    """Return `--docids METHOD:PARQUET:JSON` for each method and seed of the job's study."""
+    return [f"--docids {method}:{':'.join(pair)}" for (method, _), pair in study_docids(wildcards).items()]
+
+
 # --- report
 
 REPORTED = comparison(pipeline, "recall")
@@ -309,11 +364,17 @@ def docids_by_owner(wildcards):
 
 
 def all_figures():
-    """Return the figures of every dataset: recall, and what the codes hold if any method has codes."""
-    return [
-        f"results/{dataset.name}/figures/{figure}.svg"
+    """Return the figures of every study and dataset, and what the codes of the report's methods hold."""
+    figures = [
+        f"results/{dataset}/figures/{study}{end}.svg"
+        for study in pipeline.config.studies
+        for dataset in pipeline.study_datasets(study)
+        for end in ("", *(["_grids"] if study in GRID_STUDIES else []))
+    ]
+    return figures + [
+        f"results/{dataset.name}/figures/layers.svg"
         for dataset in REPORTED.datasets
-        for figure in ["recall", *(["layers"] if any(method.docids for method in dataset.methods) else [])]
+        if any(method.docids for method in dataset.methods)
     ]
 
 

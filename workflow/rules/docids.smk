@@ -51,13 +51,36 @@ rule embed_queries:
         " --prefix={params.prefix:q} --output {output.embeddings} --metadata {output.metadata} > {log} 2>&1"
 
 
+rule make_taxonomy:
+    """Make the category tree of a method that does not learn from the corpus's."""
+    input:
+        script="scripts/make_taxonomy.py",
+        modules=modules("make_taxonomy"),
+        products=corpus("products.parquet"),
+        embeddings=vectors_of_taxonomy,
+        tags=tags_of_taxonomy,
+    output:
+        table="results/{dataset}/{method}/seed{seed}/taxonomy.parquet",
+        report="results/{dataset}/{method}/seed{seed}/taxonomy.json",
+    log:
+        "logs/{dataset}/{method}/seed{seed}/make_taxonomy.log",
+    conda:
+        ENVIRONMENT
+    params:
+        config=settings("taxonomy"),
+        inputs=taxonomy_options,
+    shell:
+        "python {input.script} --config {params.config:q} --seed {wildcards.seed} --products {input.products}"
+        " {params.inputs} --output {output.table} --report {output.report} > {log} 2>&1"
+
+
 rule train_rqvae:
     """Train the residual-quantised autoencoder of a method (paper: the four losses)."""
     input:
         script="scripts/train_rqvae.py",
         modules=modules("train_rqvae"),
         embeddings=view_of_method,
-        products=corpus("products.parquet"),
+        products=categories_of_method,
     output:
         model="results/{dataset}/{method}/seed{seed}/rqvae/model.safetensors",
         model_config="results/{dataset}/{method}/seed{seed}/rqvae/config.json",
@@ -85,7 +108,7 @@ rule assign_docids:
         script="scripts/assign_docids.py",
         modules=modules("assign_docids"),
         embeddings=view_of_method,
-        products=corpus("products.parquet"),
+        products=categories_of_method,
         model=from_owner("rqvae", "rqvae/model.safetensors"),
         model_config=from_owner("rqvae", "rqvae/config.json"),
     output:

@@ -2,20 +2,21 @@
 
 
 rule plot_recall:
-    """Draw recall by method with intervals."""
+    """Draw the recall of a study's methods with intervals."""
     input:
         script="scripts/plot_recall.py",
         modules=modules("plot_recall"),
-        recall="results/{dataset}/recall.tsv",
+        recall="results/{dataset}/{study}.tsv",
     output:
         report(
-            "results/{dataset}/figures/recall.svg",
+            "results/{dataset}/figures/{study}.svg",
             caption="../report/recall.rst",
             category="Recall",
             subcategory="{dataset}",
+            labels={"study": "{study}"},
         ),
     log:
-        "logs/{dataset}/plot_recall.log",
+        "logs/{dataset}/plot_{study}.log",
     conda:
         ENVIRONMENT
     params:

@@ -1,4 +1,4 @@
-"""Studies. Requires runs; yields one table of recall per study and dataset."""
+"""Studies. Requires runs; yields, per study and dataset, a table of recall, and of grids a summary and a figure."""
 
 
 rule evaluate:
@@ -31,3 +31,63 @@ rule evaluate:
         "python {input.script} --config {params.config:q} --dataset {wildcards.dataset}"
         " --products {input.products} --queries {input.queries} --judgements {input.judgements} {params.runs} {params.notes}"
         " --output {output.table} --per-query {output.per_query} > {log} 2>&1"
+
+
+rule summarize_grids:
+    """Put recall and DocID quality of the points of a study's grids side by side."""
+    input:
+        script="scripts/summarize_grids.py",
+        modules=modules("summarize_grids"),
+        recall="results/{dataset}/{study}.tsv",
+        products=corpus("products.parquet"),
+        categories=corpus("categories.parquet"),
+        docids=study_docids_files,
+    output:
+        report(
+            "results/{dataset}/{study}_grids.tsv",
+            caption="../report/grids_table.rst",
+            category="Studies",
+            subcategory="{dataset}",
+            labels={"study": "{study}"},
+        ),
+    log:
+        "logs/{dataset}/summarize_grids_{study}.log",
+    wildcard_constraints:
+        study=names(GRID_STUDIES),
+    conda:
+        ENVIRONMENT
+    params:
+        config=grid_settings,
+        docids=study_docids_options,
+    shell:
+        "python {input.script} --config {params.config:q} --recall {input.recall}"
+        " --corpus results/{wildcards.dataset}/corpus {params.docids} --output {output} > {log} 2>&1"
+
+
+rule plot_grids:
+    """Draw recall over the grids of a study."""
+    input:
+        script="scripts/plot_grids.py",
+        modules=modules("plot_grids"),
+        grids="results/{dataset}/{study}_grids.tsv",
+    output:
+        report(
+            "results/{dataset}/figures/{study}_grids.svg",
+            caption="../report/grids.rst",
+            category="Studies",
+            subcategory="{dataset}",
+            labels={"study": "{study}"},
+        ),
+    log:
+        "logs/{dataset}/plot_grids_{study}.log",
+    wildcard_constraints:
+        study=names(GRID_STUDIES),
+    conda:
+        ENVIRONMENT
+    params:
+        cutoff=pipeline.config.report.cutoff,
+        protocol=pipeline.config.evaluate.protocols[-1],
+        simulated=simulated_option,
+    shell:
+        "python {input.script} --grids {input.grids} --cutoff {params.cutoff} --protocol {params.protocol}"
+        " {params.simulated} --output {output} > {log} 2>&1"

@@ -1,0 +1,83 @@
+"""Studies over grids of settings: each point of a grid becomes a method."""
+
+import itertools
+import re
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from catid2.config.base import StageConfig
+
+Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$")]
+
+
+class Grid(StageConfig):
+    """A method with every combination of some values."""
+
+    method: str = Field(description="key of `methods`; the points differ from it in `over` alone")
+    over: dict[Key, list[Any]] = Field(
+        min_length=1,
+        description="values by key of the method, such as `rqvae.alpha: [0, 0.1]`; the figure has the first key as a "
+        "line or panel each where there are two or three",
+    )
+
+    @model_validator(mode="after")
+    def _values_differ(self) -> "Grid":
+        for key, values in self.over.items():
+            names = [value_name(value) for value in values]
+            if not values or len(set(names)) < len(names):
+                raise ValueError(f"over.{key} needs one value or more, each once")
+        return self
+
+    def points(self, end: str = "") -> dict[str, dict[str, Any]]:
+        """Return the points by the name of their method, `end` behind that of the grid's: what each key is there."""
+        ends = [key.rsplit(".", 1)[-1] for key in self.over]
+        labels = [end if ends.count(end) == 1 else key for key, end in zip(self.over, ends, strict=True)]
+        named = {}
+        for values in itertools.product(*self.over.values()):
+            parts = [f"{label}{value_name(value)}" for label, value in zip(labels, values, strict=True)]
+            named["-".join([self.method + end, *parts])] = dict(zip(self.over, values, strict=True))
+        return named
+
+
+def value_name(value: Any) -> str:
+    """Return a value as part of a file name: numbers and words as they are, other signs left out."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return re.sub(r"[^A-Za-z0-9_.-]", "", text)
+
+
+def nested(point: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a point as a method has them: {"rqvae.alpha": 0} → {"rqvae": {"alpha": 0}}."""
+    values: dict[str, Any] = {}
+    for key, value in point.items():
+        *above, last = key.split(".")
+        place = values
+        for name in above:
+            place = place.setdefault(name, {})
+        place[last] = value
+    return values
+
+
+class GridPoints(StageConfig):
+    """A grid as the scripts get it."""
+
+    keys: tuple[str, ...] = Field(min_length=1, description="what varies")
+    points: dict[str, tuple[Any, ...]] = Field(
+        min_length=1, description="by method: the value of each of the keys"
+    )
+
+
+class GridSummary(StageConfig):
+    """What a summary of grids needs to know of the configuration."""
+
+    grids: tuple[GridPoints, ...] = Field(min_length=1, description="in the order of the study")
+    cutoff: int = Field(10, ge=1, description="the k of the recall@k by which points are stable")
+    stable_share: float = Field(
+        0.9, gt=0, le=1, description="of the best recall of a grid that a stable point reaches"
+    )
+    collapse_perplexity: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="a layer whose perplexity is below this share of its codes has collapsed",
+    )

@@ -1,0 +1,17 @@
+"""What the makers of trees take: the N documents of a corpus, row = doc_id."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from catid2.schemes.coding import Documents
+
+Paths = list[tuple[str, ...]]  # (N,) names from the top down, all as long
+
+
+class Catalogue(NamedTuple):
+    """A corpus; what the kind does not read is None."""
+
+    paths: Paths  # of the corpus's own tree
+    documents: Documents | None  # with the embeddings
+    texts: Sequence[str] | None
+    tags: Sequence[Sequence[str]] | None

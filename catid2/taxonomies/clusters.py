@@ -1,0 +1,36 @@
+"""A tree from vectors: k-means within k-means."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from catid2.config.schemes import HierarchicalKmeansScheme
+from catid2.schemes.cluster_tree import cluster_paths
+from catid2.taxonomies.catalogue import Catalogue, Paths
+
+if TYPE_CHECKING:
+    from catid2.config.taxonomy import ClustersTaxonomy
+
+
+def clusters(catalogue: Catalogue, settings: "ClustersTaxonomy", seed: int) -> Paths:
+    """Cut the catalogue into clusters, and those again; nodes are called `cluster 1.2.3` after their path.
+
+    Raises:
+        InputError: an embedding is no finite number.
+    """
+    documents = catalogue.documents
+    cut = HierarchicalKmeansScheme(
+        kind="hierarchical_kmeans",
+        branches=settings.branches,
+        leaf_documents=settings.least_documents,
+        depth=settings.levels,
+        kmeans_documents=settings.kmeans_documents,
+    )
+    codes = np.zeros((len(documents.order), settings.levels), np.int64)
+    found = cluster_paths(documents, [np.arange(len(documents.order))], cut, seed)
+    codes[documents.order, : found.shape[1]] = found
+    numbers = [list(map(str, path)) for path in (codes + 1).tolist()]
+    return [
+        tuple(f"cluster {'.'.join(path[:level])}" for level in range(1, settings.levels + 1))
+        for path in numbers
+    ]

@@ -1,0 +1,122 @@
+"""taxonomy.parquet and taxonomy.json: the categories a method learns from, in place of the corpus's."""
+
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from catid2.artifacts import read_embeddings, read_footer, read_table
+from catid2.diagnostics import category_nmi, category_nmi_chance
+from catid2.docids import canonical_order, read_products
+from catid2.errors import InputError
+from catid2.schemes.coding import Documents
+from catid2.taxonomies.catalogue import Catalogue, Paths
+from catid2.taxonomies.registry import TAXONOMIES
+from catid2.taxonomy import build_tree
+from catid2.text import DocumentTexts
+
+if TYPE_CHECKING:
+    from catid2.config.taxonomy import Taxonomy
+
+TAGS = {"product_id": pa.string(), "tags": pa.list_(pa.string())}
+MAX_CHARACTERS = 2000  # of a text, as in `views`
+
+log = logging.getLogger(__name__)
+
+
+class Made(NamedTuple):
+    """A tree and where the N documents stand in it."""
+
+    table: (
+        pa.Table
+    )  # doc_id, product_id, category_1.., category_id_1..: those columns of corpus/products.parquet
+    description: dict[
+        str, Any
+    ]  # settings, nodes of each level, and how far it agrees with the corpus's own tree
+
+
+def make_taxonomy(
+    config: "Taxonomy", products: Path, embeddings: Path | None, tags: Path | None, seed: int
+) -> Made:
+    """Make the tree that `config` asks for.
+
+    Args:
+        config: of a kind that is made.
+        products: corpus/products.parquet.
+        embeddings: (N, D) .npy, for a kind that reads vectors.
+        tags: product_id and tags, for a kind that reads them; a product without a row has none.
+        seed: of what the kind draws.
+
+    Raises:
+        InputError: a file is missing, damaged or of another corpus; or as the kind's function.
+    """
+    if not config.made:
+        raise InputError("--config", f"kind {config.kind!r} is the corpus's own tree", "name another kind")
+    product_ids, nodes = read_products(products)
+    documents = texts = tag_lists = None
+    if config.reads == "vectors":
+        matrix = read_embeddings(_given(embeddings, "--embeddings", config), rows=len(product_ids))
+        documents = Documents(matrix, nodes, canonical_order(product_ids, products), embeddings, None)
+    elif config.reads == "text":
+        texts = DocumentTexts(products, config.template, MAX_CHARACTERS)
+    elif config.reads == "tags":
+        tag_lists = _read_tags(_given(tags, "--tags", config), product_ids)
+    catalogue = Catalogue(_read_paths(products), documents, texts, tag_lists)
+    paths = TAXONOMIES[config.kind](catalogue, config, seed)
+
+    counts = Counter(paths)
+    leaves = list(counts)
+    tree = build_tree(leaves, [counts[leaf] for leaf in leaves])
+    place = {leaf: number for number, leaf in enumerate(leaves)}
+    made = tree.ancestors[[place[path] for path in paths]]
+    moved = sum(path != own for path, own in zip(paths, catalogue.paths, strict=True))
+    levels = made.shape[1]
+    description = {
+        "settings": config.model_dump(mode="json"),
+        "seed": seed,
+        "documents": len(paths),
+        "moved": moved,
+        "nodes": np.bincount(tree.nodes["level"].to_numpy(), minlength=levels + 1)[1:].tolist(),
+        # [h][l]: level h + 1 of the corpus's tree with level l + 1 of this one
+        "nmi_with_corpus": category_nmi(made, nodes)["codes"],
+        "nmi_with_corpus_chance": category_nmi_chance(made, nodes)["codes"],
+    }
+    log.info("%s: nodes %s, %d of %d documents moved", config.kind, description["nodes"], moved, len(paths))
+    names = {f"category_{level + 1}": [path[level] for path in paths] for level in range(levels)}
+    ids = {f"category_id_{level + 1}": pa.array(made[:, level], pa.int32()) for level in range(levels)}
+    doc_ids = pa.array(range(len(paths)), pa.int32())
+    return Made(pa.table({"doc_id": doc_ids, "product_id": product_ids} | names | ids), description)
+
+
+def _given(path: Path | None, option: str, config: "Taxonomy") -> Path:
+    if path is None:
+        raise InputError(option, f"missing, but kind {config.kind!r} reads it", "name the file")
+    return path
+
+
+def _read_paths(products: Path) -> Paths:
+    levels = sum(name.startswith("category_id_") for name in read_footer(products)[0].names)
+    names = read_table(products, {f"category_{level}": pa.string() for level in range(1, levels + 1)})
+    for name in names.column_names:
+        if names[name].null_count:
+            row = names[name].to_pylist().index(None)
+            raise InputError(products, f"column {name!r}, row {row}: null", "build the corpus again")
+    return list(zip(*(column.to_pylist() for column in names.columns), strict=True))
+
+
+def _read_tags(path: Path, product_ids: pa.Array) -> list[list[str]]:
+    table = read_table(path, TAGS)
+    by_product: dict[str, list[str]] = {}
+    for row, (product, tags) in enumerate(zip(*table.to_pydict().values(), strict=True)):
+        if product in by_product:
+            raise InputError(
+                path, f"row {row}: product_id {product!r} occurs twice", "give each product one row"
+            )
+        by_product[product] = [tag for tag in tags or [] if tag]
+    found = [by_product.get(product, []) for product in product_ids.to_pylist()]
+    if not any(found):
+        raise InputError(path, "no product of this corpus has a tag", "name the tags of this catalogue")
+    return found

@@ -1,0 +1,84 @@
+"""A tree from text: topics, and topics within each."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from sklearn.decomposition import NMF
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from catid2.errors import InputError
+from catid2.taxonomies.catalogue import Catalogue, Paths
+from catid2.text import tokenize
+
+if TYPE_CHECKING:
+    from catid2.config.taxonomy import TopicsTaxonomy
+
+NAME_WORDS = 3
+ROUNDS = 200  # of NMF; each node is factorised once more where it is divided
+OTHER = "(other)"  # documents without a word of any topic
+
+
+def topics(catalogue: Catalogue, settings: "TopicsTaxonomy", seed: int) -> Paths:
+    """Put each document under the topic with the largest weight, and within it again; scikit-learn does the work.
+
+    Non-negative matrix factorisation of TF-IDF (Xu, Liu and Gong, SIGIR 2003). A topic is called after its
+    NAME_WORDS heaviest words.
+
+    Raises:
+        InputError: the texts hold no word.
+    """
+    vectorizer = TfidfVectorizer(
+        analyzer=partial(tokenize, tokenizer=settings.tokenizer),
+        max_features=settings.max_features,
+        max_df=0.5,
+        min_df=2,
+        sublinear_tf=True,
+        dtype=np.float32,
+    )
+    try:
+        weights = vectorizer.fit_transform(catalogue.texts)
+    except ValueError as error:  # scikit-learn's "empty vocabulary" or "no terms remain"
+        raise InputError("taxonomy", str(error), "check the template") from None
+    words = vectorizer.get_feature_names_out()
+    paths: list[tuple[str, ...]] = [()] * weights.shape[0]
+    nodes = [np.arange(weights.shape[0])]
+    for _ in range(settings.levels):
+        below = []
+        for rows in nodes:
+            above = paths[rows[0]]
+            if len(rows) < max(settings.least_documents, settings.branches):
+                names, labels = [above[-1] if above else OTHER], np.zeros(len(rows), np.int64)
+            else:
+                names, labels = _divide(weights[rows], words, settings.branches, seed)
+            for row, label in zip(rows.tolist(), labels.tolist(), strict=True):
+                paths[row] = (*above, names[label])
+            below += [rows[labels == label] for label in np.unique(labels)]
+        nodes = below
+    return paths
+
+
+def _divide(weights: csr_matrix, words: np.ndarray, branches: int, seed: int) -> tuple[list[str], np.ndarray]:
+    """Return the names of the topics, OTHER last, and the topic of each of the documents (M, words)."""
+    model = NMF(branches, init="nndsvda", random_state=seed, max_iter=ROUNDS, tol=1e-3)
+    shares = model.fit_transform(weights)
+    labels = shares.argmax(axis=1)
+    labels[shares.max(axis=1) <= 0] = branches
+    return [*_distinct(_name(topic, words) for topic in model.components_), OTHER], labels
+
+
+def _name(topic: np.ndarray, words: np.ndarray) -> str:
+    heaviest = sorted(range(len(topic)), key=lambda word: (-topic[word], words[word]))[:NAME_WORDS]
+    return " / ".join(words[heaviest])
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Number the names that stand there already: siblings of one name would be one node."""
+    seen: dict[str, int] = {}
+    distinct = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        distinct.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return distinct

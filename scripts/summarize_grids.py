@@ -1,0 +1,45 @@
+"""Put recall and DocID quality of the points of a study's grids side by side, and say which are stable or collapsed.
+
+Give --docids once per method and seed; methods without DocIDs have none.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from catid2.command import entry_point
+from catid2.config.base import parse
+from catid2.config.grids import GridSummary
+from catid2.report.grids import header, read_quality, summarize_grids
+from catid2.report.panels import parse_docids
+from catid2.writing import atomic, claim
+
+
+@entry_point
+def main() -> None:
+    """Parse the command line and write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", required=True, help="grids as JSON (catid2.config.grids.GridSummary)")
+    parser.add_argument("--recall", required=True, type=Path, help="the study's table")
+    parser.add_argument(
+        "--corpus", required=True, type=Path, help="folder of products and categories.parquet"
+    )
+    parser.add_argument(
+        "--docids", action="append", default=[], metavar="NAME:PARQUET:JSON", help="DocIDs (repeatable)"
+    )
+    parser.add_argument("--output", required=True, type=Path, help="TSV to write")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    config = parse(GridSummary, arguments.config)
+    files = [parse_docids(text) for text in arguments.docids]
+    with claim(arguments.output):
+        table = summarize_grids(config, arguments.recall, read_quality(files, arguments.corpus))
+        with atomic(arguments.output) as aside:
+            lines = "".join(f"# {line}\n" for line in header(config))
+            aside.write_text(lines + table.write_csv(separator="\t", float_precision=6), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""Grids and variants of a study: the methods they stand for, their table and their figure."""
+
+import polars as pl
+import pytest
+import yaml
+from bad_inputs import GRIDS
+
+from catid2.config.grids import Grid, GridPoints, GridSummary
+from catid2.config.pipeline import Pipeline
+from catid2.errors import InputError
+from catid2.evaluate import KEYS, Evaluation, write_evaluation
+from catid2.report.grid_figures import write_grids_figure
+from catid2.report.grids import Quality, read_grids, summarize_grids
+from workflow import ROOT
+
+
+def pipeline(**studies) -> Pipeline:
+    """Return the demo's configuration with other studies beside `recall`."""
+    values = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
+    values["variants"] = {"wide": {"retrieve": {"beams": 200}}}
+    values["studies"] |= studies
+    return Pipeline(values, "demo.yaml")
+
+
+def test_points_are_all_combinations():
+    grid = Grid(method="m", over={"rqvae.alpha": [0, 0.5], "docids.repair": ["digit", "transport"]})
+    assert grid.points() == {
+        "m-alpha0-repairdigit": {"rqvae.alpha": 0, "docids.repair": "digit"},
+        "m-alpha0-repairtransport": {"rqvae.alpha": 0, "docids.repair": "transport"},
+        "m-alpha0.5-repairdigit": {"rqvae.alpha": 0.5, "docids.repair": "digit"},
+        "m-alpha0.5-repairtransport": {"rqvae.alpha": 0.5, "docids.repair": "transport"},
+    }
+    same_end = Grid(method="m", over={"rqvae.levels": [1], "taxonomy.levels": [2]})
+    assert list(same_end.points()) == ["m-rqvae.levels1-taxonomy.levels2"]
+
+
+@pytest.mark.parametrize("values", [[], [1, 1], ["a b", "ab"]])
+def test_values_of_a_key_differ(values):
+    with pytest.raises(ValueError, match="each once"):
+        Grid(method="m", over={"rqvae.alpha": values})
+
+
+def test_a_point_is_a_method_that_shares_what_it_does_not_change():
+    found = pipeline(
+        grid={"methods": ["catid2"], "grids": [{"method": "catid2", "over": {"retrieve.beams": [150, 300]}}]},
+        loss={"methods": ["tiger"], "grids": [{"method": "catid2", "over": {"rqvae.beta": [0.3, 0.4]}}]},
+    )
+    assert found.config.studies["grid"].methods == ["catid2", "catid2-beams150", "catid2-beams300"]
+    assert found.stage("retrieve", "demo_us", "catid2-beams300").beams == 300
+    assert found.owner("retriever", "demo_us", "catid2-beams300") == "catid2"
+    assert found.owner("rqvae", "demo_us", "catid2-beta0.3") == "catid2"  # the default
+    assert found.owner("rqvae", "demo_us", "catid2-beta0.4") == "catid2-beta0.4"
+
+
+def test_a_variant_changes_generative_methods_of_its_study_alone():
+    found = pipeline(
+        wide={
+            "methods": ["catid2", "bm25"],
+            "variant": "wide",
+            "grids": [{"method": "tiger", "over": {"rqvae.mu": [0.1]}}],
+        }
+    )
+    assert found.config.studies["wide"].methods == ["catid2-wide", "bm25", "tiger-wide-mu0.1"]
+    assert found.config.studies["recall"].methods == ["catid2", "tiger", "bm25"]
+    for method, beams in {"catid2": 100, "catid2-wide": 200, "tiger-wide-mu0.1": 200}.items():
+        assert found.stage("retrieve", "demo_us", method).beams == beams
+    assert found.stage("rqvae", "demo_us", "tiger-wide-mu0.1").mu == 0.1
+
+
+@pytest.mark.parametrize(
+    ("study", "says"),
+    [
+        ({"methods": ["catid2"], "variant": "none"}, "studies.s.variant names 'none', known are wide"),
+        (
+            {"methods": ["catid2"], "grids": [{"method": "x", "over": {"rqvae.mu": [1]}}]},
+            "studies.s.grids names 'x'",
+        ),
+        (
+            {"methods": ["catid2"], "grids": [{"method": "catid2", "over": {"rqvae.muh": [1]}}]},
+            "did you mean 'mu'",
+        ),
+        (
+            {"methods": ["catid2"], "grids": [{"method": "bm25", "over": {"rqvae.mu": [1]}}]},
+            "unknown key 'rqvae'",
+        ),
+        ({"methods": ["catid2"], "grids": [{"method": "catid2", "over": {"rqvae.mu": []}}]}, "each once"),
+    ],
+)
+def test_what_is_wrong_is_named(study, says):
+    with pytest.raises(InputError, match=says):
+        pipeline(s=study)
+
+
+def test_names_of_figures_are_kept():
+    with pytest.raises(InputError, match=r"studies\.layers"):
+        pipeline(layers={"methods": ["catid2"]})
+
+
+# --- table and figure
+
+
+@pytest.fixture
+def recall(tmp_path):
+    """A table of recall: m-a0-b1 .. over two settings, .20 where a is 0 and up to .40 elsewhere."""
+    figures = {"m-a0-b1": 0.2, "m-a0-b2": 0.2, "m-a1-b1": 0.37, "m-a1-b2": 0.4}
+    rows = [
+        {
+            "dataset": "d", "method": name, "retriever": "light", "seed": "0", "protocol": protocol, "labels": "ES",
+            "n_queries": 10, "n_docs": 50, "recall@10": value, "recall@10_low": value - 0.1,
+            "recall@10_high": value + 0.1, "recall@10_std": None, "recall@10_p": None,
+        }
+        for protocol in ("seen", "all")
+        for name, value in figures.items()
+    ]  # fmt: skip
+    extras = {f"recall@10{end}": pl.Float64 for end in ("", "_low", "_high", "_std", "_p")}
+    table = pl.DataFrame(rows, schema=KEYS | extras)
+    write_evaluation(
+        Evaluation(table, ["a header"], pl.DataFrame({"x": [1]})), tmp_path / "r.tsv", tmp_path / "q"
+    )
+    return tmp_path / "r.tsv"
+
+
+def config(keys, points) -> GridSummary:
+    """Return a summary of one grid."""
+    return GridSummary(grids=[GridPoints(keys=keys, points=points)])
+
+
+TWO = config(("x.a", "x.b"), {f"m-a{a}-b{b}": (a, b) for a in (0, 1) for b in (1, 2)})
+
+
+def test_stable_and_collapsed_points_are_told(recall):
+    quality = {
+        "m-a0-b1": Quality(0.5, 0.04, [0.1, 0.2]),
+        "m-a1-b1": Quality(0.1, 0.6, [0.7]),
+        "m-a1-b2": Quality(0.1, 0.6, [0.8, 0.6]),
+    }
+    table = summarize_grids(TWO, recall, quality).filter(protocol="all")
+    assert dict(table.select("method", "stable").iter_rows()) == {
+        "m-a0-b1": False,
+        "m-a0-b2": False,
+        "m-a1-b1": True,  # .37 is more than 90% of .40
+        "m-a1-b2": True,
+    }
+    assert table["collapsed"].to_list() == [True, None, False, False]
+    assert table["nmi_2"].to_list() == [0.2, None, None, 0.6]
+    assert table.select("x.a", "x.b").rows() == [("0", "1"), ("0", "2"), ("1", "1"), ("1", "2")]
+
+
+def test_a_point_without_a_row_is_named(recall):
+    with pytest.raises(InputError, match=r"r\.tsv: no recall@10 of other .*evaluate the study again"):
+        summarize_grids(config(("x.a",), {"other": (1,)}), recall, {})
+
+
+def figure(recall, summary, tmp_path, name="f.svg"):
+    """Write the table and the figure; return the figure's text."""
+    table = summarize_grids(summary, recall, {"m-a0-b1": Quality(0.5, 0.01, [0.1])})
+    (tmp_path / "grids.tsv").write_text("# header\n" + table.write_csv(separator="\t"))
+    assert read_grids(tmp_path / "grids.tsv").height == table.height
+    write_grids_figure(tmp_path / name, tmp_path / "grids.tsv", 10, "all", True)
+    return (tmp_path / name).read_text()
+
+
+def test_two_numbers_make_a_map_and_a_word_makes_lines(recall, tmp_path):
+    square = figure(recall, TWO, tmp_path)
+    assert square.count(">37.0<") == 1
+    assert ">20.0 ×<" in square
+    assert "d (simulated), retriever light" in square
+    assert figure(recall, TWO, tmp_path, "again.svg") == square
+    words = {f"m-a{a}-b{b}": ("no" if a == 0 else "yes", b) for a in (0, 1) for b in (1, 2)}
+    lines = figure(recall, config(("x.a", "x.b"), words), tmp_path)
+    assert ">yes<" in lines
+    assert ">37.0<" not in lines
+
+
+def test_the_figure_is_of_three_settings_at_most(recall, tmp_path):
+    four = config(tuple("abcd"), {"m-a0-b1": (1, 2, 3, 4), "m-a1-b2": (2, 2, 3, 4)})
+    with pytest.raises(InputError, match="varies 4 settings"):
+        figure(recall, four, tmp_path)
+    with pytest.raises(InputError, match="no recall@7"):
+        write_grids_figure(tmp_path / "f.svg", tmp_path / "grids.tsv", 7, "all", False)
+
+
+def test_the_tiny_study_has_a_row_per_point_and_protocol(tiny_run):
+    table = read_grids(tiny_run.folder / GRIDS)
+    assert table["taxonomy.share"].to_list() == [0.2, 0.4] * 2
+    assert table["method"].unique().sort().to_list() == ["noisy-share0.2", "noisy-share0.4"]
+    assert table["retriever"].unique().to_list() == ["light"]
