@@ -164,7 +164,7 @@ def test_two_numbers_make_a_map_and_a_word_makes_lines(recall, tmp_path):
     square = figure(recall, TWO, tmp_path)
     assert square.count(">37.0<") == 1
     assert ">20.0 ×<" in square
-    assert "d (simulated), retriever light" in square
+    assert "retriever light; d (simulated)" in square
     assert figure(recall, TWO, tmp_path, "again.svg") == square
     words = {f"m-a{a}-b{b}": ("no" if a == 0 else "yes", b) for a in (0, 1) for b in (1, 2)}
     lines = figure(recall, config(("x.a", "x.b"), words), tmp_path)

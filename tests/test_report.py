@@ -15,11 +15,13 @@ import pytest
 from report_tree import CUTOFFS, RELIEF, write_tree
 
 from catid2.artifacts import read_json
-from catid2.config.report import Comparison, ReportConfig
+from catid2.config.grids import GridPoints, GridSummary
+from catid2.config.report import Comparison, ReportConfig, ReportStudy
 from catid2.errors import InputError
 from catid2.report.categories import OTHERS, category_shares
 from catid2.report.examples import prefix_examples
 from catid2.report.figures import spread
+from catid2.report.grids import summarize_grids
 from catid2.report.inputs import read_comparison, read_curves
 from catid2.report.page import write_page
 from catid2.report.sections import layer_perplexity
@@ -210,6 +212,37 @@ def test_page_without_docids_has_only_recall(tree, tmp_path):
     text = make_page(results, alone, tmp_path / "report.html")
     assert 'id="recall"' in text
     assert not re.search(r'id="(docids|layers|training|examples)"', text)
+
+
+def test_studies_are_shown_with_their_figures_and_tables(tree, page, tmp_path):
+    results, comparison = tree
+    shutil.copytree(results, tmp_path / "results")
+    folder = tmp_path / "results" / "demo_us"
+    for study in ("ablation", "sensitivity"):
+        shutil.copyfile(folder / "recall.tsv", folder / f"{study}.tsv")
+    points = {name: (weight,) for weight, name in enumerate(RELIEF)}
+    grids = GridSummary(grids=[GridPoints(keys=("rqvae.alpha",), points=points)])
+    table = summarize_grids(grids, folder / "sensitivity.tsv", {})
+    (folder / "sensitivity_grids.tsv").write_text(table.write_csv(separator="\t"))
+    studies = (
+        ReportStudy(name="ablation", datasets=("demo_us",)),
+        ReportStudy(name="sensitivity", datasets=("demo_us",), grids=True),
+    )
+    both = comparison.model_copy(update={"studies": studies})
+    text = make_page(tmp_path / "results", both, tmp_path / "report.html")
+    reader, plain = Reader(text), Reader(page)
+    assert reader.open == []
+    assert len(set(reader.ids)) == len(reader.ids)
+    new = [label for label in reader.labels if label not in plain.labels]
+    assert [label.partition(" ")[0] for label in new] == ["Recall", "recall@10,"]
+    assert "over alpha: 0 " in new[1]
+    rows = [row for row in reader.rows if len(row) == 4 + len(CUTOFFS)]
+    assert len(rows) == len([row for row in plain.rows if len(row) == 4 + len(CUTOFFS)]) + 2 * (
+        1 + len(RELIEF) + 1
+    )
+    (folder / "ablation.tsv").unlink()
+    with pytest.raises(InputError, match=r"ablation\.tsv: no such file"):
+        make_page(tmp_path / "results", both, tmp_path / "report.html")
 
 
 # --- locales.tsv ------------------------------------------------------------------------------------

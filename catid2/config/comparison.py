@@ -3,11 +3,11 @@
 from typing import Any
 
 from catid2.config.pipeline import CHAIN, METHOD_STAGES, EsciSource, Pipeline
-from catid2.config.report import Comparison, ReportDataset, ReportMethod
+from catid2.config.report import Comparison, ReportDataset, ReportMethod, ReportStudy
 
 
 def comparison(pipeline: Pipeline, study: str) -> Comparison:
-    """Return the datasets and methods of `study`, with the settings in which methods differ from the defaults."""
+    """Return the datasets and methods of `study`, the settings in which methods differ, and the other studies."""
     runs = pipeline.runs(study)
     methods = dict.fromkeys(method for method, _ in runs)
     seeds = {method: tuple(seed for name, seed in runs if name == method) for method in methods}
@@ -26,7 +26,12 @@ def comparison(pipeline: Pipeline, study: str) -> Comparison:
     )
     changed = {key for dataset in datasets for method in dataset.methods for key in method.changes}
     shown = {key: value for key, value in defaults.items() if key in changed}
-    return Comparison(study=study, datasets=datasets, defaults=shown)
+    others = tuple(
+        ReportStudy(name=name, datasets=tuple(pipeline.study_datasets(name)), grids=bool(entry.grids))
+        for name, entry in pipeline.config.studies.items()
+        if name != study
+    )
+    return Comparison(study=study, datasets=datasets, studies=others, defaults=shown)
 
 
 def _method(

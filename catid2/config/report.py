@@ -72,11 +72,20 @@ class ReportDataset(StageConfig):
     )
 
 
+class ReportStudy(StageConfig):
+    """Another study that the page shows."""
+
+    name: str = Field(description="its tables are results/{dataset}/{name}.tsv")
+    datasets: tuple[str, ...] = Field(min_length=1, description="names of its datasets")
+    grids: bool = Field(False, description="true: it varies settings, so there is {name}_grids.tsv")
+
+
 class Comparison(StageConfig):
     """What one report compares."""
 
     study: str = Field("recall", description="the tables are results/{dataset}/{study}.tsv")
     datasets: tuple[ReportDataset, ...] = Field(min_length=1, description="in the order of the page")
+    studies: tuple[ReportStudy, ...] = Field((), description="other studies, in the order of the page")
     defaults: dict[str, Any] = Field(
         {}, description="default of each setting that some method changes, stage.key"
     )

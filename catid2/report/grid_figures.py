@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
@@ -16,12 +17,14 @@ from catid2.errors import InputError
 from catid2.report.grids import read_grids
 from catid2.report.panels import SIMULATED
 from catid2.report.svg import (
+    GROUND,
     INK,
     LINE,
     MUTED,
     PANEL_WIDTH,
     SHADE,
     Panel,
+    inline_svg,
     new_panels,
     save_svg,
     series_style,
@@ -44,6 +47,12 @@ class Point(NamedTuple):
     stable: bool
     collapsed: bool
 
+    def label(self) -> str:
+        """Return the values and what is said of the point."""
+        said = [word for word, is_so in (("stable", self.stable), ("collapsed", self.collapsed)) if is_so]
+        values = ", ".join(map(str, self.values))
+        return f"{values} ({' and '.join(said)})" if said else values
+
 
 class Drawing(NamedTuple):
     """One panel: a grid, or a part of one where more than two settings vary."""
@@ -60,8 +69,13 @@ class Drawing(NamedTuple):
         """Tell whether both settings are numbers, so that neighbours are near in both directions."""
         return len(self.keys) == 2 and all(isinstance(v, int | float) for k in (0, 1) for v in self.values(k))
 
+    def name(self) -> str:
+        """Return what varies."""
+        names = " × ".join(map(_short, self.keys))
+        return f"{names}; {self.title}" if self.title else names
+
     def height(self) -> float:
-        """Inches that the panel needs."""
+        """Inches that the drawing needs, its legend left out."""
         drawn = CELL_HEIGHT * len(self.values(0)) if self.is_map() else LINES_HEIGHT
         return TITLE + drawn + AXIS_BELOW
 
@@ -79,26 +93,54 @@ def write_grids_figure(path: Path, table: Path, cutoff: int, protocol: str, simu
     Raises:
         InputError: the table cannot be used, or has not the cutoff, the protocol, or varies more than three settings.
     """
+    rows = _read(table, cutoff, protocol)
+    drawings = _drawings(rows, cutoff, table)
+    with styled("grids"):
+        panels = new_panels(max(map(_height, drawings)), len(drawings))
+        what = f"{_what(rows, cutoff)}; {rows['dataset'][0]}{SIMULATED if simulated else ''}"
+        for panel, drawing in zip(panels, drawings, strict=True):
+            draw(panel, drawing, what)
+        save_svg(path, panels[0].figure)
+
+
+def grids_svg(table: Path, study: str, cutoff: int, protocol: str) -> list[Markup]:
+    """Return the panels of one dataset for the page; arguments and errors as `write_grids_figure`."""
+    rows = _read(table, cutoff, protocol)
+    found = []
+    for number, drawing in enumerate(_drawings(rows, cutoff, table)):
+        points = "; ".join(f"{point.label()} {point.recall:.1f}" for point in drawing.points)
+        with styled(f"grids-{rows['dataset'][0]}-{study}-{number}"):
+            [panel] = new_panels(_height(drawing))
+            draw(panel, drawing, _what(rows, cutoff))
+            found.append(
+                Markup(inline_svg(panel.figure, f"{_what(rows, cutoff)} over {drawing.name()}: {points}."))
+            )
+    return found
+
+
+def _read(table: Path, cutoff: int, protocol: str) -> pl.DataFrame:
     grids = read_grids(table)
     rows = grids.filter(pl.col("protocol") == protocol)
     if f"recall@{cutoff}" not in grids.columns or rows.is_empty():
         raise InputError(table, f"no recall@{cutoff} with protocol {protocol}", "name one that the table has")
-    rows = rows.filter(pl.col("labels") == rows["labels"][0])
-    drawings = [
-        drawing
-        for _, part in rows.group_by("grid", maintain_order=True)
-        for drawing in _drawings(part, cutoff, table)
-    ]
-    with styled("grids"):
-        panels = new_panels(max(drawing.height() for drawing in drawings) + 0.25, len(drawings))
-        retrievers = ", ".join(rows["retriever"].unique().sort())
-        what = f"{rows['dataset'][0]}{SIMULATED if simulated else ''}, retriever {retrievers}"
-        for panel, drawing in zip(panels, drawings, strict=True):
-            draw(panel, drawing, f"recall@{cutoff}, %, {protocol}; {what}")
-        save_svg(path, panels[0].figure)
+    return rows.filter(pl.col("labels") == rows["labels"][0])
+
+
+def _what(rows: pl.DataFrame, cutoff: int) -> str:
+    retrievers = ", ".join(rows["retriever"].unique().sort())
+    return f"recall@{cutoff}, %, protocol {rows['protocol'][0]}, retriever {retrievers}"
+
+
+def _height(drawing: Drawing) -> float:
+    return drawing.height() + 0.25
 
 
 def _drawings(rows: pl.DataFrame, cutoff: int, table: Path) -> list[Drawing]:
+    parts = rows.group_by("grid", maintain_order=True)
+    return [drawing for _, part in parts for drawing in _drawings_of_grid(part, cutoff, table)]
+
+
+def _drawings_of_grid(rows: pl.DataFrame, cutoff: int, table: Path) -> list[Drawing]:
     keys = [
         key for key in rows.columns[3 : rows.columns.index("retriever")] if rows[key].null_count() < len(rows)
     ]
@@ -136,8 +178,7 @@ def _short(key: str) -> str:
 
 def draw(panel: Panel, drawing: Drawing, what: str) -> None:
     """Draw one panel; `what` stands below its title."""
-    names = " × ".join(_short(key) for key in drawing.keys)
-    panel.title(f"{names}{f'; {drawing.title}' if drawing.title else ''}")
+    panel.title(drawing.name())
     panel.text(0.05, 0.32, what, fontsize=7, color=MUTED)
     height = drawing.height() - TITLE - AXIS_BELOW
     if drawing.is_map():
@@ -191,7 +232,7 @@ def _draw_lines(axes: Axes, drawing: Drawing) -> None:
         for place, point in zip(places, points, strict=True):
             axes.plot([place, place], [point.low, point.high], color=colour, linewidth=1.4, alpha=0.45)
             sign = "x" if point.collapsed else marker
-            inside = colour if point.stable else "white"
+            inside = colour if point.stable else GROUND
             axes.plot(
                 [place], [point.recall], color=colour, marker=sign, markersize=4.2, markerfacecolor=inside
             )

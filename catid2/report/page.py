@@ -8,6 +8,7 @@ import jinja2
 from catid2.report import panels, sections
 from catid2.report.inputs import MAIN_COUNTS, DatasetTables, read_catalogue, read_docids
 from catid2.report.provenance import package_versions
+from catid2.report.studies import studies_section
 from catid2.writing import atomic
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ def page_content(
         "level": config.category_level,
         "training": sections.training_section(results, datasets, config),
         "examples": examples,
+        "studies": studies_section(results, comparison, config),
+        "stable_share": config.stable_share,
         "settings": sections.settings_section(datasets, comparison.defaults),
         "datasets": [tables.dataset.name for tables in datasets],
         "counts": sections.counts_section(datasets, MAIN_COUNTS),

@@ -24,10 +24,10 @@ from catid2.writing import atomic
 
 # Colour in a file -> CSS variable in the page (template.html.j2 defines each for both schemes). The series
 # are Okabe and Ito's colours, told apart by readers with any kind of colour vision.
-INK, MUTED, LINE, SHADE = "#1a1c20", "#5c626b", "#d4d8de", "#0072b3"
+INK, MUTED, LINE, SHADE, GROUND = "#1a1c20", "#5c626b", "#d4d8de", "#0072b3", "#ffffff"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#b8548a", "#a87400", "#3794c9", "#7a5195", "#6b6e70")
 MARKERS = ("o", "s", "^", "D", "v", "P")
-CSS_VARIABLES = {INK: "--ink", MUTED: "--muted", LINE: "--line", SHADE: "--shade"} | {
+CSS_VARIABLES = {INK: "--ink", MUTED: "--muted", LINE: "--line", SHADE: "--shade", GROUND: "--ground"} | {
     colour: f"--s{index}" for index, colour in enumerate(SERIES)
 }
 

@@ -333,6 +333,16 @@ def shared(stage, *names):
     return sorted(set(files))
 
 
+def tables_of_other_studies():
+    """Return the tables of the studies that the report shows beside its own."""
+    return [
+        f"results/{dataset}/{study.name}{end}.tsv"
+        for study in REPORTED.studies
+        for dataset in study.datasets
+        for end in ("", *(["_grids"] if study.grids else []))
+    ]
+
+
 def corpus_tables(dataset):
     """Return the tables of a dataset's corpus that the report shows."""
     return [

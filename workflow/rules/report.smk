@@ -64,6 +64,7 @@ rule report_locales:
         docids=shared("docids", "docids.parquet", "docids.json"),
         histories=shared("rqvae", "rqvae/history.tsv"),
         retrievers=shared("retriever", "retriever"),
+        studies=tables_of_other_studies(),
     output:
         table=report("results/locales.tsv", caption="../report/locales.rst", category="Locales"),
         page=report("results/report.html", caption="../report/page.rst", category="Locales"),

@@ -1,0 +1,58 @@
+"""The page's section of studies: recall of each, and what its grids say."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from catid2.evaluate import read_recall
+from catid2.report.grid_figures import grids_svg
+from catid2.report.inputs import cutoffs, one_per_method
+from catid2.report.panels import recall_svg
+from catid2.report.sections import label, recall_rows
+
+if TYPE_CHECKING:
+    from catid2.config.report import Comparison, ReportConfig, ReportDataset, ReportStudy
+
+
+def studies_section(results: Path, comparison: "Comparison", config: "ReportConfig") -> list[dict[str, Any]]:
+    """Return, per study other than the page's own, the figures and the table of each dataset.
+
+    Of several protocols and sets of labels the last is shown; the study's table has all. Where settings are varied,
+    the figure has the points and not the methods.
+
+    Raises:
+        InputError: a table is missing or has not what it should.
+    """
+    known = {dataset.name: dataset for dataset in comparison.datasets}
+    return [
+        {
+            "name": study.name,
+            "datasets": [
+                _dataset(results / name, name, known.get(name), study, config) for name in study.datasets
+            ],
+        }
+        for study in comparison.studies
+    ]
+
+
+def _dataset(
+    folder: Path, name: str, dataset: "ReportDataset | None", study: "ReportStudy", config: "ReportConfig"
+) -> dict[str, Any]:
+    path = folder / f"{study.name}.tsv"
+    rows = one_per_method(path, read_recall(path).to_dicts())
+    protocol, labels = rows[-1]["protocol"], rows[-1]["labels"]
+    rows = [row for row in rows if (row["protocol"], row["labels"]) == (protocol, labels)]
+    figures: list[Markup]
+    if study.grids:
+        figures = grids_svg(folder / f"{study.name}_grids.tsv", study.name, config.cutoff, protocol)
+    else:
+        order = {row["method"]: place for place, row in enumerate(rows)}
+        figures = [recall_svg(f"{name}-{study.name}", name, rows, order)]
+    return {
+        "name": label(dataset) if dataset else name,
+        "kind": f"protocol {protocol}, labels {labels}",
+        "figures": figures,
+        "cutoffs": cutoffs(rows[0]),
+        "rows": recall_rows(rows),
+    }
