@@ -7,7 +7,6 @@ shape on a GPU), saved to a temporary folder with a tokenizer made from the text
 64 documents at a time, padded to the longest of them. Both must give the same vectors.
 """
 
-import argparse
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from measured import Measured, Size, show, timed
+from measured import Measured, Size, from_command_line, timed
 from transformers import T5Config, T5ForConditionalGeneration
 from transformers.utils.logging import disable_progress_bar
 
@@ -121,17 +120,5 @@ def benchmark(size: Size, device: str = "cpu") -> list[Measured]:
     return measured
 
 
-def main() -> None:
-    """Print the comparison on the command line's device."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--size", default="short", choices=SCALES)
-    arguments = parser.parse_args()
-    for measured in benchmark(arguments.size, arguments.device):
-        print(show(measured))
-
-
 if __name__ == "__main__":
-    main()
+    from_command_line(__doc__, benchmark)

@@ -1,16 +1,17 @@
 """What a benchmark yields: this project's figure beside that of an alternative; and how time and memory are taken."""
 
+import argparse
 import ctypes
 import os
 import platform
 import re
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 
@@ -112,3 +113,15 @@ def show(measured: Measured) -> str:
         ratio = measured.theirs / measured.ours if measured.ours else float("inf")
         line += f"; {measured.alternative}: {measured.theirs:.4g} {measured.unit} ({ratio:.2f} ×)"
     return line
+
+
+def from_command_line(description: str, benchmark: Callable[[Size, str], Iterable[Measured]]) -> None:
+    """Run a benchmark with the size and on the device that the command line names, and print its lines."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--size", default="short", choices=get_args(Size))
+    arguments = parser.parse_args()
+    for measured in benchmark(arguments.size, arguments.device):
+        print(show(measured))

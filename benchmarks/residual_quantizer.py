@@ -7,11 +7,10 @@ the codes of a whole corpus; k-means sets all codebooks, with as many iterations
 both must give the same codes and quantised latents, which is checked first.
 """
 
-import argparse
 from typing import NamedTuple
 
 import torch
-from measured import Measured, Size, medians, show, timed
+from measured import Measured, Size, from_command_line, medians, timed
 from torch import Tensor
 from vector_quantize_pytorch import ResidualVQ
 
@@ -126,17 +125,5 @@ def their_step(quantizer: ResidualVQ, z: Tensor) -> None:
     quantizer(z)[2].sum().backward()
 
 
-def main() -> None:
-    """Print the comparison on the command line's device."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--size", default="short", choices=SCALES)
-    arguments = parser.parse_args()
-    for measured in benchmark(arguments.size, arguments.device):
-        print(show(measured))
-
-
 if __name__ == "__main__":
-    main()
+    from_command_line(__doc__, benchmark)

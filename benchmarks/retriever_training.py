@@ -8,11 +8,10 @@ those of the matrix products and attentions that PyTorch counts; the device's ra
 square matrices in bfloat16.
 """
 
-import argparse
 from typing import NamedTuple
 
 import torch
-from measured import Measured, Size, medians, show
+from measured import Measured, Size, from_command_line, medians
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import T5Config, T5ForConditionalGeneration
 
@@ -85,17 +84,5 @@ def t5(scale: Scale) -> DocIDRetriever:
     return add_docid_tokens(T5ForConditionalGeneration(config), tokenizer, [CODES] * 4)
 
 
-def main() -> None:
-    """Print the rates on the command line's device."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--size", default="short", choices=SCALES)
-    arguments = parser.parse_args()
-    for measured in benchmark(arguments.size, arguments.device):
-        print(show(measured))
-
-
 if __name__ == "__main__":
-    main()
+    from_command_line(__doc__, benchmark)

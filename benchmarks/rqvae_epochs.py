@@ -6,14 +6,13 @@ All four losses with the defaults of the paper's run, in bfloat16 on a GPU; the 
 epoch and the checkpoints are part of the time.
 """
 
-import argparse
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from measured import Measured, Size, show, timed
+from measured import Measured, Size, from_command_line, timed
 
 from catid2.checkpoint import Checkpoints
 from catid2.config.rqvae import RqvaeConfig
@@ -64,17 +63,5 @@ def benchmark(size: Size, device: str = "cpu") -> list[Measured]:
     return [Measured("epochs_gpu" if gpu else "", "training of the RQ-VAE", where, seconds, "s")]
 
 
-def main() -> None:
-    """Print the time on the command line's device."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--size", default="short", choices=SCALES)
-    arguments = parser.parse_args()
-    for measured in benchmark(arguments.size, arguments.device):
-        print(show(measured))
-
-
 if __name__ == "__main__":
-    main()
+    from_command_line(__doc__, benchmark)

@@ -25,6 +25,7 @@ from measured import Measured, Size, in_own_process, machine, show
 from catid2.writing import atomic
 
 CPU = (
+    "ceilings",
     "rqvae_step",
     "residual_quantizer",
     "beam_search",
@@ -33,7 +34,7 @@ CPU = (
     "start_up",
     "corpus_full_size",
 )
-GPU = ("rqvae_step", "beam_search", "encoder_batches", "rqvae_epochs", "retriever_training")
+GPU = ("ceilings", "rqvae_step", "beam_search", "encoder_batches", "rqvae_epochs", "retriever_training")
 COLUMNS = (*Measured._fields, "theirs / ours", "aim", "judged", "reached", "machine")
 
 

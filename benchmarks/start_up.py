@@ -6,7 +6,6 @@ The rerun is that of the demo in this folder, three locales; its results are bro
 makes the demo from nothing, in a copy of the project.
 """
 
-import argparse
 import shutil
 import statistics
 import subprocess
@@ -14,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measured import Measured, Size, show, timed
+from measured import Measured, Size, from_command_line, timed
 
 ROOT = Path(__file__).parents[1]
 DEMO = ("-m", "snakemake", "--cores", "2", "--quiet", "all", "--configfile", "config/demo.yaml")
@@ -69,15 +68,5 @@ def python(arguments: tuple | list, folder: Path = ROOT) -> None:
     subprocess.run([sys.executable, *arguments], cwd=folder, check=True, capture_output=True)
 
 
-def main() -> None:
-    """Print the times."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--size", default="short", choices=ROUNDS)
-    for measured in benchmark(parser.parse_args().size):
-        print(show(measured))
-
-
 if __name__ == "__main__":
-    main()
+    from_command_line(__doc__, benchmark)
