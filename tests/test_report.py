@@ -235,7 +235,7 @@ def test_studies_are_shown_with_their_figures_and_tables(tree, page, tmp_path):
     assert len(set(reader.ids)) == len(reader.ids)
     new = [label for label in reader.labels if label not in plain.labels]
     assert [label.partition(" ")[0] for label in new] == ["Recall", "recall@10,"]
-    assert "over alpha: 0 " in new[1]
+    assert "over rqvae.alpha: 0 " in new[1]
     rows = [row for row in reader.rows if len(row) == 4 + len(CUTOFFS)]
     assert len(rows) == len([row for row in plain.rows if len(row) == 4 + len(CUTOFFS)]) + 2 * (
         1 + len(RELIEF) + 1

@@ -71,7 +71,7 @@ class Drawing(NamedTuple):
 
     def name(self) -> str:
         """Return what varies."""
-        names = " × ".join(map(_short, self.keys))
+        names = " × ".join(self.keys)
         return f"{names}; {self.title}" if self.title else names
 
     def height(self) -> float:
