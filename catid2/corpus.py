@@ -1,9 +1,10 @@
 """From the raw files to a corpus: documents, queries, judgements, the category tree, and what was dropped.
 
-A document is a product of the locale that a kept judgement names and whose category path has at least H levels
-(levels, not characters). Of the ESCI-S records with its asin, a product takes one whose path has H levels if there
-is one; of several, one of its own locale, else of the first locale by name; of several still, the longest path, then
-the first by name. Documents are numbered bytewise by product_id: nothing depends on the order of the raw rows.
+A document is a product of the locale that a kept judgement names (with `documents: all`, any product) and whose
+category path has at least H levels (levels, not characters). Of the ESCI-S records with its asin, a product takes one
+whose path has H levels if there is one; of several, one of its own locale, else of the first locale by name; of several
+still, the longest path, then the first by name. Documents are numbered bytewise by product_id: nothing depends on the
+order of the raw rows.
 """
 
 import logging
@@ -78,20 +79,22 @@ def build_corpus(
     """
     with connect(resources) as connection:
         check_category_paths(connection, raw.categories)
-        example_rows = load_examples(connection, raw.examples, locale, config.version)
+        every = config.documents == "all"
+        example_rows = load_examples(connection, raw.examples, locale, config.version, may_be_empty=every)
         product_rows = load_products(connection, raw.products, locale)
         _judge_pairs(connection, config)
+        _choose_products(connection, every)
         _choose_records(connection, raw.categories, locale, config.levels)
         _choose_documents(connection, config.levels)
-        counts = judgement_counts(connection, "judgement")
+        counts = judgement_counts(connection, "judgement") | {"documents": _rows(connection, "document")}
         kept = _rows(connection, "judgement")
         other_version = {"other_version": example_rows[locale] - _rows(connection, "example")}
         examples = balance(example_rows, locale, kept, other_version | dropped_pairs(connection))
         products = balance(product_rows, locale, counts["documents"], dropped_products(connection))
-        if not examples["kept"]:
-            why = ", ".join(f"{count} {reason}" for reason, count in examples["dropped"].items() if count)
-            remedy = "check that the raw files belong together, and the corpus settings"
-            raise InputError(raw.examples, f"no judgement of locale {locale!r} is left ({why})", remedy)
+        if not examples["kept"] and examples["rows"]:
+            raise _nothing_left(raw.examples, f"judgement of locale {locale!r}", examples["dropped"])
+        if not counts["documents"]:
+            raise _nothing_left(raw.products, f"product of locale {locale!r}", products["dropped"])
         tree = _place_documents(connection)
         with atomic(*files) as paths:
             aside = CorpusFiles(*paths)
@@ -122,6 +125,12 @@ def build_corpus(
         tree.nodes.num_rows,
     )
     return stats
+
+
+def _nothing_left(path: Path, what: str, dropped: dict[str, int]) -> InputError:
+    why = ", ".join(f"{count} {reason}" for reason, count in dropped.items() if count)
+    remedy = "check that the raw files belong together, and the corpus settings"
+    return InputError(path, f"no {what} is left ({why})", remedy)
 
 
 def check_category_paths(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
@@ -178,16 +187,22 @@ def _judge_pairs(connection: duckdb.DuckDBPyConnection, config: "CorpusConfig") 
     )
 
 
+def _choose_products(connection: duckdb.DuckDBPyConnection, every: bool) -> None:
+    """Make `wanted`: the products that become documents if their category path lets them."""
+    table = "product" if every else "judged"
+    connection.execute(f"CREATE TEMP TABLE wanted AS SELECT DISTINCT product_id FROM {table}")
+
+
 def _choose_records(
     connection: duckdb.DuckDBPyConnection, categories: Path, locale: str, levels: int
 ) -> None:
-    """Make `record`: for each judged product the ESCI-S record it takes, by the rule at the top."""
+    """Make `record`: for each wanted product the ESCI-S record it takes, by the rule at the top."""
     with reading(categories):
         connection.execute(
             """
             CREATE TEMP TABLE record AS
             SELECT asin AS product_id, locale, path
-            FROM read_parquet($path) SEMI JOIN judged ON judged.product_id = asin
+            FROM read_parquet($path) SEMI JOIN wanted ON wanted.product_id = asin
             QUALIFY row_number() OVER (
                 PARTITION BY asin
                 ORDER BY coalesce(len(path), 0) >= $levels DESC, coalesce(locale = $locale, false) DESC,
@@ -203,7 +218,6 @@ def _choose_documents(connection: duckdb.DuckDBPyConnection, levels: int) -> Non
     connection.execute(
         """
         CREATE TEMP TABLE catalogue AS
-        WITH wanted AS (SELECT DISTINCT product_id FROM judged)
         SELECT product.product_id, product.row, record.locale AS record_locale, record.path[1:$levels] AS path,
             len(record.path) AS depth, len(list_distinct(record.path)) < len(record.path) AS repeats_a_name,
             CASE WHEN wanted.product_id IS NULL THEN 'not_judged'
@@ -289,9 +303,11 @@ def _write_queries(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
         FROM example SEMI JOIN judgement USING (query_id) GROUP BY query_id ORDER BY query_id
         """
     ).fetchall()
-    ids, texts, splits = zip(*rows, strict=True)
-    columns = {"query_id": ids, "query": [clean_text(text, markup=False) for text in texts], "split": splits}
-    write_table(target, pa.table(columns, schema=pa.schema(QUERIES)))
+    queries = [
+        {"query_id": query_id, "query": clean_text(text, markup=False), "split": split}
+        for query_id, text, split in rows
+    ]
+    write_table(target, pa.Table.from_pylist(queries, pa.schema(QUERIES)))
 
 
 def _write_judgements(connection: duckdb.DuckDBPyConnection, target: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from catid2.esci_s import STATES
+from catid2.taxonomy import PLACEHOLDER
 
 _WITHOUT_PATH = ("no_esci_s_record", "no_category", "path_too_short")
 _LABEL_SETS = {"E+S+C": ["E", "S", "C"], "E+S": ["E", "S"]}
@@ -132,16 +133,19 @@ def path_counts(connection: duckdb.DuckDBPyConnection, locale: str) -> dict[str,
     depths = connection.execute(
         "SELECT depth, count(*) FROM document GROUP BY depth ORDER BY depth"
     ).fetchall()
-    [(foreign, repeating)] = connection.execute(
+    [(foreign, repeating, placeholders)] = connection.execute(
         """
-        SELECT count(*) FILTER (record_locale IS DISTINCT FROM $locale), count(*) FILTER (repeats_a_name) FROM document
+        SELECT count(*) FILTER (record_locale IS DISTINCT FROM $locale), count(*) FILTER (repeats_a_name),
+            count(*) FILTER (depth = len($placeholder) AND list_distinct(path) = list_distinct($placeholder))
+        FROM document
         """,
-        {"locale": locale},
+        {"locale": locale, "placeholder": list(PLACEHOLDER)},
     ).fetchall()
     return {
         "documents_by_depth": {str(depth): count for depth, count in depths},
         "path_of_another_locale": foreign,
         "path_repeats_a_name": repeating,
+        "path_is_a_placeholder": placeholders,  # of a catalogue without categories
     }
 
 

@@ -19,6 +19,9 @@ from catid2.writing import FULL, MAKE_ROOM, needs_room
 
 _NO_ROOM = re.compile("|".join(["max_temp_directory_size", *map(os.strerror, FULL)]))
 BLANKS = r"[\s\p{Z}\p{Cc}]+"  # RE2: white space of any script and control characters
+CLEAN_NAME = (
+    f"trim(regexp_replace(coalesce(name, ''), '{BLANKS}', ' ', 'g'))"  # SQL, of a column or variable `name`
+)
 
 
 class Resources(NamedTuple):

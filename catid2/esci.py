@@ -66,7 +66,11 @@ def _kind(found: pa.DataType) -> str:
 
 
 def load_examples(
-    connection: duckdb.DuckDBPyConnection, path: str | Path, locale: str, version: str
+    connection: duckdb.DuckDBPyConnection,
+    path: str | Path,
+    locale: str,
+    version: str,
+    may_be_empty: bool = False,
 ) -> dict[str, int]:
     """Load the judgements of `locale` and `version` into a table `example`; return the file's rows per locale.
 
@@ -74,14 +78,16 @@ def load_examples(
 
     Raises:
         InputError: the file or a column is unusable; a value is null or not an allowed one (checked for all
-            locales); no row is of `locale`; in its rows a query has two texts or splits, or a pair two labels.
+            locales); no row is of `locale` (a file without rows is let through if it `may_be_empty`); in its rows a
+            query has two texts or splits, or a pair two labels.
     """
     path = check_columns(path, EXAMPLES)
     with reading(path):
         _check_values(connection, path, {"product_locale": LOCALES, "esci_label": LABELS, "split": SPLITS})
         _check_values(connection, path, {f"{version}_version": ("0", "1") for version in VERSIONS})
         _check_filled(connection, path, ("query_id", "query", "product_id"))
-        rows = _rows_per_locale(connection, path, locale)
+        rows = {locale: 0} if may_be_empty and not read_footer(path)[1] else None
+        rows = rows or _rows_per_locale(connection, path, locale)
         connection.execute(
             f"""
             CREATE TEMP TABLE example AS

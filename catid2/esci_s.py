@@ -10,7 +10,7 @@ import pyarrow as pa
 import zstandard
 
 from catid2.artifacts import require_file
-from catid2.database import BLANKS, Resources, connect, reading, write_stream
+from catid2.database import CLEAN_NAME, Resources, connect, reading, write_stream
 from catid2.errors import InputError
 from catid2.writing import atomic
 
@@ -68,7 +68,7 @@ def extract_categories(source: str | Path, target: str | Path, resources: Resour
                 FROM record
             ), named AS (
                 SELECT category, of_names, CASE WHEN of_names THEN list_transform(from_json(category, '["VARCHAR"]'),
-                    lambda name: trim(regexp_replace(coalesce(name, ''), '{BLANKS}', ' ', 'g'))) END AS names
+                    lambda name: {CLEAN_NAME}) END AS names
                 FROM typed
             )
             SELECT category, of_names, names, list_filter(names, lambda name: name <> '') AS filled FROM named

@@ -12,6 +12,9 @@ import pyarrow as pa
 
 from catid2.artifacts import CATEGORIES
 
+# The path of every product of a catalogue without categories: as deep as a tree can be, one node a level.
+PLACEHOLDER = ("all",) * 9
+
 
 class Tree(NamedTuple):
     """A category tree and where each path lies in it."""

@@ -24,6 +24,7 @@ EXAMPLES, PRODUCTS, ESCI_S = (
     for name in ("examples", "products", "esci_s")
 )
 PATHS = f"{RAW}/category_paths.parquet"
+OWN = "resources/own"  # a catalogue of one's own, which no run has: bad_input_cases_catalogue writes it
 DATASET = "results/tiny_es"
 CORPUS = f"{DATASET}/corpus"
 VIEW = f"{DATASET}/embeddings/text"
@@ -91,6 +92,27 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
         "fetch_esci_s": {"--config": "{}", "--output": ESCI_S},
         "simulate_esci": {"--config": source.simulate.model_dump_json(), "--seed": "3", "--esci-s": ESCI_S}
         | raw,
+        "import_catalogue": {
+            "--config": json.dumps(
+                {
+                    "columns": {
+                        "products": {"product_id": "id", "title": "name", "category": "path"},
+                        "queries": {"split": "split"},
+                        "judgements": {"label": "label"},
+                    },
+                    "category_separator": ">",
+                    "labels": {"3": "E", "0": "I"},
+                }
+            ),
+            "--locale": "us",
+            "--threads": "1",
+        }
+        | {f"--{name}": f"{OWN}/{name}.csv" for name in ("products", "queries", "judgements")}
+        | {
+            f"--{name}-out": f"{OWN}/imported-{name}.parquet"
+            for name in ("examples", "products", "category-paths")
+        }
+        | {f"--{name}-out": f"{OWN}/imported-{name}.parquet" for name in ("tags", "query-ids")},
         "extract_categories": {"--esci-s": ESCI_S, "--output": PATHS, "--threads": "1"},
         "build_corpus": {
             "--config": pipeline.corpus("tiny_es").model_dump_json(),

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 
+import bad_input_cases_catalogue as catalogue
 import bad_input_cases_corpus as corpus
 import bad_input_cases_models as models
 import bad_input_cases_options as options
@@ -35,7 +36,7 @@ from bad_inputs import (
 from catid2.checkpoint import Checkpoints
 from workflow import ROOT
 
-CASES = [*raw.CASES, *corpus.CASES, *models.CASES, *results.CASES, *options.CASES]
+CASES = [*raw.CASES, *catalogue.CASES, *corpus.CASES, *models.CASES, *results.CASES, *options.CASES]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.id.replace(" ", "-") for case in CASES])

@@ -15,6 +15,7 @@ import yaml
 
 from catid2.config.base import StageConfig, parse
 from catid2.config.bm25 import Bm25Config
+from catid2.config.catalogue import CatalogueConfig
 from catid2.config.corpus import CorpusConfig
 from catid2.config.dense import DenseConfig
 from catid2.config.docids import DocidsConfig
@@ -33,6 +34,7 @@ from workflow import ROOT
 
 STAGES = (
     Bm25Config,
+    CatalogueConfig,
     CorpusConfig,
     DenseConfig,
     DocidsConfig,
@@ -192,7 +194,7 @@ def edited(path: str, value: Any) -> dict[str, Any]:
         ("studies/recall/seeds", [0.5], "valid integer"),
         ("studies/recall/seeds", [], "at least 1 item"),
         ("sources/tiny/seed", -1, "key 'sources.tiny.seed'"),
-        ("sources/tiny/kind", "csv", "'esci', 'simulated'"),
+        ("sources/tiny/kind", "csv", "'esci', 'simulated', 'catalogue'"),
         ("datasets/a b", {"source": "tiny", "locale": "es"}, "datasets.a b"),
         ("datasets/..", {"source": "tiny", "locale": "es"}, "pattern"),
         ("methods/a\\b", {}, "pattern"),

@@ -67,6 +67,9 @@ def _inputs(pipeline: Pipeline, dataset: str) -> dict[str, str]:
     source = pipeline.source(dataset)
     if source.kind == "simulated":
         return {"simulated files": f"catid2.simulate, seed {source.seed}"}
+    unchecked = "as found on disk, no checksum known"
+    if source.kind == "catalogue":
+        return dict.fromkeys([source.products, source.queries, source.judgements], unchecked)
     fetch = pipeline.config.fetch_esci
     inputs = {}
     for name, expected in (
@@ -76,7 +79,5 @@ def _inputs(pipeline: Pipeline, dataset: str) -> dict[str, str]:
     ):
         path = getattr(source, name)
         downloaded = path == EsciSource.model_fields[name].default
-        inputs[path] = (
-            f"sha256 {expected}" if downloaded and expected else "as found on disk, no checksum known"
-        )
+        inputs[path] = f"sha256 {expected}" if downloaded and expected else unchecked
     return inputs

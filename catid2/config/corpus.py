@@ -24,11 +24,15 @@ class CorpusConfig(StageConfig):
         description="H, levels of the category tree. Products with a shorter path are dropped, longer paths are cut "
         "(paper, experimental setup).",
     )
+    documents: Literal["judged", "all"] = Field(
+        "judged",
+        description="Which products become documents, if their category path is long enough: `judged`, those that a "
+        "kept judgement names (the paper), or `all`, which is the default for datasets of a `catalogue` source.",
+    )
     labels: tuple[Label, ...] = Field(
         ("E", "S", "C", "I"),
         min_length=1,
-        description="ESCI labels of the judgements kept (exact, substitute, complement, irrelevant); a product that "
-        "none of them judges is no document.",
+        description="ESCI labels of the judgements kept (exact, substitute, complement, irrelevant).",
     )
     seen_labels: tuple[Label, ...] = Field(
         ("E", "S", "C"),

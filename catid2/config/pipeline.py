@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from catid2.config.base import LARGEST_SEED, StageConfig, validate
 from catid2.config.bm25 import Bm25Config
+from catid2.config.catalogue import CatalogueConfig
 from catid2.config.corpus import CorpusConfig
 from catid2.config.dense import DenseConfig
 from catid2.config.docids import DocidsConfig
@@ -29,6 +30,8 @@ from catid2.config.taxonomy import AnyTaxonomy, GivenTaxonomy
 from catid2.errors import InputError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+Locale = Literal["us", "es", "jp"]
+OwnFile = Annotated[str, Field(pattern=r"\.(parquet|csv)$")]
 Overrides = dict[str, Any]
 
 
@@ -53,14 +56,41 @@ class SimulatedSource(StageConfig):
     simulate: SimulateConfig = Field(SimulateConfig(), description="sizes and shares")
 
 
-Source = Annotated[EsciSource | SimulatedSource, Field(discriminator="kind")]
+class CatalogueSource(CatalogueConfig):
+    """Files of one's own, parquet or CSV, as docs/catalogue.md describes them; all keys but these go to the import."""
+
+    kind: Literal["catalogue"]
+    locale: Locale = Field(
+        "us",
+        description="locale of the datasets made from it, a name for the language (us: English); tokenisers and "
+        "encoders are chosen in `bm25` and `views`",
+    )
+    products: OwnFile = Field(description="products, one a row")
+    queries: OwnFile | None = Field(
+        None,
+        description="queries, one a row; null, with `judgements`: DocIDs only, nothing to search or evaluate",
+    )
+    judgements: OwnFile | None = Field(None, description="judgements, a query and a product a row")
+
+    def importing(self) -> str:
+        """Return what import_catalogue runs with, as JSON."""
+        return self.model_dump_json(include=set(CatalogueConfig.model_fields))
+
+    @model_validator(mode="after")
+    def _queries_are_judged(self) -> "CatalogueSource":
+        if (self.queries is None) != (self.judgements is None):
+            raise ValueError("queries and judgements: one is given without the other; name both or neither")
+        return self
+
+
+Source = Annotated[EsciSource | SimulatedSource | CatalogueSource, Field(discriminator="kind")]
 
 
 class Dataset(StageConfig):
     """One locale of a source; further keys replace stage defaults for this dataset alone."""
 
     source: Name = Field(description="a key of `sources`")
-    locale: Literal["us", "es", "jp"] = Field(description="product_locale of its queries and products")
+    locale: Locale = Field(description="product_locale of its queries and products")
     corpus: Overrides = Field({}, description="keys of `corpus` that differ here")
     views: dict[Name, Overrides] = Field({}, description="keys of `views` that differ here, by view")
     taxonomy: Overrides = Field({}, description="keys of `taxonomy` that differ here")
@@ -206,10 +236,9 @@ class PipelineConfig(BaseModel):
                 raise ValueError(f"{place} names {name!r}, known are {', '.join(names)}")
 
         for key, source in self.sources.items():
-            if isinstance(source, SimulatedSource) and key in ("esci", "esci_s"):
-                raise ValueError(
-                    f"sources.{key} is simulated, but that name is kept for the downloaded files"
-                )
+            if not isinstance(source, EsciSource) and key in ("esci", "esci_s"):
+                what = f"sources.{key} is of kind {source.kind}"
+                raise ValueError(f"{what}, but that name is kept for the downloaded files")
         for view in self.views:
             if view.endswith("_queries"):
                 raise ValueError(
@@ -225,6 +254,8 @@ class PipelineConfig(BaseModel):
             source = self.sources[dataset.source]
             if isinstance(source, SimulatedSource):
                 known(dataset.locale, source.simulate.locales, f"datasets.{key}.locale")
+            if isinstance(source, CatalogueSource):
+                known(dataset.locale, {source.locale: source}, f"datasets.{key}.locale")
             for view in dataset.views:
                 known(view, self.views, f"datasets.{key}.views")
         for key, method in self.methods.items():
@@ -241,7 +272,17 @@ class PipelineConfig(BaseModel):
                 known(study.variant, self.variants, f"studies.{key}.variant")
             for dataset in study.datasets or []:
                 known(dataset, self.datasets, f"studies.{key}.datasets")
+                if not self.has_queries(dataset):
+                    source = self.datasets[dataset].source
+                    raise ValueError(
+                        f"studies.{key}.datasets names {dataset!r}, but sources.{source} has no queries"
+                    )
         return self
+
+    def has_queries(self, dataset: str) -> bool:
+        """Return whether `dataset` has queries and judgements, so that something can be searched for and evaluated."""
+        source = self.sources[self.datasets[dataset].source]
+        return not isinstance(source, CatalogueSource) or source.queries is not None
 
 
 METHOD_STAGES: dict[str, type[StageConfig]] = {
@@ -314,14 +355,17 @@ class Pipeline:
             studies[key] = study.model_copy(update={"methods": list(dict.fromkeys(names))})
         return config.model_copy(update={"methods": methods, "studies": studies})
 
-    def source(self, dataset: str) -> EsciSource | SimulatedSource:
+    def source(self, dataset: str) -> EsciSource | SimulatedSource | CatalogueSource:
         """Return the source that `dataset` is made from."""
         return self.config.sources[self.config.datasets[dataset].source]
 
     @cache  # noqa: B019 - one Pipeline lives as long as the process
     def corpus(self, dataset: str) -> CorpusConfig:
-        """Return what build_corpus runs with for `dataset`."""
-        return self._overlay("corpus", CorpusConfig, self.config.corpus, {f"datasets.{dataset}": "corpus"})
+        """Return what build_corpus runs with for `dataset`; of a catalogue, all products unless it says otherwise."""
+        default = self.config.corpus
+        if self.source(dataset).kind == "catalogue" and "documents" not in default.model_fields_set:
+            default = default.model_copy(update={"documents": "all"})
+        return self._overlay("corpus", CorpusConfig, default, {f"datasets.{dataset}": "corpus"})
 
     @cache  # noqa: B019
     def view(self, dataset: str, view: str) -> View:
@@ -423,16 +467,22 @@ class Pipeline:
         )
 
     def study_datasets(self, study: str) -> list[str]:
-        """Return the datasets that a study covers."""
-        return self.config.studies[study].datasets or list(self.config.datasets)
+        """Return the datasets that a study covers: those it names, or all that have queries."""
+        with_queries = [dataset for dataset in self.config.datasets if self.config.has_queries(dataset)]
+        return self.config.studies[study].datasets or with_queries
 
     def _used(self, dataset: str) -> list[str]:
-        """Return the generative methods that a study has for `dataset`, or that no study has for any."""
+        """Return the generative methods that a study has for `dataset`, or that no study has for any.
+
+        A dataset without queries, which no study covers, has the DocIDs of the main study's.
+        """
         studied = {method for study in self.config.studies.values() for method in study.methods}
         here = {
             method
             for name, study in self.config.studies.items()
-            if dataset in self.study_datasets(name)
+            if dataset in self.study_datasets(name) or (
+                name == "recall" and not self.config.has_queries(dataset)
+            )
             for method in study.methods
         }
         return [method for method in self.methods("generative") if method in here or method not in studied]
@@ -441,6 +491,9 @@ class Pipeline:
         """Refuse stages that ask for more than the dataset's corpus will hold."""
         corpus = self.corpus(dataset)
         where = f"{self.where}: datasets.{dataset}"
+        if corpus.documents == "judged" and not self.config.has_queries(dataset):
+            what = "corpus.documents is judged, but its source has no judgements"
+            raise InputError(where, what, "name queries and judgements, or set corpus.documents to all")
         level = self.config.report.category_level
         if level > corpus.levels:
             what = f"report.category_level is {level}, but the corpus has {corpus.levels} category levels"

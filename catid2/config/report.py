@@ -84,7 +84,9 @@ class Comparison(StageConfig):
     """What one report compares."""
 
     study: str = Field("recall", description="the tables are results/{dataset}/{study}.tsv")
-    datasets: tuple[ReportDataset, ...] = Field(min_length=1, description="in the order of the page")
+    datasets: tuple[ReportDataset, ...] = Field(
+        description="in the order of the page; none if no dataset has queries, and then there is no report"
+    )
     studies: tuple[ReportStudy, ...] = Field((), description="other studies, in the order of the page")
     defaults: dict[str, Any] = Field(
         {}, description="default of each setting that some method changes, stage.key"

@@ -95,8 +95,10 @@ def read_comparison(results: Path, comparison: "Comparison") -> list[DatasetTabl
     """Return the small tables of every dataset.
 
     Raises:
-        InputError: a table is missing or has not what the report needs.
+        InputError: there is no dataset, or a table is missing or has not what the report needs.
     """
+    if not comparison.datasets:
+        raise InputError("--comparison", "no dataset", "a report needs one that has queries")
     return [
         _read_dataset(results / dataset.name, dataset, comparison.study) for dataset in comparison.datasets
     ]

@@ -88,7 +88,8 @@ def from_owner(stage, *names):
     return of_job
 
 
-SIMULATED_FILES = {
+# below resources/{source}, where they are not Amazon's: simulated, or of a catalogue
+RAW_FILES = {
     "examples": "shopping_queries_dataset_examples.parquet",
     "products": "shopping_queries_dataset_products.parquet",
     "esci_s": "esci.json.zst",
@@ -109,13 +110,28 @@ def raw_file(kind):
         name = source_name(wildcards)
         source = pipeline.config.sources[name]
         if not isinstance(source, EsciSource):
-            return f"resources/{name}/{SIMULATED_FILES[kind]}"
+            return f"resources/{name}/{RAW_FILES[kind]}"
         path = getattr(source, kind)
-        if path != EsciSource.model_fields[kind].default and not Path(path).is_file():
-            sys.exit(
-                f"error: {pipeline.where}: sources.{name}.{kind}: no file {path}; correct the path or drop the key"
-            )
-        return path
+        return path if path == EsciSource.model_fields[kind].default else found(path, name, kind)
+
+    return of_job
+
+
+def found(path, name, key):
+    """Return `path`, the key `key` of the source `name`; end with one line if no file is there."""
+    if not Path(path).is_file():
+        sys.exit(
+            f"error: {pipeline.where}: sources.{name}.{key}: no file {path}; correct the path or drop the key"
+        )
+    return path
+
+
+def own_file(key):
+    """Return an input function: the file `key` (products, queries or judgements) of a catalogue, if it has one."""
+
+    def of_job(wildcards):
+        path = getattr(pipeline.config.sources[wildcards.source], key)
+        return found(path, wildcards.source, key) if path else []
 
     return of_job
 
@@ -130,6 +146,23 @@ def source_settings(field):
         return getattr(pipeline.config.sources[wildcards.source], field).model_dump_json()
 
     return of_job
+
+
+def import_settings(wildcards):
+    """Return what import_catalogue runs with, as JSON."""
+    return pipeline.config.sources[wildcards.source].importing()
+
+
+def source_locale(wildcards):
+    """Return the locale of a catalogue."""
+    return pipeline.config.sources[wildcards.source].locale
+
+
+def judged_options(wildcards, input):
+    """Return `--queries PATH --judgements PATH` if the job's catalogue has them."""
+    if not input.queries:
+        return ""
+    return f"--queries {shlex.quote(input.queries)} --judgements {shlex.quote(input.judgements)}"
 
 
 def source_seed(wildcards):
@@ -264,6 +297,12 @@ def all_tables():
 
 def study_runs(wildcards):
     """Return the runs of the methods and seeds of the job's study."""
+    if not pipeline.config.has_queries(wildcards.dataset):
+        source = pipeline.config.datasets[wildcards.dataset].source
+        sys.exit(
+            f"error: {pipeline.where}: datasets.{wildcards.dataset}: nothing to evaluate, sources.{source} has no"
+            " queries; name its queries and judgements, or make docids.parquet of a method"
+        )
     return [
         f"results/{wildcards.dataset}/{method}/seed{seed}/run.parquet"
         for method, seed in pipeline.runs(wildcards.study)
@@ -312,6 +351,18 @@ def study_docids_files(wildcards):
 def study_docids_options(wildcards):
     """Return `--docids METHOD:PARQUET:JSON` for each method and seed of the job's study."""
     return [f"--docids {method}:{':'.join(pair)}" for (method, _), pair in study_docids(wildcards).items()]
+
+
+def docids_without_study():
+    """Return the DocIDs of the datasets that no study can cover, of the methods and seeds of the main study."""
+    methods = pipeline.methods("generative")
+    return [
+        f"results/{dataset}/{pipeline.owner('docids', dataset, method)}/seed{seed}/docids.parquet"
+        for dataset in pipeline.config.datasets
+        if not pipeline.config.has_queries(dataset)
+        for method, seed in pipeline.runs("recall")
+        if method in methods
+    ]
 
 
 # --- report

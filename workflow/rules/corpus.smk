@@ -7,9 +7,9 @@ rule simulate_esci:
         script="scripts/simulate_esci.py",
         modules=modules("simulate_esci"),
     output:
-        examples=f"resources/{{source}}/{SIMULATED_FILES['examples']}",
-        products=f"resources/{{source}}/{SIMULATED_FILES['products']}",
-        esci_s=f"resources/{{source}}/{SIMULATED_FILES['esci_s']}",
+        examples=f"resources/{{source}}/{RAW_FILES['examples']}",
+        products=f"resources/{{source}}/{RAW_FILES['products']}",
+        esci_s=f"resources/{{source}}/{RAW_FILES['esci_s']}",
     log:
         "logs/{source}/simulate_esci.log",
     wildcard_constraints:
@@ -22,6 +22,37 @@ rule simulate_esci:
     shell:
         "python {input.script} --config {params.config:q} --seed {params.seed} --examples {output.examples}"
         " --products {output.products} --esci-s {output.esci_s} > {log} 2>&1"
+
+
+rule import_catalogue:
+    """Write a catalogue of one's own as raw files of ESCI's shape, with its category paths and tags."""
+    input:
+        script="scripts/import_catalogue.py",
+        modules=modules("import_catalogue"),
+        products=own_file("products"),
+        queries=own_file("queries"),
+        judgements=own_file("judgements"),
+    output:
+        examples=f"resources/{{source}}/{RAW_FILES['examples']}",
+        products=f"resources/{{source}}/{RAW_FILES['products']}",
+        category_paths="resources/{source}/category_paths.parquet",
+        tags="resources/{source}/tags.parquet",
+        query_ids="resources/{source}/query_ids.parquet",
+    log:
+        "logs/{source}/import_catalogue.log",
+    wildcard_constraints:
+        source=names(pipeline.sources("catalogue")),
+    conda:
+        ENVIRONMENT
+    params:
+        config=import_settings,
+        locale=source_locale,
+        judged=judged_options,
+    shell:
+        "python {input.script} --config {params.config:q} --locale {params.locale} --products {input.products:q}"
+        " {params.judged} --examples-out {output.examples} --products-out {output.products}"
+        " --category-paths-out {output.category_paths} --tags-out {output.tags} --query-ids-out {output.query_ids}"
+        " --threads {threads} --temp-dir {resources.tmpdir:q} > {log} 2>&1"
 
 
 rule fetch_esci:
@@ -72,6 +103,8 @@ rule extract_categories:
         "resources/{source}/category_paths.parquet",
     log:
         "logs/{source}/extract_categories.log",
+    wildcard_constraints:
+        source=names(pipeline.sources("esci") + pipeline.sources("simulated")),
     conda:
         ENVIRONMENT
     shell:

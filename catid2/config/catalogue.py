@@ -1,0 +1,110 @@
+"""Settings of `import_catalogue`: which columns of one's own files are what, and what their values mean."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from catid2.config.base import LARGEST_SEED, StageConfig
+from catid2.config.corpus import Label
+
+Column = Annotated[str, Field(min_length=1)]
+
+
+class ProductColumns(StageConfig):
+    """Columns of the products file; a field without a column is empty in every product."""
+
+    product_id: Column = Field(description="strings or integers, each once")
+    title: Column | None = Field(None, description="name of the product")
+    brand: Column | None = Field(None, description="brand")
+    color: Column | None = Field(None, description="colour")
+    bullets: Column | None = Field(None, description="bullet points, one text")
+    description: Column | None = Field(None, description="description")
+    category: Column | None = Field(
+        None,
+        description="category path from the top down: a list of names, or a text that `category_separator` splits; "
+        "null: the catalogue has no categories, and every product gets the path all > all > …",
+    )
+    tags: Column | None = Field(
+        None, description="a list of names, or a text that `tag_separator` splits; kept in tags.parquet"
+    )
+
+
+class QueryColumns(StageConfig):
+    """Columns of the queries file."""
+
+    query_id: Column = Field("query_id", description="strings or integers, each once")
+    query: Column = Field("query", description="text of the query")
+    split: Column | None = Field(
+        None, description="`train` or `test`; null: `test_share` of the queries become test"
+    )
+
+
+class JudgementColumns(StageConfig):
+    """Columns of the judgements file."""
+
+    query_id: Column = Field("query_id", description="a query_id of the queries file")
+    product_id: Column = Field("product_id", description="a product_id of the products file")
+    label: Column | None = Field(
+        None, description="E, S, C or I, or what `labels` maps to these; null: every judgement is E"
+    )
+
+
+class CatalogueColumns(StageConfig):
+    """What the columns of the files are called there."""
+
+    products: ProductColumns = Field(description="columns of the products file")
+    queries: QueryColumns = Field(QueryColumns(), description="columns of the queries file")
+    judgements: JudgementColumns = Field(JudgementColumns(), description="columns of the judgements file")
+
+
+class CatalogueConfig(StageConfig):
+    """How to read a catalogue that is not ESCI."""
+
+    columns: CatalogueColumns = Field(description="what the columns are called")
+    category_separator: Column | None = Field(
+        None,
+        description="splits a category path that is one text, such as ` > `; white space around names goes",
+    )
+    tag_separator: Column | None = Field(None, description="splits tags that are one text, such as `,`")
+    labels: dict[Annotated[str, Field(coerce_numbers_to_str=True)], Label] | None = Field(
+        None,
+        min_length=1,
+        description="labels or grades of the judgements file, each with the ESCI label it stands for, such as "
+        "{3: E, 2: S, 0: I} or {Exact: E, Partial: S, Irrelevant: I}; null: they are E, S, C, I",
+    )
+    test_share: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="share of the queries that become test where the queries have no `split`; a query's split "
+        "depends on its query_id and the seed alone, so that it stays when others come or go",
+    )
+    split_seed: int = Field(0, ge=0, le=LARGEST_SEED, description="another seed gives another split")
+    csv_delimiter: str = Field(
+        ",", pattern=r'^[^"\r\n\x00]$', description="what stands between the fields of CSV files"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_flags_as_labels(cls, values: Any) -> Any:
+        """YAML reads a bare `yes` or `no` as a flag."""
+        labels = values.get("labels") if isinstance(values, dict) else None
+        if isinstance(labels, dict) and any(isinstance(label, bool) for label in labels):
+            raise ValueError("labels: a bare yes, no, true or false is no text in YAML; put it in quotes")
+        return values
+
+    @model_validator(mode="after")
+    def _settings_have_columns(self) -> "CatalogueConfig":
+        given = {
+            "category_separator": (
+                self.category_separator,
+                "products.category",
+                self.columns.products.category,
+            ),
+            "tag_separator": (self.tag_separator, "products.tags", self.columns.products.tags),
+            "labels": (self.labels, "judgements.label", self.columns.judgements.label),
+        }
+        for key, (value, place, column) in given.items():
+            if value is not None and column is None:
+                raise ValueError(f"{key} is given, but columns.{place} is not")
+        return self

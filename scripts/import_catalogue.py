@@ -1,0 +1,47 @@
+"""Import a catalogue that is not ESCI: parquet or CSV files of products, queries and judgements.
+
+Writes raw files of ESCI's shape, from which build_corpus goes on, the tags, and which query is which; all or none.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from catid2.catalogue import ImportedFiles, OwnFiles, import_catalogue
+from catid2.command import entry_point
+from catid2.config.base import parse
+from catid2.config.catalogue import CatalogueConfig
+from catid2.database import Resources
+from catid2.esci import LOCALES
+from catid2.writing import claim
+
+
+@entry_point
+def main() -> None:
+    """Run the stage."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", required=True, help="settings as JSON: keys of CatalogueConfig")
+    parser.add_argument("--locale", required=True, choices=LOCALES)
+    parser.add_argument("--products", required=True, type=Path, help="products, .parquet or .csv")
+    parser.add_argument("--queries", type=Path, help="queries, .parquet or .csv")
+    parser.add_argument("--judgements", type=Path, help="judgements, .parquet or .csv")
+    for name in ImportedFiles._fields:
+        option = f"--{name.replace('_', '-')}-out"
+        parser.add_argument(option, required=True, type=Path, help=f"{name} to write, parquet")
+    parser.add_argument("--memory-limit", default="2GB", help="DuckDB's memory (default: 2GB)")
+    parser.add_argument("--threads", type=int, help="DuckDB's threads (default: all cores)")
+    parser.add_argument("--temp-dir", type=Path, help="where DuckDB spills (default: the system's)")
+    arguments = parser.parse_args()
+    own = OwnFiles(arguments.products, arguments.queries, arguments.judgements)
+    config = parse(CatalogueConfig, arguments.config)
+    files = ImportedFiles(**{name: getattr(arguments, f"{name}_out") for name in ImportedFiles._fields})
+    resources = Resources(arguments.memory_limit, arguments.threads, arguments.temp_dir)
+    with claim(files.examples):
+        import_catalogue(own, arguments.locale, config, files, resources)
+
+
+if __name__ == "__main__":
+    main()
