@@ -16,6 +16,7 @@ from catid2.config.corpus import CorpusConfig
 from catid2.config.dense import DenseConfig
 from catid2.config.docids import DocidsConfig
 from catid2.config.dual_encoder import DualEncoderConfig
+from catid2.config.efficiency import EfficiencyConfig
 from catid2.config.embed import View
 from catid2.config.evaluate import EvaluateConfig
 from catid2.config.fetch import FetchEsciConfig, FetchEsciSConfig
@@ -160,6 +161,9 @@ class PipelineConfig(BaseModel):
     dual_encoder: DualEncoderConfig = Field(DualEncoderConfig(), description="rule train_dual_encoder")
     dense: DenseConfig = Field(DenseConfig(), description="rule search_dense")
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="rule evaluate")
+    efficiency: EfficiencyConfig = Field(
+        EfficiencyConfig(), description="rules measure_latency and summarize_efficiency"
+    )
     report: ReportConfig = Field(ReportConfig(), description="rule report_locales")
     methods: dict[Name, Method] = Field(min_length=1, description="what is compared")
     studies: dict[Name, Study] = Field(min_length=1, description="tables; `recall` is the main one")
@@ -197,6 +201,9 @@ class PipelineConfig(BaseModel):
             cutoffs = ", ".join(map(str, self.evaluate.cutoffs))
             raise ValueError(f"report.cutoff is {self.report.cutoff}, evaluate.cutoffs are {cutoffs}")
         known("recall", self.studies, "the report")
+        known(self.efficiency.study, self.studies, "efficiency.study")
+        if "efficiency" in self.studies:
+            raise ValueError("studies.efficiency: that name is kept for the table of times")
         for key, dataset in self.datasets.items():
             known(dataset.source, self.sources, f"datasets.{key}.source")
             source = self.sources[dataset.source]
@@ -335,6 +342,10 @@ class Pipeline:
             for method in entry.methods
             for seed in (entry.seeds if self.is_trained(method) else entry.seeds[:1])
         ]
+
+    def first_seed(self, study: str) -> int:
+        """Return the seed of a study that every method of it has a run of."""
+        return self.config.studies[study].seeds[0]
 
     def study_datasets(self, study: str) -> list[str]:
         """Return the datasets that a study covers."""
