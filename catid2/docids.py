@@ -16,8 +16,9 @@ from catid2.artifacts import docids_columns, read_footer, read_table, require_de
 from catid2.codes import collisions, distortion, greedy_codes
 from catid2.diagnostics import category_nmi, category_nmi_chance, dead_codes, perplexity
 from catid2.errors import InputError
-from catid2.repair import extra_digit, sinkhorn_loop, transport
+from catid2.repair import Repaired, extra_digit, sinkhorn_loop, transport
 from catid2.schemes.coding import Coding, Quantised
+from catid2.timings import timed
 
 if TYPE_CHECKING:
     from catid2.config.docids import DocidsConfig
@@ -103,11 +104,21 @@ def assign(
     order = canonical_order(product_ids)
     latents = latents[order]
     before = greedy_codes(latents, codebooks)
-    overflowed = np.zeros(len(latents), bool)
-    codes = before
+    with timed("repair"):
+        codes, overflowed = _repair(latents, codebooks, before, config)
+    moved = (codes[:, : before.shape[1]] != before).any(axis=1)
+    back = np.argsort(order)
+    return Assignment(codes[back], before[back], moved[back], overflowed[back])
+
+
+def _repair(
+    latents: np.ndarray, codebooks: np.ndarray, before: np.ndarray, config: "DocidsConfig"
+) -> Repaired:
+    """Return what the configured repair makes of the codes `before` (N, L); an extra digit is one more column."""
     if config.repair == "transport":
-        codes, overflowed = transport(latents, codebooks, before)
-    elif config.repair == "digit":
+        return transport(latents, codebooks, before)
+    codes = before
+    if config.repair == "digit":
         codes = extra_digit(before, codebooks.shape[1])
     elif config.repair == "sinkhorn_loop":
         codes = sinkhorn_loop(
@@ -118,9 +129,7 @@ def assign(
             iterations=config.sinkhorn_iterations,
             rounds=config.sinkhorn_rounds,
         )
-    moved = (codes[:, : before.shape[1]] != before).any(axis=1)
-    back = np.argsort(order)
-    return Assignment(codes[back], before[back], moved[back], overflowed[back])
+    return Repaired(codes, np.zeros(len(codes), bool))
 
 
 def _check(latents: np.ndarray, codebooks: np.ndarray, names: int) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 import torch
+from torch.nn import functional
 
 from catid2.artifacts import MADE_BY, read_json, read_table, write_table
 from catid2.beam import CodeScorer, beam_search
@@ -64,6 +65,16 @@ class Corpus(NamedTuple):
     embeddings: Path | None = None
 
 
+class Loaded(NamedTuple):
+    """All that a search of the test queries takes, on one device."""
+
+    retriever: Retriever
+    trie: Trie
+    queries: Queries
+    query_ids: np.ndarray  # (Q,) int64
+    dense: DenseRanking | None
+
+
 class Search(NamedTuple):
     """How queries are decoded."""
 
@@ -108,15 +119,7 @@ def search(
     with torch.inference_mode():
         for start in range(0, len(own), how.batch_size):
             rows = slice(start, start + how.batch_size)
-            batch = retriever.batch(queries, own[rows]).to(group.device)
-            found = beam_search(scorer, trie, batch, how.beams, dense.depth if dense else None)
-            if dense:
-                doc_ids[rows], scores[rows] = dense.rank(trie, found, own[rows], width)
-                continue
-            kept = min(width, found.nodes.shape[1])
-            nodes = found.nodes[:, :kept]
-            doc_ids[rows, :kept] = trie.doc_ids[nodes.clamp(min=0)].masked_fill(nodes < 0, -1)
-            scores[rows, :kept] = found.scores[:, :kept]
+            doc_ids[rows], scores[rows] = rank_batch(retriever, scorer, trie, queries, own[rows], how, dense)
     place = np.argsort(order)
     found = Rankings(
         gather(doc_ids, total, group).cpu().numpy()[place], gather(scores, total, group).cpu().numpy()[place]
@@ -124,6 +127,31 @@ def search(
     if np.isnan(found.scores).any():
         raise InputError("retriever", "its scores are NaN", "train it again, with a lower learning_rate")
     return found
+
+
+def rank_batch(
+    retriever: Retriever,
+    scorer: CodeScorer,
+    trie: Trie,
+    queries: Queries,
+    rows: np.ndarray,
+    how: Search,
+    dense: DenseRanking | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Search for the queries `rows` (B,) at once, in inference mode; arguments as `search`, all on the trie's device.
+
+    Returns doc_ids (B, k) int32 and scores (B, k), best first, padded with -1 and -inf; k is top_k, or the number
+    of documents if there are fewer.
+    """
+    width = min(how.top_k, len(trie))
+    batch = retriever.batch(queries, rows).to(trie.doc_ids.device)
+    found = beam_search(scorer, trie, batch, how.beams, dense.depth if dense else None)
+    if dense:
+        return dense.rank(trie, found, rows, width)
+    padding = (0, max(0, width - found.nodes.shape[1]))
+    nodes = functional.pad(found.nodes[:, :width], padding, value=-1)
+    scores = functional.pad(found.scores[:, :width], padding, value=float("-inf"))
+    return trie.doc_ids[nodes.clamp(min=0)].masked_fill(nodes < 0, -1), scores
 
 
 def retrieve(config: RetrieveConfig, retriever: Path, corpus: Corpus, output: Path, batch_size: int) -> None:
@@ -139,6 +167,20 @@ def retrieve(config: RetrieveConfig, retriever: Path, corpus: Corpus, output: Pa
     Raises:
         InputError: a file cannot be used, or the files do not belong together.
     """
+    with process_group() as group:
+        model, trie, queries, query_ids, dense = load(config, retriever, corpus, group.device)
+        log.info("%d test queries, %d documents, %d beams", len(query_ids), len(trie), config.beams)
+        how = Search(config.beams, config.top_k, batch_size)
+        found = search(model, trie, queries, how, group, dense)
+        if group.is_first:
+            run = run_table(query_ids, found).replace_schema_metadata({MADE_BY: model.kind})
+            write_table(output, run)
+            if group.device.type == "cuda":
+                log.info("peak GPU memory %.1f GiB", torch.cuda.max_memory_allocated() / 2**30)
+
+
+def load(config: RetrieveConfig, retriever: Path, corpus: Corpus, device: torch.device) -> Loaded:
+    """Return what a search of the test queries takes, on `device`; errors and other arguments as `retrieve`."""
     doc_ids, codes = read_docids(corpus.docids)
     require_same_documents(corpus.docids, corpus.products)
     level = config.rank_below_level
@@ -149,20 +191,10 @@ def retrieve(config: RetrieveConfig, retriever: Path, corpus: Corpus, output: Pa
     if not len(table):
         raise InputError(corpus.queries, "no test queries", "build the corpus with some")
     query_ids, texts = table.column("query_id").to_numpy(), table.column("query").to_pylist()
-    with process_group() as group:
-        model, queries = _load(retriever, vectors, query_ids, texts)
-        trie = Trie.from_codes(codes, require_fitting_codes(codes, model, corpus.docids, retriever), doc_ids)
-        dense = None
-        if level is not None:
-            dense = dense_ranking(level, vectors, query_ids, group.device)
-        log.info("%d test queries, %d documents, %d beams", len(texts), len(trie), config.beams)
-        how = Search(config.beams, config.top_k, batch_size)
-        found = search(model.to(group.device), trie, queries, how, group, dense)
-        if group.is_first:
-            run = run_table(query_ids, found).replace_schema_metadata({MADE_BY: model.kind})
-            write_table(output, run)
-            if group.device.type == "cuda":
-                log.info("peak GPU memory %.1f GiB", torch.cuda.max_memory_allocated() / 2**30)
+    model, queries = _load(retriever, vectors, query_ids, texts)
+    trie = Trie.from_codes(codes, require_fitting_codes(codes, model, corpus.docids, retriever), doc_ids)
+    dense = None if level is None else dense_ranking(level, vectors, query_ids, device)
+    return Loaded(model.to(device), trie.to(device), queries, query_ids, dense)
 
 
 def _vectors(level: int | None, retriever: Path, corpus: Corpus, documents: int) -> ViewVectors | None:

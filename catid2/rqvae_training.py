@@ -34,6 +34,7 @@ from catid2.quantizer import Quantized
 from catid2.rqvae import RQVAE, architecture
 from catid2.rqvae_history import NAN, TERMS, Row, coding_figures, find_problem, gradient_norms, summary
 from catid2.stopping import Stop, deferred_stop
+from catid2.timings import timed
 
 if TYPE_CHECKING:
     from catid2.config.rqvae import RqvaeConfig
@@ -176,7 +177,8 @@ class Training:
         if epoch == self.config.warmup_epochs:
             self.initialise_codebooks(epoch)
         row: Row = {"epoch": epoch + 1, "warmup": int(warmup)}
-        row |= self._train_epoch(epoch, warmup)
+        with timed("warm-up step" if warmup else "step", self.batches):
+            row |= self._train_epoch(epoch, warmup)
         if warmup:
             row |= coding_figures(None, self.config)
         else:

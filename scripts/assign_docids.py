@@ -26,6 +26,7 @@ from catid2.errors import InputError
 from catid2.rqvae import CONFIG_FILE
 from catid2.schemes.coding import Documents
 from catid2.schemes.registry import SCHEMES
+from catid2.timings import record_timings
 from catid2.writing import atomic, claim
 
 log = logging.getLogger("assign_docids")
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--model-config", type=Path, help="rqvae/config.json, beside the model")
     parser.add_argument("--output", required=True, type=Path, help="docids.parquet to write")
     parser.add_argument("--report", required=True, type=Path, help="docids.json to write")
+    parser.add_argument("--timings", type=Path, help="JSON to write: how long parts took, GPU memory")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
 
@@ -55,7 +57,7 @@ def main() -> None:
         raise InputError(
             options.model_config, "is not beside the model", f"name the {CONFIG_FILE} of its folder"
         )
-    with claim(options.output):
+    with claim(options.output), record_timings(options.timings):
         product_ids, categories = read_products(options.products)
         embeddings = read_embeddings(options.embeddings, rows=len(product_ids))
 

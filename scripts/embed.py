@@ -11,6 +11,7 @@ from catid2.command import entry_point
 from catid2.config.base import parse, require_at_least, require_seed
 from catid2.config.embed import ViewConfig
 from catid2.embed import Batching, Outputs, embed
+from catid2.timings import record_timings
 from catid2.writing import claim
 
 
@@ -32,13 +33,14 @@ def main() -> None:
         default=Batching().tokens,
         help=f"tokens per batch, padding included; lower it if memory runs out (default {Batching().tokens})",
     )
+    parser.add_argument("--timings", type=Path, help="JSON to write: how long parts took, GPU memory")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(ViewConfig, arguments.config)
     require_seed("--seed", arguments.seed)
     require_at_least("--batch-tokens", arguments.batch_tokens, 1)
     outputs = Outputs(arguments.output, arguments.metadata, arguments.checkpoints)
-    with claim(outputs.matrix):
+    with claim(outputs.matrix), record_timings(arguments.timings):
         embed(config, arguments.products, outputs, arguments.seed, Batching(arguments.batch_tokens))
 
 

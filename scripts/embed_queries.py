@@ -6,6 +6,7 @@ from pathlib import Path
 
 from catid2.command import entry_point
 from catid2.embed_queries import Corpus, Outputs, embed_queries
+from catid2.timings import record_timings
 from catid2.writing import claim
 
 
@@ -23,10 +24,11 @@ def main() -> None:
     )
     parser.add_argument("--output", required=True, type=Path, help="embeddings/VIEW_queries.npy to write")
     parser.add_argument("--metadata", required=True, type=Path, help="embeddings/VIEW_queries.json to write")
+    parser.add_argument("--timings", type=Path, help="JSON to write: how long parts took, GPU memory")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     corpus = Corpus(arguments.embeddings, arguments.products, arguments.queries)
-    with claim(arguments.output):
+    with claim(arguments.output), record_timings(arguments.timings):
         embed_queries(arguments.prefix, corpus, Outputs(arguments.output, arguments.metadata))
 
 

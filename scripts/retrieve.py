@@ -31,6 +31,7 @@ def main() -> None:
         default=32,
         help="queries decoded together; fewer need less memory (default 32)",
     )
+    parser.add_argument("--timings", type=Path, help="JSON to write: how long parts took, GPU memory")
     arguments = parser.parse_args()
     require_at_least("--batch-size", arguments.batch_size, 1)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -40,12 +41,13 @@ def main() -> None:
     from transformers.utils.logging import disable_progress_bar
 
     from catid2.retrieval import Corpus, retrieve
+    from catid2.timings import record_timings
     from catid2.writing import claim
 
     if not sys.stderr.isatty():
         disable_progress_bar()
     corpus = Corpus(arguments.docids, arguments.products, arguments.queries, arguments.embeddings)
-    with claim(arguments.output):
+    with claim(arguments.output), record_timings(arguments.timings):
         retrieve(config, arguments.retriever, corpus, arguments.output, arguments.batch_size)
 
 

@@ -9,6 +9,7 @@ from catid2.baselines.bm25 import search_bm25
 from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.bm25 import Bm25Config
+from catid2.timings import record_timings
 from catid2.writing import claim
 
 
@@ -20,10 +21,11 @@ def main() -> None:
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
     parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
     parser.add_argument("--output", required=True, type=Path, help="run.parquet to write")
+    parser.add_argument("--timings", type=Path, help="JSON to write: how long parts took, GPU memory")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(Bm25Config, arguments.config)
-    with claim(arguments.output):
+    with claim(arguments.output), record_timings(arguments.timings):
         write_table(arguments.output, search_bm25(config, arguments.products, arguments.queries))
 
 

@@ -21,6 +21,7 @@ from catid2.config.rqvae import RqvaeConfig
 from catid2.distributed import process_group
 from catid2.rqvae_history import format_history
 from catid2.rqvae_training import train
+from catid2.timings import record_timings
 from catid2.writing import atomic, claim
 
 
@@ -46,6 +47,7 @@ def _arguments() -> argparse.Namespace:
         "--model-config", type=Path, required=True, help="output: config.json beside the weights"
     )
     parser.add_argument("--history", type=Path, required=True, help="output: one line per epoch, TSV")
+    parser.add_argument("--timings", type=Path, help="JSON to write: how long parts took, GPU memory")
     return parser.parse_args()
 
 
@@ -63,7 +65,7 @@ def main() -> None:
     settings = {"config": config.model_dump(mode="json"), "seed": arguments.seed}
     code = code_digest(rqvae_training.__file__)
     digest = fingerprint(settings | {"code": code}, embeddings, categories)
-    with claim(arguments.model):
+    with claim(arguments.model), record_timings(arguments.timings):
         checkpoints = Checkpoints(arguments.checkpoints, digest)
         with process_group() as group:
             if group.rank:

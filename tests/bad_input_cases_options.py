@@ -31,6 +31,12 @@ CASES = [
     Case("seed", "train_rqvae", b.nothing, ("--seed", "give 0 or more"), {"--seed": "-1"}),
     Case("seed of retriever", "train_retriever", b.nothing, ("--seed", "give 0 or more"), {"--seed": "-1"}),
     Case("seed of simulation", "simulate_esci", b.nothing, ("--seed", "give 0 or more"), {"--seed": "-1"}),
+    Case("batches", "measure_latency", b.nothing, ("--batches", "give 1 or more"), {"--batches": "0"}),
+    Case("searches", "measure_latency", b.nothing, ("--searches", "give 1 or more"), {"--searches": "0"}),
+    Case(
+        "retriever without DocIDs", "measure_latency", b.nothing, ("--docids: goes with --retriever", "give both"),
+        {"--docids": None},
+    ),
     Case("batch size", "retrieve", b.nothing, ("--batch-size", "give 1 or more"), {"--batch-size": "0"}),
     Case("seconds", "train_rqvae", b.nothing, ("--checkpoint-seconds",), {"--checkpoint-seconds": "nan"}),
     Case(

@@ -17,6 +17,9 @@ from bad_inputs import (
 )
 
 NAN = float("nan")
+LATENCY = f"{METHOD}/latency.json"
+LOGS = "logs/tiny_es/catid2/seed0"
+ASSIGNED, TRAINED = f"{LOGS}/assign_docids.timings.json", f"{LOGS}/train_rqvae.benchmark.tsv"
 
 CASES = [
     # --- runs
@@ -179,5 +182,48 @@ CASES = [
     Case(
         "cutoff", "report_locales", b.nothing,
         ("cutoff 7", "name one of"), settings("report_locales", cutoff=7),
+    ),
+    # --- times
+    Case(
+        "benchmark cut", "summarize_efficiency", b.cut(TRAINED, 0.9),
+        ("train_rqvae.benchmark.tsv: cut short", "run the stage again"),
+    ),
+    Case(
+        "benchmark without a run", "summarize_efficiency", b.without_lines(TRAINED, "."),
+        ("train_rqvae.benchmark.tsv: not a benchmark of one run",),
+    ),
+    Case(
+        "benchmark column", "summarize_efficiency", b.replaced(TRAINED, "max_rss", "rss"),
+        ("column 'max_rss' is missing", "run the stage again"),
+    ),
+    Case(
+        "benchmark no number", "summarize_efficiency", b.cell(TRAINED, 0, "s", "long"),
+        ("column 's': long is not a number",),
+    ),
+    Case("benchmark gone", "summarize_efficiency", b.gone(TRAINED), ("train_rqvae.benchmark.tsv: no such file",)),
+    Case(
+        "timings of others", "summarize_efficiency", b.replaced(ASSIGNED, "tiny_es/catid2", "tiny_es/tiger"),
+        ("catid2/seed0/assign_docids.timings.json: these are the measures of tiny_es/tiger", "run assign_docids again"),
+    ),
+    Case("timings cut", "summarize_efficiency", b.cut(ASSIGNED), ("assign_docids.timings.json: not JSON",)),
+    Case(
+        "timings key", "summarize_efficiency", b.key(ASSIGNED, "parts.repair.sum", -1),
+        ("key 'parts.repair.sum'", "greater than or equal to 0", "run assign_docids again"),
+    ),
+    Case(
+        "latency without batches", "summarize_efficiency", b.key(LATENCY, "batches", ...),
+        ("latency.json: key 'batches'", "run measure_latency of catid2 again"),
+    ),
+    Case(
+        "--stage", "summarize_efficiency", b.nothing,
+        ("--stage: 'x:y' is not METHOD:RULE:OWNER:LOG",), {"--stage": "x:y"},
+    ),
+    Case(
+        "--latency", "summarize_efficiency", b.nothing,
+        ("--latency: 'x' is not METHOD:PATH",), {"--latency": "x"},
+    ),
+    Case(
+        "--latency of none", "summarize_efficiency", b.nothing,
+        ("no stage of a method 'x'", "known are catid2"), {"--latency": f"x:{LATENCY}"},
     ),
 ]  # fmt: skip

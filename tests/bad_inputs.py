@@ -16,7 +16,8 @@ from unittest import mock
 
 from catid2.config.comparison import comparison
 from catid2.config.pipeline import read_pipeline
-from workflow import ROOT
+from catid2.config.stage_logs import stage_logs
+from workflow import EFFICIENCY, ROOT
 
 RAW = "resources/tiny"
 EXAMPLES, PRODUCTS, ESCI_S = (
@@ -162,6 +163,19 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
         }
         | corpus
         | {"--output": f"{DATASET}/recall.tsv", "--per-query": f"{DATASET}/recall_per_query.parquet"},
+        "measure_latency": settings("retrieve")
+        | (docids | products | queries)
+        | {"--retriever": f"{METHOD}/retriever", "--searches": "2", "--output": f"{METHOD}/latency.json"},
+        "summarize_efficiency": {
+            "--dataset": "tiny_es",
+            "--stage": [
+                ":".join([method, *stage])
+                for method in ("catid2", "bm25")
+                for stage in stage_logs(pipeline, "tiny_es", method, 0)
+            ],
+            "--latency": f"catid2:{METHOD}/latency.json",
+            "--output": EFFICIENCY,
+        },
         "plot_recall": {
             "--recall": f"{DATASET}/recall.tsv",
             "--output": f"{DATASET}/figures/recall.svg",
@@ -224,7 +238,7 @@ def run_script(script: str, folder: Path, changes: Options | None = None) -> Don
 
 def copy_of(run: Path, folder: Path) -> Path:
     """Return `folder`, with hard links to the files of a finished run: replace files there, never write into them."""
-    for name in ("resources", "results"):
+    for name in ("resources", "results", "logs"):
         shutil.copytree(run / name, folder / name, copy_function=os.link)
     return folder
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+EFFICIENCY = "results/tiny_es/efficiency.tsv"
 TINY_CONFIG = ("--configfile", "config/tiny.yaml")  # of the fixture `tiny_run`
 # Stands in for `python` in the rules' shell commands: makes every output that is not there yet, and nothing else.
 STUB = """#!/bin/sh

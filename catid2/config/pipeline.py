@@ -17,6 +17,7 @@ from catid2.config.corpus import CorpusConfig
 from catid2.config.dense import DenseConfig
 from catid2.config.docids import DocidsConfig
 from catid2.config.dual_encoder import DualEncoderConfig
+from catid2.config.efficiency import EfficiencyConfig
 from catid2.config.embed import View
 from catid2.config.evaluate import EvaluateConfig
 from catid2.config.fetch import FetchEsciConfig, FetchEsciSConfig
@@ -209,6 +210,9 @@ class PipelineConfig(BaseModel):
     dual_encoder: DualEncoderConfig = Field(DualEncoderConfig(), description="rule train_dual_encoder")
     dense: DenseConfig = Field(DenseConfig(), description="rule search_dense")
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="rule evaluate")
+    efficiency: EfficiencyConfig = Field(
+        EfficiencyConfig(), description="rules measure_latency and summarize_efficiency"
+    )
     report: ReportConfig = Field(ReportConfig(), description="rule report_locales")
     methods: dict[Name, Method] = Field(min_length=1, description="what is compared")
     variants: dict[Name, Overrides] = Field(
@@ -249,6 +253,9 @@ class PipelineConfig(BaseModel):
             cutoffs = ", ".join(map(str, self.evaluate.cutoffs))
             raise ValueError(f"report.cutoff is {self.report.cutoff}, evaluate.cutoffs are {cutoffs}")
         known("recall", self.studies, "the report")
+        known(self.efficiency.study, self.studies, "efficiency.study")
+        if "efficiency" in self.studies:
+            raise ValueError("studies.efficiency: that name is kept for the table of times")
         for key, dataset in self.datasets.items():
             known(dataset.source, self.sources, f"datasets.{key}.source")
             source = self.sources[dataset.source]
@@ -466,6 +473,10 @@ class Pipeline:
             collapse_perplexity=self.stage("rqvae", dataset, entry.grids[0].method).collapse_perplexity,
         )
 
+    def first_seed(self, study: str) -> int:
+        """Return the seed of a study that every method of it has a run of."""
+        return self.config.studies[study].seeds[0]
+
     def study_datasets(self, study: str) -> list[str]:
         """Return the datasets that a study covers: those it names, or all that have queries."""
         with_queries = [dataset for dataset in self.config.datasets if self.config.has_queries(dataset)]
@@ -480,9 +491,8 @@ class Pipeline:
         here = {
             method
             for name, study in self.config.studies.items()
-            if dataset in self.study_datasets(name) or (
-                name == "recall" and not self.config.has_queries(dataset)
-            )
+            if dataset in self.study_datasets(name)
+            or (name == "recall" and not self.config.has_queries(dataset))
             for method in study.methods
         }
         return [method for method in self.methods("generative") if method in here or method not in studied]

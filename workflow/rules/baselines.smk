@@ -12,15 +12,18 @@ rule search_bm25:
         "results/{dataset}/{method}/seed{seed}/run.parquet",
     log:
         "logs/{dataset}/{method}/seed{seed}/search_bm25.log",
+    benchmark:
+        "logs/{dataset}/{method}/seed{seed}/search_bm25.benchmark.tsv"
     wildcard_constraints:
         method=names(pipeline.methods("bm25")),
     conda:
         ENVIRONMENT
     params:
         config=settings("bm25"),
+        timings="logs/{dataset}/{method}/seed{seed}/search_bm25.timings.json",
     shell:
         "python {input.script} --config {params.config:q} --products {input.products} --queries {input.queries}"
-        " --output {output} > {log} 2>&1"
+        " --output {output} --timings {params.timings} > {log} 2>&1"
 
 
 rule search_dense:
@@ -35,15 +38,18 @@ rule search_dense:
         "results/{dataset}/{method}/seed{seed}/run.parquet",
     log:
         "logs/{dataset}/{method}/seed{seed}/search_dense.log",
+    benchmark:
+        "logs/{dataset}/{method}/seed{seed}/search_dense.benchmark.tsv"
     wildcard_constraints:
         method=names(SEARCHED_BY_VECTORS),
     conda:
         ENVIRONMENT
     params:
         config=settings("dense"),
+        timings="logs/{dataset}/{method}/seed{seed}/search_dense.timings.json",
     shell:
         "python {input.script} --config {params.config:q} --embeddings {input.vectors[0]} --products {input.products}"
-        " --queries {input.queries} --output {output} > {log} 2>&1"
+        " --queries {input.queries} --output {output} --timings {params.timings} > {log} 2>&1"
 
 
 rule train_dual_encoder:
@@ -58,6 +64,8 @@ rule train_dual_encoder:
         directory("results/{dataset}/{method}/seed{seed}/encoder"),
     log:
         "logs/{dataset}/{method}/seed{seed}/train_dual_encoder.log",
+    benchmark:
+        "logs/{dataset}/{method}/seed{seed}/train_dual_encoder.benchmark.tsv"
     wildcard_constraints:
         method=names(pipeline.methods("dual_encoder")),
     conda:
@@ -68,11 +76,12 @@ rule train_dual_encoder:
     params:
         config=settings("dual_encoder"),
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/encoder",
+        timings="logs/{dataset}/{method}/seed{seed}/train_dual_encoder.timings.json",
     shell:
         "python -m catid2.launch --gpus {resources.gpu} --nodes {resources.nodes} {input.script}"
         " --config {params.config:q} --seed {wildcards.seed}"
         " --products {input.products} --queries {input.queries} --judgements {input.judgements}"
-        " --checkpoints {params.checkpoints} --output {output} > {log} 2>&1"
+        " --checkpoints {params.checkpoints} --output {output} --timings {params.timings} > {log} 2>&1"
 
 
 # A trained encoder is a view of its own: the rules of views encode documents and queries with it.
@@ -89,11 +98,14 @@ use rule embed as embed_by_own_encoder with:
         metadata="results/{dataset}/{method}/seed{seed}/embeddings/own.json",
     log:
         "logs/{dataset}/{method}/seed{seed}/embed.log",
+    benchmark:
+        "logs/{dataset}/{method}/seed{seed}/embed.benchmark.tsv"
     wildcard_constraints:
         method=names(pipeline.methods("dual_encoder")),
     params:
         config=own_view_settings,
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/embed",
+        timings="logs/{dataset}/{method}/seed{seed}/embed.timings.json",
 
 
 use rule embed_queries as embed_queries_by_own_encoder with:
@@ -110,7 +122,10 @@ use rule embed_queries as embed_queries_by_own_encoder with:
         metadata="results/{dataset}/{method}/seed{seed}/embeddings/own_queries.json",
     log:
         "logs/{dataset}/{method}/seed{seed}/embed_queries.log",
+    benchmark:
+        "logs/{dataset}/{method}/seed{seed}/embed_queries.benchmark.tsv"
     wildcard_constraints:
         method=names(pipeline.methods("dual_encoder")),
     params:
         prefix="",
+        timings="logs/{dataset}/{method}/seed{seed}/embed_queries.timings.json",

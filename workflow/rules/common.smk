@@ -13,6 +13,7 @@ shell.prefix(f"export PYTHONPATH={shlex.quote(str(ROOT))}; ")
 from catid2.artifacts import InputError
 from catid2.config.comparison import comparison
 from catid2.config.pipeline import EsciSource, Pipeline, read_settings
+from catid2.config.stage_logs import stage_logs
 from catid2.imports import imported_modules
 
 ENVIRONMENT = "../envs/catid2.yaml"
@@ -363,6 +364,72 @@ def docids_without_study():
         for method, seed in pipeline.runs("recall")
         if method in methods
     ]
+
+
+# --- times
+
+
+def efficiency_tables():
+    """Return the tables of times of all datasets. No two runs give the same, so nothing makes them unasked."""
+    datasets = pipeline.study_datasets(pipeline.config.efficiency.study)
+    return [f"results/{dataset}/efficiency.tsv" for dataset in datasets]
+
+
+def stages_of_study(dataset):
+    """Return (method, StageLog) of every stage of the methods whose times are tabulated."""
+    study = pipeline.config.efficiency.study
+    seed = pipeline.first_seed(study)
+    return [
+        (method, stage)
+        for method in pipeline.config.studies[study].methods
+        for stage in stage_logs(pipeline, dataset, method, seed)
+    ]
+
+
+def benchmarks_of_study(wildcards):
+    """Return Snakemake's measures of the stages of the job's table, each once: a stage that has none is run again."""
+    logs = dict.fromkeys(stage.log for _, stage in stages_of_study(wildcards.dataset))
+    return [f"{log}.benchmark.tsv" for log in logs]
+
+
+def latency_paths(dataset):
+    """Return the latency of each method of the table that searches in a way that is timed."""
+    study = pipeline.config.efficiency.study
+    timed = pipeline.methods("generative") + pipeline.methods("bm25")
+    seed = pipeline.first_seed(study)
+    return {
+        method: f"results/{dataset}/{method}/seed{seed}/latency.json"
+        for method in pipeline.config.studies[study].methods
+        if method in timed
+    }
+
+
+def latencies_of_study(wildcards):
+    """Return the paths of `latency_paths` for the job's dataset."""
+    return list(latency_paths(wildcards.dataset).values())
+
+
+def stage_options(wildcards):
+    """Return `--stage METHOD:RULE:OWNER:LOG` for every stage of the job's table."""
+    pairs = stages_of_study(wildcards.dataset)
+    return [f"--stage {shlex.quote(':'.join([method, *stage]))}" for method, stage in pairs]
+
+
+def latency_of_method_options(wildcards):
+    """Return `--latency METHOD:PATH` for every method whose latency is in the job's table."""
+    return [f"--latency {method}:{path}" for method, path in latency_paths(wildcards.dataset).items()]
+
+
+def latency_options(wildcards):
+    """Return how measure_latency measures."""
+    plan = pipeline.config.efficiency
+    batches = " ".join(map(str, plan.batches))
+    return f"--batches {batches} --searches {plan.searches} --warm-up {plan.warm_up}"
+
+
+def searched_by_retriever(wildcards, input):
+    """Return the options that say what a generative method searches with."""
+    return f"--retriever {input.retriever} --docids {input.docids} {embeddings_option(wildcards, input)}".rstrip()
 
 
 # --- report

@@ -12,6 +12,8 @@ rule embed:
         metadata="results/{dataset}/embeddings/{view}.json",
     log:
         "logs/{dataset}/embed/{view}.log",
+    benchmark:
+        "logs/{dataset}/embed/{view}.benchmark.tsv"
     conda:
         ENVIRONMENT
     resources:
@@ -20,10 +22,12 @@ rule embed:
     params:
         config=view_settings,
         checkpoints="results/{dataset}/embeddings/checkpoints/{view}",
+        timings="logs/{dataset}/embed/{view}.timings.json",
     shell:
         "python -m catid2.launch --gpus {resources.gpu} --nodes {resources.nodes} {input.script}"
         " --config {params.config:q} --products {input.products}"
-        " --checkpoints {params.checkpoints} --output {output.embeddings} --metadata {output.metadata} > {log} 2>&1"
+        " --checkpoints {params.checkpoints} --output {output.embeddings} --metadata {output.metadata}"
+        " --timings {params.timings} > {log} 2>&1"
 
 
 rule embed_queries:
@@ -40,15 +44,19 @@ rule embed_queries:
         metadata="results/{dataset}/embeddings/{view}_queries.json",
     log:
         "logs/{dataset}/embed_queries/{view}.log",
+    benchmark:
+        "logs/{dataset}/embed_queries/{view}.benchmark.tsv"
     conda:
         ENVIRONMENT
     resources:
         gpu=0,
     params:
         prefix=query_prefix,
+        timings="logs/{dataset}/embed_queries/{view}.timings.json",
     shell:
         "python {input.script} --embeddings {input.embeddings} --products {input.products} --queries {input.queries}"
-        " --prefix={params.prefix:q} --output {output.embeddings} --metadata {output.metadata} > {log} 2>&1"
+        " --prefix={params.prefix:q} --output {output.embeddings} --metadata {output.metadata}"
+        " --timings {params.timings} > {log} 2>&1"
 
 
 rule make_taxonomy:
@@ -64,14 +72,17 @@ rule make_taxonomy:
         report="results/{dataset}/{method}/seed{seed}/taxonomy.json",
     log:
         "logs/{dataset}/{method}/seed{seed}/make_taxonomy.log",
+    benchmark:
+        "logs/{dataset}/{method}/seed{seed}/make_taxonomy.benchmark.tsv"
     conda:
         ENVIRONMENT
     params:
         config=settings("taxonomy"),
         inputs=taxonomy_options,
+        timings="logs/{dataset}/{method}/seed{seed}/make_taxonomy.timings.json",
     shell:
         "python {input.script} --config {params.config:q} --seed {wildcards.seed} --products {input.products}"
-        " {params.inputs} --output {output.table} --report {output.report} > {log} 2>&1"
+        " {params.inputs} --output {output.table} --report {output.report} --timings {params.timings} > {log} 2>&1"
 
 
 rule train_rqvae:
@@ -87,6 +98,8 @@ rule train_rqvae:
         history="results/{dataset}/{method}/seed{seed}/rqvae/history.tsv",
     log:
         "logs/{dataset}/{method}/seed{seed}/train_rqvae.log",
+    benchmark:
+        "logs/{dataset}/{method}/seed{seed}/train_rqvae.benchmark.tsv"
     conda:
         ENVIRONMENT
     resources:
@@ -95,11 +108,13 @@ rule train_rqvae:
     params:
         config=settings("rqvae"),
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/rqvae",
+        timings="logs/{dataset}/{method}/seed{seed}/train_rqvae.timings.json",
     shell:
         "python -m catid2.launch --gpus {resources.gpu} --nodes {resources.nodes} {input.script}"
         " --config {params.config:q} --seed {wildcards.seed}"
         " --embeddings {input.embeddings} --products {input.products} --checkpoints {params.checkpoints}"
-        " --model {output.model} --model-config {output.model_config} --history {output.history} > {log} 2>&1"
+        " --model {output.model} --model-config {output.model_config} --history {output.history}"
+        " --timings {params.timings} > {log} 2>&1"
 
 
 rule assign_docids:
@@ -116,12 +131,15 @@ rule assign_docids:
         report="results/{dataset}/{method}/seed{seed}/docids.json",
     log:
         "logs/{dataset}/{method}/seed{seed}/assign_docids.log",
+    benchmark:
+        "logs/{dataset}/{method}/seed{seed}/assign_docids.benchmark.tsv"
     conda:
         ENVIRONMENT
     params:
         config=settings("docids"),
         model=model_options,
+        timings="logs/{dataset}/{method}/seed{seed}/assign_docids.timings.json",
     shell:
         "python {input.script} --config {params.config:q} --seed {wildcards.seed} --embeddings {input.embeddings}"
         " --products {input.products} {params.model}"
-        " --output {output.docids} --report {output.report} > {log} 2>&1"
+        " --output {output.docids} --report {output.report} --timings {params.timings} > {log} 2>&1"

@@ -15,6 +15,8 @@ rule train_retriever:
         directory("results/{dataset}/{method}/seed{seed}/retriever"),
     log:
         "logs/{dataset}/{method}/seed{seed}/train_retriever.log",
+    benchmark:
+        "logs/{dataset}/{method}/seed{seed}/train_retriever.benchmark.tsv"
     conda:
         ENVIRONMENT
     resources:
@@ -24,11 +26,13 @@ rule train_retriever:
         config=settings("retriever"),
         embeddings=embeddings_option,
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/retriever",
+        timings="logs/{dataset}/{method}/seed{seed}/train_retriever.timings.json",
     shell:
         "python -m catid2.launch --gpus {resources.gpu} --nodes {resources.nodes} {input.script}"
         " --config {params.config:q} --seed {wildcards.seed}"
         " --products {input.products} --queries {input.queries} --judgements {input.judgements}"
-        " --docids {input.docids} {params.embeddings} --checkpoints {params.checkpoints} --output {output} > {log} 2>&1"
+        " --docids {input.docids} {params.embeddings} --checkpoints {params.checkpoints} --output {output}"
+        " --timings {params.timings} > {log} 2>&1"
 
 
 rule retrieve:
@@ -45,6 +49,8 @@ rule retrieve:
         "results/{dataset}/{method}/seed{seed}/run.parquet",
     log:
         "logs/{dataset}/{method}/seed{seed}/retrieve.log",
+    benchmark:
+        "logs/{dataset}/{method}/seed{seed}/retrieve.benchmark.tsv"
     conda:
         ENVIRONMENT
     resources:
@@ -53,8 +59,9 @@ rule retrieve:
     params:
         config=settings("retrieve"),
         embeddings=embeddings_option,
+        timings="logs/{dataset}/{method}/seed{seed}/retrieve.timings.json",
     shell:
         "python -m catid2.launch --gpus {resources.gpu} --nodes {resources.nodes} {input.script}"
         " --config {params.config:q} --retriever {input.retriever}"
         " --docids {input.docids} --products {input.products} --queries {input.queries}"
-        " {params.embeddings} --output {output} > {log} 2>&1"
+        " {params.embeddings} --output {output} --timings {params.timings} > {log} 2>&1"

@@ -1,0 +1,252 @@
+"""Times: what a stage measures of itself, percentiles, Snakemake's benchmarks, the table and its plan."""
+
+import json
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+from retriever_case import WORDS, random_retriever, write_case
+
+from catid2 import latency, timings
+from catid2.config.bm25 import Bm25Config
+from catid2.config.efficiency import EfficiencyConfig
+from catid2.config.pipeline import Pipeline, read_pipeline
+from catid2.config.retrieve import RetrieveConfig
+from catid2.config.stage_logs import StageLog, stage_logs
+from catid2.efficiency import Latency, Stage, read_benchmark, summarize, write_table
+from catid2.errors import InputError
+from catid2.retrieval import Corpus, docids_digest
+from catid2.timings import Part, Timings, read_measures, record_timings, timed, write_measures
+from catid2.tokenizer import train_tokenizer
+from workflow import EFFICIENCY, ROOT, TINY_CONFIG, Project
+
+BENCHMARK = (
+    "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+    "12.3456\t0:00:12\t512.25\t2048.00\t500.00\t501.00\t0.00\t1.50\t95.00\t11.50\n"
+)
+WITHOUT_SAMPLE = BENCHMARK.splitlines()[0] + "\n0.0500\t0:00:00" + 8 * "\tNA" + "\n"
+
+
+class Clock:
+    """Stands in for time.perf_counter: each reading is the next of given seconds."""
+
+    def __init__(self, *readings):
+        self.readings = list(readings)
+
+    def __call__(self):
+        return self.readings.pop(0)
+
+
+# --- measures -----------------------------------------------------------------------------------------
+
+
+def test_parts_are_per_step_and_their_median_is_of_the_blocks(tmp_path, monkeypatch):
+    path = tmp_path / "logs" / "stage.timings.json"
+    # the record, two blocks of 10 and one of 1 step, the end
+    monkeypatch.setattr(timings.time, "perf_counter", Clock(0, 1, 3, 4, 10, 11, 11.1, 20))
+    with record_timings(path):
+        for steps in (10, 10, 1):
+            with timed("step", steps):
+                pass
+    found = read_measures(path, Timings, "")
+    assert found.seconds == 20
+    assert found.parts["step"].median == pytest.approx(0.2)
+    assert found.parts["step"].sum == pytest.approx(0.2 + 0.6 + 0.1)
+    assert found.parts["step"].times == 3
+    assert found.peak_gpu_mib is None or found.peak_gpu_mib >= 0
+
+
+def test_nothing_is_written_unasked_after_an_error_or_by_another_rank(tmp_path, monkeypatch):
+    path = tmp_path / "stage.timings.json"
+    with record_timings(None), timed("part"):
+        pass
+    with pytest.raises(InputError), record_timings(path):
+        raise InputError("a", "b", "c")
+    monkeypatch.setenv("RANK", "1")
+    with record_timings(path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_record_starts_empty(tmp_path):
+    with timed("earlier"):
+        pass
+    with record_timings(tmp_path / "x.json"), timed("repair"):
+        pass
+    assert set(json.loads((tmp_path / "x.json").read_text())["parts"]) == {"repair"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (BENCHMARK, {"wall_s": 12.3456, "cpu_s": 11.5, "peak_rss_mib": 512.25}),
+        (WITHOUT_SAMPLE, {"wall_s": 0.05, "cpu_s": None, "peak_rss_mib": None}),
+    ],
+)
+def test_reads_snakemakes_benchmark(tmp_path, text, expected):
+    (tmp_path / "x.benchmark.tsv").write_text(text)
+    assert read_benchmark(tmp_path / "x.benchmark.tsv") == expected
+
+
+# --- latency ------------------------------------------------------------------------------------------
+
+
+def test_percentiles_are_numpys_and_the_warm_up_does_not_count(monkeypatch):
+    rng = np.random.default_rng(3)
+    drawn = rng.gamma(2, 0.01, (2, 25))  # seconds of each search that counts, per batch size
+    now = [0.0]
+    seen: list[np.ndarray] = []
+
+    def search(rows):
+        seen.append(rows)
+        batch, number = int(len(rows) == 4), (len(seen) - 1) % 28 - 3
+        now[0] += 100.0 if number < 0 else drawn[batch, number]
+
+    monkeypatch.setattr(latency.time, "perf_counter", lambda: now[0])
+    found = latency.measure(search, 7, latency.Plan((1, 4), 25, 3))
+    for row, batch in enumerate((1, 4)):
+        expected = 1000 * np.quantile(drawn[row], [0.5, 0.95])
+        assert [found[batch].p50_ms, found[batch].p95_ms] == pytest.approx(expected.tolist())
+    assert [len(rows) for rows in seen] == [1] * 28 + [4] * 28
+    # every query comes before any comes again, whatever the batch
+    assert sorted(np.concatenate(seen[:7])) == list(range(7))
+    assert np.bincount(np.concatenate(seen[28:])).tolist() == [16] * 7
+
+
+def test_times_the_search_of_a_retriever_and_of_bm25(tmp_path):
+    sizes = (4, 4, 8)
+    case = write_case(tmp_path / "corpus", sizes=sizes)
+    retriever = random_retriever("t5", sizes)
+    retriever.t5.config.query_prefix = "query: "
+    retriever.t5.config.max_query_tokens = 16
+    retriever.t5.config.docid_sha256 = docids_digest(case.docids)
+    retriever.t5.save_pretrained(tmp_path / "retriever")
+    train_tokenizer(WORDS, 300).save_pretrained(tmp_path / "retriever")
+    corpus, plan = Corpus(case.docids, case.products, case.queries), latency.Plan((1, 4), 3, 1)
+    found = latency.of_retriever(RetrieveConfig(beams=15, top_k=10), tmp_path / "retriever", corpus, plan)
+    lexical = latency.of_bm25(Bm25Config(template="{title}"), case.products, case.queries, plan)
+    assert (found.documents, found.positions, found.beams) == (60, 3, 15)
+    assert (lexical.documents, lexical.positions) == (60, None)
+    for each in (found, lexical):
+        assert set(each.batches) == {1, 4}
+        assert all(0 < times.p50_ms <= times.p95_ms for times in each.batches.values())
+        write_measures(tmp_path / "latency.json", each)
+        assert read_measures(tmp_path / "latency.json", Latency, "") == each
+    log = made(tmp_path, "a", "retrieve")
+    write_measures(tmp_path / "latency.json", found)
+    table, header = summarize("d", 0, [log], {"a": tmp_path / "latency.json"})
+    assert table["batch4_p95_ms"].to_list() == [found.batches[4].p95_ms]
+    assert any(line.startswith("latency of a: 15 beams, 3 positions, 60 documents") for line in header)
+
+
+# --- the table ----------------------------------------------------------------------------------------
+
+
+def made(folder, method, rule, parts=None, **changes):
+    """Write the measures of a stage and return it."""
+    stage = Stage(method, rule, method, folder / "d" / method / "seed0" / rule)
+    base = {"seconds": 10.0, "peak_gpu_mib": None, "processes": 1, "machine": "a machine"}
+    write_measures(stage.timings, Timings(parts=parts or {}, **(base | changes)))
+    stage.benchmark.write_text(BENCHMARK)
+    return stage
+
+
+def test_a_row_has_what_its_stage_measured(tmp_path):
+    stages = [
+        made(tmp_path, "a", "train_rqvae", {"step": Part(times=5, sum=3.0, median=0.25)}, peak_gpu_mib=123.4),
+        made(tmp_path, "a", "assign_docids", {"repair": Part(times=1, sum=4.0, median=4.0)}, machine="other"),
+        made(tmp_path, "b", "search_dense"),
+    ]
+    table, header = summarize("d", 0, stages, {})
+    write_table(tmp_path / "efficiency.tsv", table, header)
+    back = pl.read_csv(tmp_path / "efficiency.tsv", separator="\t", comment_prefix="#")
+    assert back["wall_s"].to_list() == [12.35] * 3
+    assert back["step_ms"].to_list() == [250.0, None, None]
+    assert back["repair_share"].to_list() == [None, 0.4, None]
+    assert back["peak_gpu_mib"].to_list() == [123.4, None, None]
+    text = (tmp_path / "efficiency.tsv").read_text()
+    assert "# measured on: a machine; other\n" in text
+    assert "# no latency of a, b" in text
+
+
+def test_measures_of_another_method_are_refused(tmp_path):
+    stage, other = made(tmp_path, "a", "retrieve"), made(tmp_path, "b", "retrieve")
+    shutil.copy(other.timings, stage.timings)
+    with pytest.raises(InputError, match=r"these are the measures of d/b/seed0/retrieve\.timings\.json; run"):
+        summarize("d", 0, [stage], {})
+
+
+# --- in the workflow ----------------------------------------------------------------------------------
+
+
+def test_stages_are_those_that_a_method_is_made_by():
+    pipeline = read_pipeline(str(ROOT / "tests" / "tiny.yaml"))
+    logs = {name: stage_logs(pipeline, "tiny_es", name, 0) for name in pipeline.config.methods}
+    chain = ["train_rqvae", "assign_docids", "train_retriever", "retrieve"]
+    assert [stage.rule for stage in logs["tiger"]] == ["embed", *chain]
+    assert [stage.rule for stage in logs["light"]] == ["embed", "embed_queries", *chain]
+    owners = ["view text", "view text", "catid2", "catid2", "light", "light"]
+    assert [stage.owner for stage in logs["light"]] == owners
+    assert logs["bm25"] == [StageLog("search_bm25", "bm25", "logs/tiny_es/bm25/seed0/search_bm25")]
+    assert [stage.owner for stage in logs["dense"]] == ["view text", "view text", "dense"]
+    assert {stage.owner for stage in logs["dpr"]} == {"dpr"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"efficiency": {"study": "none"}}, "efficiency.study names 'none', known are recall"),
+        ({"studies": {"recall": {"methods": ["a"]}, "efficiency": {"methods": ["a"]}}}, "kept for the table"),
+        ({"efficiency": {"batches": [32, 1]}}, "batches must rise"),
+        ({"efficiency": {"searches": 0}}, "efficiency.searches"),
+    ],
+)
+def test_a_wrong_setting_is_named(changes, says):
+    config = {
+        "sources": {"s": {"kind": "simulated"}},
+        "datasets": {"d": {"source": "s", "locale": "us"}},
+        "views": {"v": {"encoder": {"kind": "tfidf_svd"}}},
+        "view": "v",
+        "methods": {"a": {}},
+        "studies": {"recall": {"methods": ["a"]}},
+    }
+    Pipeline(config, "here")
+    with pytest.raises(InputError, match="here: ") as caught:
+        Pipeline(config | changes, "here")
+    assert says in str(caught.value)
+
+
+def test_the_table_is_planned_when_it_is_asked_for_and_not_otherwise(tmp_path):
+    project = Project(tmp_path / "project", stub=True)
+    shutil.copy(ROOT / "tests" / "tiny.yaml", project.folder / "config")
+    assert not any("efficiency" in job or "latency" in job for job in project.planned(*TINY_CONFIG))
+    project.snakemake(*TINY_CONFIG)
+    planned = project.planned(EFFICIENCY, *TINY_CONFIG)
+    generative = ("catid2", "tiger", "gradient", "light")
+    assert planned == {
+        *(f"measure_latency dataset=tiny_es method={method} seed=0" for method in generative),
+        "measure_latency_of_bm25 dataset=tiny_es method=bm25 seed=0",
+        "summarize_efficiency dataset=tiny_es",
+    }
+    # Finished outputs stay when only their benchmark is gone; the table alone asks for it.
+    lost = project.folder / "logs" / "tiny_es" / "tiger" / "seed0" / "retrieve.benchmark.tsv"
+    lost.unlink()
+    assert project.planned(*TINY_CONFIG) == set()
+    assert "retrieve dataset=tiny_es method=tiger seed=0" in project.planned(EFFICIENCY, *TINY_CONFIG)
+
+
+def test_the_table_of_a_run(tiny_run):
+    table = pl.read_csv(tiny_run.folder / EFFICIENCY, separator="\t", comment_prefix="#")
+    assert (table["wall_s"] > 0).all()
+    searched = table.filter(pl.col("stage").is_in(["retrieve", "search_bm25"]))
+    assert len(searched) == 5
+    for batch in (1, 4):
+        p50, p95 = searched[f"batch{batch}_p50_ms"], searched[f"batch{batch}_p95_ms"]
+        assert ((p50 > 0) & (p95 >= p50)).all()
+    repaired = table.filter(stage="assign_docids")
+    assert repaired["repair_share"].is_between(0, 1, closed="none").all()
+    assert repaired.filter(method="light")["owner"].to_list() == ["catid2"]
+    assert (table.filter(stage="train_rqvae")["step_ms"] > 0).all()
+    assert table["step_ms"].drop_nulls().len() == 4
+    assert EfficiencyConfig().study == "recall"
