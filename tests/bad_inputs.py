@@ -37,6 +37,7 @@ RQVAE, RQVAE_CONFIG = f"{METHOD}/rqvae/model.safetensors", f"{METHOD}/rqvae/conf
 RETRIEVER = f"{METHOD}/retriever"
 WEIGHTS, LAYOUT = f"{RETRIEVER}/model.safetensors", f"{RETRIEVER}/config.json"
 RUN, RECALL = f"{METHOD}/run.parquet", f"{DATASET}/recall.tsv"
+GEOMETRY, GEOMETRY_TABLE = f"{METHOD}/geometry.json", f"{DATASET}/recall_geometry.tsv"
 Options = Mapping[str, str | list[str] | None]  # None: the option is left out; "": a flag
 
 
@@ -82,6 +83,10 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
     runs = [
         f"{method}:{seed}:{DATASET}/{method}/seed{seed}/run.parquet"
         for method, seed in pipeline.runs("recall")
+    ]
+    geometries = [
+        f"{method}:0:{DATASET}/{pipeline.owner('docids', 'tiny_es', method)}/seed0/geometry.json"
+        for method in pipeline.methods("generative")
     ]
     return {
         "fetch_esci": {"--config": "{}"} | raw,
@@ -134,6 +139,15 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
         }
         | corpus
         | {"--output": f"{DATASET}/recall.tsv", "--per-query": f"{DATASET}/recall_per_query.parquet"},
+        "measure_geometry": {"--config": pipeline.config.geometry.of_method().model_dump_json()}
+        | (embeddings | products | docids | model)
+        | {"--output": GEOMETRY},
+        "compare_geometry": {"--dataset": "tiny_es", "--geometry": geometries, "--output": GEOMETRY_TABLE},
+        "plot_geometry": {
+            "--geometry": GEOMETRY_TABLE,
+            "--output": f"{DATASET}/figures/recall_geometry.svg",
+            "--simulated": "",
+        },
         "plot_recall": {
             "--recall": f"{DATASET}/recall.tsv",
             "--output": f"{DATASET}/figures/recall.svg",

@@ -19,6 +19,7 @@ from catid2.config.dual_encoder import DualEncoderConfig
 from catid2.config.embed import View
 from catid2.config.evaluate import EvaluateConfig
 from catid2.config.fetch import FetchEsciConfig, FetchEsciSConfig
+from catid2.config.geometry import Geometry
 from catid2.config.report import ReportConfig
 from catid2.config.retrieve import RetrieveConfig
 from catid2.config.retriever import AnyRetriever, RetrieverConfig
@@ -160,6 +161,10 @@ class PipelineConfig(BaseModel):
     dual_encoder: DualEncoderConfig = Field(DualEncoderConfig(), description="rule train_dual_encoder")
     dense: DenseConfig = Field(DenseConfig(), description="rule search_dense")
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="rule evaluate")
+    geometry: Geometry = Field(
+        Geometry(),
+        description="rules measure_geometry and compare_geometry; for no study unless it names some",
+    )
     report: ReportConfig = Field(ReportConfig(), description="rule report_locales")
     methods: dict[Name, Method] = Field(min_length=1, description="what is compared")
     studies: dict[Name, Study] = Field(min_length=1, description="tables; `recall` is the main one")
@@ -212,6 +217,14 @@ class PipelineConfig(BaseModel):
                 known(method, self.methods, f"studies.{key}.methods")
             for dataset in study.datasets or []:
                 known(dataset, self.datasets, f"studies.{key}.datasets")
+        for key in self.geometry.studies:
+            known(key, self.studies, "geometry.studies")
+            if f"{key}_geometry" in self.studies:
+                raise ValueError(f"studies.{key}_geometry: the name is kept for the geometry of {key}")
+            if not any(
+                isinstance(self.methods[name], GenerativeMethod) for name in self.studies[key].methods
+            ):
+                raise ValueError(f"geometry.studies names {key!r}, but no method of that study has DocIDs")
         return self
 
 
