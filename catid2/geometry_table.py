@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
@@ -64,21 +65,24 @@ def compare(dataset: str, files: Sequence[GeometryFile]) -> tuple[pl.DataFrame, 
             what = f"not measured on the documents of {files[0].path}"
             raise InputError(file.path, what, "run measure_geometry for all methods with the same settings")
     rows = [
-        {"dataset": dataset, "method": file.method, "seed": file.seed} | row
+        (dataset, file.method, file.seed, *row)
         for file, geometry in zip(files, found, strict=True)
         for row in _rows(geometry)
     ]
     first = found[0]
     sizes = ", ".join(str(level.categories) for level in first.levels)
     sample = f"measured on {first.sampled} of {first.documents} documents, {first.held_out} of them held out"
-    return pl.DataFrame(rows, schema=COLUMNS), [*HEADER, f"{sample}; categories per level: {sizes}"]
+    return pl.DataFrame(rows, schema=COLUMNS, orient="row"), [
+        *HEADER,
+        f"{sample}; categories per level: {sizes}",
+    ]
 
 
 def write_geometry_table(table: pl.DataFrame, header: Sequence[str], output: Path) -> None:
-    """Write the table as TSV, six significant digits, below comment lines."""
+    """Write the table as TSV, six significant digits, below comment lines; the last tells how many rows there are."""
     rounded = table.with_columns(pl.col(pl.Float64).round_sig_figs(6))
     with atomic(output) as aside:
-        lines = "".join(f"# {line}\n" for line in header)
+        lines = "".join(f"# {line}\n" for line in (*header, f"{len(table)} rows follow"))
         aside.write_text(lines + rounded.write_csv(separator="\t"), encoding="utf-8")
 
 
@@ -91,12 +95,15 @@ def read_geometry_table(path: str | Path) -> pl.DataFrame:
     path = require_file(path)
     remedy = "run compare_geometry again"
     try:
-        if not path.read_bytes().endswith(b"\n"):
-            raise InputError(path, "cut short: its last line has no end", remedy)
+        text = path.read_text("utf-8")
+        told = re.search(r"^# (\d+) rows follow$", text, re.MULTILINE)
         table = pl.read_csv(path, separator="\t", comment_prefix="#", infer_schema=False)
         table = table.select(pl.col(name).cast(kind) for name, kind in COLUMNS.items())
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
         raise InputError(path, f"not a table of geometry ({error})", remedy) from None
+    if told is None or told[1] != str(len(table)) or not text.endswith("\n"):
+        what = f"cut short: {len(table)} rows, not {told[1] if told else 'as many as it says'}, or one without an end"
+        raise InputError(path, what, remedy)
     share = pl.col("value").is_between(0, 1) & pl.col("chance").is_between(0, 1)
     known = pl.all_horizontal(pl.col("dataset", "method", "seed", "level").is_not_null())
     known &= pl.col("quantity").is_in(QUANTITIES) & pl.col("of").str.contains(
@@ -124,21 +131,18 @@ def place(name: str) -> tuple[int, int]:
     return KINDS.index(kind), layer
 
 
-def _rows(geometry: Geometry) -> Iterator[dict[str, Any]]:
+def _rows(geometry: Geometry) -> Iterator[tuple[int, str, str, float | None, float | None]]:
+    """Yield the last five of COLUMNS."""
     for number, level in enumerate(geometry.levels, start=1):
-
-        def row(quantity: str, of: str, value: float | None, chance: float | None) -> dict[str, Any]:
-            return {"level": number, "quantity": quantity, "of": of, "value": value, "chance": chance}  # noqa: B023
-
         for name in sorted(level.accuracy, key=place):
-            yield row("probe_accuracy", name, level.accuracy[name], level.majority)
-        yield row("probe_ceiling", "categories", level.ceiling, None)
+            yield number, "probe_accuracy", name, level.accuracy[name], level.majority
+        yield number, "probe_ceiling", "categories", level.ceiling, None
         for name in sorted(level.within.keys() & level.between.keys(), key=place):
             within, between = level.within[name], level.between[name]
-            yield row("within_distance", name, within, None)
-            yield row("between_distance", name, between, None)
+            yield number, "within_distance", name, within, None
+            yield number, "between_distance", name, between, None
             ratio = within / between if within is not None and between else None
-            yield row("distance_ratio", name, ratio, 1.0)
+            yield number, "distance_ratio", name, ratio, 1.0
 
 
 def _documents(geometry: Geometry) -> tuple:
