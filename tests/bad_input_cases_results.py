@@ -3,12 +3,17 @@
 import breakage as b
 from bad_inputs import (
     CORPUS,
+    DATASET,
     DOCIDS,
+    EMBEDDINGS,
     FIGURES,
+    GEOMETRY,
+    GEOMETRY_TABLE,
     GRIDS,
     METHOD,
     PRODUCT_TABLE,
     RECALL,
+    RQVAE,
     RUN,
     TREE,
     VIEW,
@@ -67,6 +72,91 @@ CASES = [
     Case(
         "grids' cutoff", "plot_grids", b.nothing,
         ("noise_grids.tsv: no recall@7 with protocol all",), {"--cutoff": "7"},
+    ),
+    # --- geometry
+    Case(
+        "geometry of other documents", "measure_geometry", b.value(DOCIDS, "product_id", 0, "Z"),
+        ("docids.parquet: not the DocIDs of the documents in", "run assign_docids on this corpus"),
+    ),
+    Case(
+        "geometry of another view", "measure_geometry", b.matrix(EMBEDDINGS, lambda m: m[::-1]),
+        ("docids.parquet: the RQ-VAE in", "of the embeddings in", "text.npy otherwise", "of one method and seed"),
+    ),
+    Case(
+        "geometry of a wider view", "measure_geometry", b.matrix(EMBEDDINGS, lambda m: m[:, :9]),
+        ("text.npy: 9 dimensions", "use the embeddings that the RQ-VAE was trained on"),
+    ),
+    Case(
+        "geometry NaN", "measure_geometry", b.matrix(EMBEDDINGS, b.at(7, 1, NAN)),
+        ("text.npy: row 7: a value is no finite number", "run embed again"),
+    ),
+    Case(
+        "geometry beyond K", "measure_geometry", b.values(DOCIDS, "before_1", 16),
+        ("docids.parquet: not codes of the RQ-VAE in", "4 layers of 16 codes", "of one method and seed"),
+    ),
+    Case(
+        "geometry negative code", "measure_geometry", b.value(DOCIDS, "before_1", 5, -1),
+        ("docids.parquet: column 'before_1', row 5: -1", "run assign_docids"),
+    ),
+    Case(
+        "geometry without codes", "measure_geometry",
+        b.table(DOCIDS, lambda t: t.drop_columns([f"before_{i}" for i in range(4)])),
+        ("docids.parquet: no columns before_0", "give the docids.parquet of assign_docids"),
+    ),
+    Case(
+        "geometry without categories", "measure_geometry",
+        b.table(PRODUCT_TABLE, lambda t: t.drop_columns([f"category_id_{i}" for i in (1, 2, 3)])),
+        ("products.parquet: column 'category_id_1' is missing", "build the corpus again"),
+    ),
+    Case("geometry RQ-VAE gone", "measure_geometry", b.gone(RQVAE), ("model.safetensors: no such file",)),
+    Case(
+        "geometry config elsewhere", "measure_geometry", b.nothing,
+        ("not beside the model",), {"--model-config": FIGURES},
+    ),
+    Case(
+        "geometry setting", "measure_geometry", b.nothing,
+        ("key 'held_out'", "less than 1"), settings("measure_geometry", held_out=1),
+    ),
+    Case("geometry cut", "compare_geometry", b.cut(GEOMETRY), ("geometry.json: not JSON",)),
+    Case(
+        "geometry without levels", "compare_geometry", b.key(GEOMETRY, "levels", ...),
+        ("geometry.json: key 'levels'", "run measure_geometry again"),
+    ),
+    Case(
+        "geometry above 1", "compare_geometry", b.replaced(GEOMETRY, '"ceiling": ', '"ceiling": 2'),
+        ("geometry.json: key 'levels.0.ceiling'", "run measure_geometry again"),
+    ),
+    Case(
+        "geometry of unlike samples", "compare_geometry", b.key(GEOMETRY, "documents", 401),
+        ("tiger/seed0/geometry.json: not measured on the documents of", "same settings"),
+    ),
+    Case(
+        "geometry of unknown things", "compare_geometry", b.replaced(GEOMETRY, '"code_1"', '"code_x"'),
+        ("geometry.json: key 'levels.0.accuracy.code_x", "run measure_geometry again"),
+    ),
+    Case(
+        "--geometry", "compare_geometry", b.nothing,
+        ("--geometry: 'x' is not METHOD:SEED:PATH",), {"--geometry": ["x"]},
+    ),
+    Case(
+        "--geometry twice", "compare_geometry", b.nothing,
+        ("--geometry: a, seed 0 is given twice", "once"), {"--geometry": [f"a:0:{GEOMETRY}", f"a:0:{GEOMETRY}"]},
+    ),
+    Case(
+        "table of geometry cut", "plot_geometry", b.cut(GEOMETRY_TABLE, 0.9),
+        ("recall_geometry.tsv: cut short", "run compare_geometry"),
+    ),
+    Case(
+        "another table", "plot_geometry", b.nothing,
+        ("recall.tsv: not a table of geometry", "run compare_geometry"), {"--geometry": f"{DATASET}/recall.tsv"},
+    ),
+    Case(
+        "table of geometry above 1", "plot_geometry", b.cell(GEOMETRY_TABLE, 2, "value", "1.5"),
+        ("recall_geometry.tsv: row 2: tiny_es catid2 0 1 probe_accuracy residual_1 1.5", "run compare_geometry"),
+    ),
+    Case(
+        "table of geometry unknown", "plot_geometry", b.cell(GEOMETRY_TABLE, 1, "of", "latents"),
+        ("recall_geometry.tsv: row 1", "latents", "is no such row"),
     ),
     # --- the report
     Case("recall cut", "plot_recall", b.cut(RECALL, 0.9), ("recall.tsv: cut short", "run evaluate")),

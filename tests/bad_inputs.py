@@ -41,6 +41,7 @@ WEIGHTS, LAYOUT = f"{RETRIEVER}/model.safetensors", f"{RETRIEVER}/config.json"
 NOISY = f"{DATASET}/noisy-share0.2/seed0"
 GRIDS = f"{DATASET}/noise_grids.tsv"
 RUN, RECALL = f"{METHOD}/run.parquet", f"{DATASET}/recall.tsv"
+GEOMETRY, GEOMETRY_TABLE = f"{METHOD}/geometry.json", f"{DATASET}/recall_geometry.tsv"
 Options = Mapping[str, str | list[str] | None]  # None: the option is left out; "": a flag
 
 
@@ -88,6 +89,10 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
         for method, seed in pipeline.runs("recall")
     ]
     points = pipeline.config.studies["noise"].grids[0].points()
+    geometries = [
+        f"{method}:0:{DATASET}/{pipeline.owner('docids', 'tiny_es', method)}/seed0/geometry.json"
+        for method in pipeline.methods("generative")
+    ]
     return {
         "fetch_esci": {"--config": "{}"} | raw,
         "fetch_esci_s": {"--config": "{}", "--output": ESCI_S},
@@ -175,6 +180,15 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
             ],
             "--latency": f"catid2:{METHOD}/latency.json",
             "--output": EFFICIENCY,
+        },
+        "measure_geometry": {"--config": pipeline.config.geometry.of_method().model_dump_json()}
+        | (embeddings | products | docids | model)
+        | {"--output": GEOMETRY},
+        "compare_geometry": {"--dataset": "tiny_es", "--geometry": geometries, "--output": GEOMETRY_TABLE},
+        "plot_geometry": {
+            "--geometry": GEOMETRY_TABLE,
+            "--output": f"{DATASET}/figures/recall_geometry.svg",
+            "--simulated": "",
         },
         "plot_recall": {
             "--recall": f"{DATASET}/recall.tsv",

@@ -11,7 +11,19 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import torch
-from bad_inputs import CORPUS, DATASET, ESCI_S, EXAMPLES, METHOD, PATHS, PRODUCTS, VIEW, copy_of
+from bad_inputs import (
+    CORPUS,
+    DATASET,
+    ESCI_S,
+    EXAMPLES,
+    GEOMETRY,
+    GEOMETRY_TABLE,
+    METHOD,
+    PATHS,
+    PRODUCTS,
+    VIEW,
+    copy_of,
+)
 from breakage import put
 
 from catid2.artifacts import (
@@ -30,6 +42,8 @@ from catid2.errors import InputError
 from catid2.esci import load_examples, load_products
 from catid2.esci_s import extract_categories
 from catid2.evaluate import read_recall, read_run
+from catid2.geometry import read_geometry
+from catid2.geometry_table import read_geometry_table
 from catid2.queries import read_judgements, read_queries
 from catid2.report.inputs import (
     read_catalogue,
@@ -114,6 +128,8 @@ READERS = {
         f"{METHOD}/run.parquet", lambda path: read_run(path, pl.Series(range(1000)), 1000), sealed=True
     ),
     "recall": Reader(f"{DATASET}/recall.tsv", read_recall),
+    "geometry": Reader(GEOMETRY, read_geometry),
+    "table of geometry": Reader(GEOMETRY_TABLE, read_geometry_table),
 }
 
 

@@ -276,6 +276,7 @@ def set_in(tree, path, value):
         ),
         ("docids", {"scheme": {"kind": "kmeans"}}, ["'docids.scheme'", "'hierarchical_kmeans'"]),
         ("docids", {"allow_collisions": True}, ["allow_collisions", "cannot be searched"]),
+        ("geometry", {"studies": ["recal"]}, ["geometry.studies names 'recal'", "known are recall"]),
         ("sources.demo.simulate", {"locales": {"us": {"products": 1}}}, ["sources.demo.simulate", "100"]),
     ],
 )
@@ -340,6 +341,14 @@ def test_constraints_are_exact_versions_and_nothing_else():
             ["datasets.demo_es.locale names 'es'", "known are us"],
         ),
         ({"sources.esci": {"kind": "simulated"}}, ["kept for the downloaded files"]),
+        (
+            {"studies.words": {"methods": ["bm25"]}, "geometry": {"studies": ["words"]}},
+            ["geometry.studies names 'words'", "has DocIDs"],
+        ),
+        (
+            {"studies.recall_geometry": {"methods": ["catid2"]}, "geometry": {"studies": ["recall"]}},
+            ["studies.recall_geometry: the name is kept for the geometry of recall"],
+        ),
         ({"rqvae.alpha": float("inf")}, ["'rqvae.alpha'", "finite"]),
     ],
 )

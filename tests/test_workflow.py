@@ -127,6 +127,19 @@ def test_id_schemes_train_no_rqvae(project):
     assert planned == jobs(CHAIN[1:], ["demo_us"], schemes) | {"evaluate dataset=demo_us study=id_schemes"}
 
 
+def test_geometry_needs_no_retriever_and_leaves_out_methods_without_docids(project):
+    planned = project.planned("results/demo_us/figures/category_text_geometry.svg", *STUDIES)
+    methods = ["catid2", "wo_category_text", "wo_hccl", "wo_both"]
+    expected = jobs(CHAIN[:2], ["demo_us"], methods[1:]) | jobs(["measure_geometry"], ["demo_us"], methods)
+    expected |= {
+        f"{rule} dataset=demo_us study=category_text" for rule in ("compare_geometry", "plot_geometry")
+    }
+    assert planned == expected | {"embed dataset=demo_us view=without_category"}
+    planned = project.planned("results/demo_us/recall_geometry.tsv", *DEMO)
+    expected = jobs(["measure_geometry"], ["demo_us"], ["catid2", "tiger"])
+    assert planned == expected | {"compare_geometry dataset=demo_us study=recall"}
+
+
 def test_the_papers_run_is_planned_from_nothing(tmp_path):
     project = Project(tmp_path, stub=True)
     planned = project.planned("--profile", "slurm", "results/esci_es/recall.tsv")

@@ -21,6 +21,7 @@ from catid2.config.efficiency import EfficiencyConfig
 from catid2.config.embed import View
 from catid2.config.evaluate import EvaluateConfig
 from catid2.config.fetch import FetchEsciConfig, FetchEsciSConfig
+from catid2.config.geometry import Geometry
 from catid2.config.grids import Grid, GridPoints, GridSummary, nested
 from catid2.config.report import ReportConfig
 from catid2.config.retrieve import RetrieveConfig
@@ -213,6 +214,10 @@ class PipelineConfig(BaseModel):
     efficiency: EfficiencyConfig = Field(
         EfficiencyConfig(), description="rules measure_latency and summarize_efficiency"
     )
+    geometry: Geometry = Field(
+        Geometry(),
+        description="rules measure_geometry and compare_geometry; for no study unless it names some",
+    )
     report: ReportConfig = Field(ReportConfig(), description="rule report_locales")
     methods: dict[Name, Method] = Field(min_length=1, description="what is compared")
     variants: dict[Name, Overrides] = Field(
@@ -284,6 +289,14 @@ class PipelineConfig(BaseModel):
                     raise ValueError(
                         f"studies.{key}.datasets names {dataset!r}, but sources.{source} has no queries"
                     )
+        for key in self.geometry.studies:
+            known(key, self.studies, "geometry.studies")
+            if f"{key}_geometry" in self.studies:
+                raise ValueError(f"studies.{key}_geometry: the name is kept for the geometry of {key}")
+            if not any(
+                isinstance(self.methods[name], GenerativeMethod) for name in self.studies[key].methods
+            ):
+                raise ValueError(f"geometry.studies names {key!r}, but no method of that study has DocIDs")
         return self
 
     def has_queries(self, dataset: str) -> bool:

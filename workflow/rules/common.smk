@@ -432,6 +432,40 @@ def searched_by_retriever(wildcards, input):
     return f"--retriever {input.retriever} --docids {input.docids} {embeddings_option(wildcards, input)}".rstrip()
 
 
+# --- geometry
+
+
+def geometry_tables():
+    """Return the tables of geometry that the config asks for, and their figures."""
+    pairs = [
+        (dataset, study)
+        for study in pipeline.config.geometry.studies
+        for dataset in pipeline.study_datasets(study)
+    ]
+    tables = [f"results/{dataset}/{study}_geometry.tsv" for dataset, study in pairs]
+    return tables + [f"results/{dataset}/figures/{study}_geometry.svg" for dataset, study in pairs]
+
+
+def geometry_runs(study):
+    """Return the (method, seed) of a study whose method has DocIDs, in its order."""
+    generative = pipeline.methods("generative")
+    return [(method, seed) for method, seed in pipeline.runs(study) if method in generative]
+
+
+def geometry_files(wildcards):
+    """Return the geometry of the methods and seeds of the job's study; methods that share DocIDs share it."""
+    return [
+        f"results/{wildcards.dataset}/{pipeline.owner('docids', wildcards.dataset, method)}/seed{seed}/geometry.json"
+        for method, seed in geometry_runs(wildcards.study)
+    ]
+
+
+def geometry_options(wildcards):
+    """Return `--geometry METHOD:SEED:PATH` for each run of the study that has DocIDs."""
+    pairs = zip(geometry_runs(wildcards.study), geometry_files(wildcards), strict=True)
+    return [f"--geometry {method}:{seed}:{path}" for (method, seed), path in pairs]
+
+
 # --- report
 
 REPORTED = comparison(pipeline, "recall")

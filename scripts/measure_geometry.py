@@ -1,0 +1,50 @@
+"""Measure what a method's embeddings, latents, residuals and codes know of the categories, level by level.
+
+Reads the embeddings, the corpus, the DocIDs and, where the method has one, the RQ-VAE; writes geometry.json: the
+accuracy of probes on held-out documents, and mean distances within and between categories.
+"""
+
+import argparse
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+from catid2.artifacts import write_json
+from catid2.command import entry_point
+from catid2.config.base import parse
+from catid2.config.geometry import GeometryConfig
+from catid2.errors import InputError
+from catid2.geometry import Inputs, measure
+from catid2.rqvae import CONFIG_FILE
+from catid2.writing import claim
+
+
+@entry_point
+def main() -> None:
+    """Run the stage from the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", required=True, help="settings as JSON, the keys of GeometryConfig")
+    parser.add_argument("--embeddings", required=True, type=Path, help="(N, D) float16 .npy, row = doc_id")
+    parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
+    parser.add_argument("--docids", required=True, type=Path, help="docids.parquet of these products")
+    parser.add_argument("--model", type=Path, help="rqvae/model.safetensors that made the codes, if one did")
+    parser.add_argument("--model-config", type=Path, help="rqvae/config.json, beside the model")
+    parser.add_argument("--output", required=True, type=Path, help="geometry.json to write")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+
+    config = parse(GeometryConfig, options.config)
+    folder = options.model.parent if options.model else None
+    if folder and options.model_config != folder / CONFIG_FILE:
+        raise InputError(
+            options.model_config, "is not beside the model", f"name the {CONFIG_FILE} of its folder"
+        )
+    with claim(options.output):
+        inputs = Inputs(options.embeddings, options.products, options.docids, folder)
+        write_json(options.output, asdict(measure(config, inputs)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Geometry. Requires embeddings and DocIDs; yields what vectors and codes know of the categories, per study and dataset."""
+
+
+rule measure_geometry:
+    """Probe a method's embeddings, latents, residuals and codes for the categories of each level."""
+    input:
+        script="scripts/measure_geometry.py",
+        modules=modules("measure_geometry"),
+        embeddings=view_of_method,
+        products=corpus("products.parquet"),
+        docids=from_owner("docids", "docids.parquet"),
+        model=from_owner("rqvae", "rqvae/model.safetensors"),
+        model_config=from_owner("rqvae", "rqvae/config.json"),
+    output:
+        "results/{dataset}/{method}/seed{seed}/geometry.json",
+    log:
+        "logs/{dataset}/{method}/seed{seed}/measure_geometry.log",
+    conda:
+        ENVIRONMENT
+    params:
+        config=pipeline.config.geometry.of_method().model_dump_json(),
+        model=model_options,
+    shell:
+        "python {input.script} --config {params.config:q} --embeddings {input.embeddings} --products {input.products}"
+        " --docids {input.docids} {params.model} --output {output} > {log} 2>&1"
+
+
+rule compare_geometry:
+    """Put the geometry of a study's methods and seeds into one table; those without DocIDs have none."""
+    input:
+        script="scripts/compare_geometry.py",
+        modules=modules("compare_geometry"),
+        geometry=geometry_files,
+    output:
+        report(
+            "results/{dataset}/{study}_geometry.tsv",
+            caption="../report/geometry_table.rst",
+            category="DocIDs",
+            subcategory="{dataset}",
+            labels={"study": "{study}"},
+        ),
+    log:
+        "logs/{dataset}/compare_geometry_{study}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        geometry=geometry_options,
+    shell:
+        "python {input.script} --dataset {wildcards.dataset} {params.geometry} --output {output} > {log} 2>&1"
+
+
+rule plot_geometry:
+    """Draw how well vectors and codes tell the categories, a panel per method of a study."""
+    input:
+        script="scripts/plot_geometry.py",
+        modules=modules("plot_geometry"),
+        geometry="results/{dataset}/{study}_geometry.tsv",
+    output:
+        report(
+            "results/{dataset}/figures/{study}_geometry.svg",
+            caption="../report/geometry.rst",
+            category="DocIDs",
+            subcategory="{dataset}",
+            labels={"study": "{study}"},
+        ),
+    log:
+        "logs/{dataset}/plot_geometry_{study}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        simulated=simulated_option,
+    shell:
+        "python {input.script} --geometry {input.geometry} {params.simulated} --output {output} > {log} 2>&1"
