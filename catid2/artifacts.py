@@ -38,6 +38,7 @@ CATEGORIES = {
     "n_docs": pa.int32(),
 }
 RUN = {"query_id": pa.int64(), "doc_id": pa.int32(), "rank": pa.int32(), "score": pa.float32()}  # rank from 1
+TAGS = {"product_id": pa.string(), "tags": pa.list_(pa.string())}  # products with tags, by product_id
 MADE_BY = "retriever"  # in a run's metadata: the kind of retriever that made it; without it none did
 TEXT_FIELDS = ("title", "brand", "color", "bullets", "description")
 

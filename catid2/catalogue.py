@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import duckdb
 import pyarrow as pa
 
-from catid2.artifacts import LABELS, SPLITS
+from catid2.artifacts import LABELS, SPLITS, TAGS
 from catid2.catalogue_files import (
     GRADE,
     ID,
@@ -40,7 +40,6 @@ _INTEGER = "0|-?[1-9][0-9]{0,17}"  # of 64 bits, written in the one usual way
 # A number in [0, 1) of a query: the first 52 bits of MD5 of "seed:query_id", so that no other query matters.
 _UNIFORM = "('0x' || left(md5($seed || ':' || own_id), 13))::BIGINT / 2^52"
 
-TAGS = {"product_id": pa.string(), "tags": pa.list_(pa.string())}  # products with tags, by product_id
 QUERY_IDS = {"query_id": pa.int64(), "own_id": pa.string()}  # by query_id
 
 

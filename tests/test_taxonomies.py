@@ -4,8 +4,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import yaml
 from pydantic import TypeAdapter
 
+from catid2.config.pipeline import Pipeline
 from catid2.config.taxonomy import AnyTaxonomy
 from catid2.diagnostics import nmi
 from catid2.errors import InputError
@@ -13,6 +15,7 @@ from catid2.schemes.coding import Documents
 from catid2.taxonomies.catalogue import Catalogue
 from catid2.taxonomies.registry import TAXONOMIES
 from catid2.taxonomies.words import OTHER, widespread_first
+from workflow import ROOT
 
 LEAVES = [("a", "a1", f"a1{x}") for x in "xyz"] + [("a", "a2", "a2x"), ("b", "b1", "b1x"), ("b", "b1", "b1y")]
 
@@ -145,3 +148,19 @@ def test_topics_part_texts_that_share_no_word():
 def test_a_text_that_holds_the_categories_is_refused():
     with pytest.raises(ValueError, match="is theirs"):
         settings("topics", template="{title} {category_path}")
+
+
+def test_tags_that_are_the_names_of_a_path_give_that_path(paths):
+    generator = np.random.default_rng(3)
+    tags = [generator.permutation(path).tolist() for path in paths]
+    found = TAXONOMIES["tags"](catalogue(tags=tags), settings("tags", widest=1, least_documents=1), 0)
+    assert found == paths
+
+
+def test_tags_are_asked_of_a_catalogue_that_has_them():
+    values = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
+    values["methods"]["tags"] = {"taxonomy": {"kind": "tags"}}
+    with pytest.raises(
+        InputError, match="the taxonomy of tags is made of tags, but the dataset's source has none"
+    ):
+        Pipeline(values, "demo.yaml")

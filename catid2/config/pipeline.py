@@ -495,6 +495,10 @@ class Pipeline:
         with_queries = [dataset for dataset in self.config.datasets if self.config.has_queries(dataset)]
         return self.config.studies[study].datasets or with_queries
 
+    def _has_tags(self, dataset: str) -> bool:
+        source = self.source(dataset)
+        return isinstance(source, CatalogueSource) and source.columns.products.tags is not None
+
     def _used(self, dataset: str) -> list[str]:
         """Return the generative methods that a study has for `dataset`, or that no study has for any.
 
@@ -523,6 +527,9 @@ class Pipeline:
             raise InputError(where, what, "raise corpus.levels or lower the other")
         for name in self._used(dataset):
             taxonomy = self.stage("taxonomy", dataset, name)
+            if taxonomy.reads == "tags" and not self._has_tags(dataset):
+                what = f"the taxonomy of {name} is made of tags, but the dataset's source has none"
+                raise InputError(where, what, "name columns.products.tags of a catalogue, or another kind")
             have = taxonomy.levels_of(corpus.levels)
             wanted = {"docids.scheme": self.stage("docids", dataset, name).scheme.category_levels()}
             if "rqvae" in self.chain(dataset, name):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from catid2.artifacts import read_embeddings, read_footer, read_table
+from catid2.artifacts import TAGS, read_embeddings, read_footer, read_table
 from catid2.diagnostics import category_nmi, category_nmi_chance
 from catid2.docids import canonical_order, read_products
 from catid2.errors import InputError
@@ -21,7 +21,6 @@ from catid2.text import DocumentTexts
 if TYPE_CHECKING:
     from catid2.config.taxonomy import Taxonomy
 
-TAGS = {"product_id": pa.string(), "tags": pa.list_(pa.string())}
 MAX_CHARACTERS = 2000  # of a text, as in `views`
 
 log = logging.getLogger(__name__)
