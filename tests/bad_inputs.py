@@ -91,7 +91,8 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
     points = pipeline.config.studies["noise"].grids[0].points()
     geometries = [
         f"{method}:0:{DATASET}/{pipeline.owner('docids', 'tiny_es', method)}/seed0/geometry.json"
-        for method in pipeline.methods("generative")
+        for method in pipeline.config.studies["recall"].methods
+        if method in pipeline.methods("generative")
     ]
     return {
         "fetch_esci": {"--config": "{}"} | raw,

@@ -20,9 +20,11 @@ from catid2.config.corpus import CorpusConfig
 from catid2.config.dense import DenseConfig
 from catid2.config.docids import DocidsConfig
 from catid2.config.dual_encoder import DualEncoderConfig
+from catid2.config.efficiency import EfficiencyConfig
 from catid2.config.embed import ViewConfig
 from catid2.config.evaluate import EvaluateConfig
 from catid2.config.fetch import FetchEsciConfig, FetchEsciSConfig
+from catid2.config.geometry import GeometryConfig
 from catid2.config.pipeline import Pipeline, read_pipeline
 from catid2.config.report import ReportConfig
 from catid2.config.retrieve import RetrieveConfig
@@ -39,9 +41,11 @@ STAGES = (
     DenseConfig,
     DocidsConfig,
     DualEncoderConfig,
+    EfficiencyConfig,
     EvaluateConfig,
     FetchEsciConfig,
     FetchEsciSConfig,
+    GeometryConfig,
     LightConfig,
     ReportConfig,
     RetrieveConfig,
