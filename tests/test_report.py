@@ -27,6 +27,7 @@ from catid2.report.page import write_page
 from catid2.report.sections import layer_perplexity
 from catid2.report.svg import shorten
 from catid2.report.tables import locale_rows, write_locales
+from catid2.report.times import SHOWN
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ReportConfig(categories=4)
@@ -243,6 +244,26 @@ def test_studies_are_shown_with_their_figures_and_tables(tree, page, tmp_path):
     (folder / "ablation.tsv").unlink()
     with pytest.raises(InputError, match=r"ablation\.tsv: no such file"):
         make_page(tmp_path / "results", both, tmp_path / "report.html")
+
+
+def test_times_are_shown_when_they_are_asked_for(tree, page, tmp_path):
+    results, comparison = tree
+    first = comparison.model_copy(update={"datasets": comparison.datasets[:1]})
+    shutil.copytree(results, tmp_path / "results")
+    columns = ["method", "stage", "owner", *SHOWN, "batch1_p50_ms"]
+    rows = [["catid2", "embed", "view title", 2.5, 3, 900, None, None, None, None]]
+    rows += [["catid2", "retrieve", "catid2", 1.25, None, 800, None, None, None, 17.5]]
+    table = pl.DataFrame(rows, schema=columns, orient="row")
+    path = tmp_path / "results" / "demo_us" / "efficiency.tsv"
+    path.write_text("# times differ\n" + table.write_csv(separator="\t"))
+    config = CONFIG.model_copy(update={"efficiency": True})
+    tables = read_comparison(tmp_path / "results", first)
+    write_page(tmp_path / "report.html", tmp_path / "results", first, config, tables)
+    shown = Reader((tmp_path / "report.html").read_text("utf-8")).rows
+    assert ["method", "stage", "wall, s", "CPU, s", "memory, MiB", "batch1 p50, ms"] in shown
+    assert ["catid2", "embed (view title)", "2.5", "3", "900", "–"] in shown
+    assert ["catid2", "retrieve", "1.25", "–", "800", "17.5"] in shown
+    assert 'id="times"' not in page
 
 
 # --- locales.tsv ------------------------------------------------------------------------------------

@@ -32,6 +32,10 @@ class ReportConfig(StageConfig):
     prefix_length: int = Field(2, ge=1, description="positions that the DocIDs of one example share")
     examples: int = Field(3, ge=0, description="shared prefixes shown per dataset")
     example_products: int = Field(5, ge=2, description="products shown per shared prefix")
+    efficiency: bool = Field(
+        False,
+        description="show what the stages took (efficiency.tsv); the page then differs from run to run, as times do",
+    )
     curve_points: int = Field(
         100, ge=2, description="points drawn per training curve; longer histories are thinned evenly"
     )

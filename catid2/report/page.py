@@ -9,6 +9,7 @@ from catid2.report import panels, sections
 from catid2.report.inputs import MAIN_COUNTS, DatasetTables, read_catalogue, read_docids
 from catid2.report.provenance import package_versions
 from catid2.report.studies import studies_section
+from catid2.report.times import times_section
 from catid2.writing import atomic
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def page_content(
         "examples": examples,
         "studies": studies_section(results, comparison, config),
         "stable_share": config.stable_share,
+        "times": times_section(results, [d.dataset.name for d in datasets]) if config.efficiency else [],
         "settings": sections.settings_section(datasets, comparison.defaults),
         "datasets": [tables.dataset.name for tables in datasets],
         "counts": sections.counts_section(datasets, MAIN_COUNTS),

@@ -65,6 +65,9 @@ rule report_locales:
         histories=shared("rqvae", "rqvae/history.tsv"),
         retrievers=shared("retriever", "retriever"),
         studies=tables_of_other_studies(),
+        times=[
+            f"results/{name}/efficiency.tsv" for name in REPORTED_NAMES if pipeline.config.report.efficiency
+        ],
     output:
         table=report("results/locales.tsv", caption="../report/locales.rst", category="Locales"),
         page=report("results/report.html", caption="../report/page.rst", category="Locales"),
