@@ -4,6 +4,7 @@ The result hangs on neither the order of the rows nor the size of batches: docum
 order of their product_id (UTF-8 bytes), and everything is returned in the order of the input.
 """
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -104,7 +105,7 @@ def assign(
     order = canonical_order(product_ids)
     latents = latents[order]
     before = greedy_codes(latents, codebooks)
-    with timed("repair"):
+    with contextlib.nullcontext() if config.repair == "none" else timed("repair"):
         codes, overflowed = _repair(latents, codebooks, before, config)
     moved = (codes[:, : before.shape[1]] != before).any(axis=1)
     back = np.argsort(order)

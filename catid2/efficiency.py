@@ -6,6 +6,7 @@ Wall time, CPU time and memory are Snakemake's (`benchmark:`), all else is what 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -175,8 +176,12 @@ def read_benchmark(path: Path) -> dict[str, float | None]:
             raise InputError(path, f"column {name!r} is missing", remedy)
         try:
             figures[column] = None if found[name] == "NA" else float(found[name])
+            if figures[column] is not None and not 0 <= figures[column] < math.inf:
+                raise ValueError("no figure")
         except ValueError:
-            raise InputError(path, f"column {name!r}: {found[name]} is not a number", remedy) from None
+            raise InputError(
+                path, f"column {name!r}: {found[name]} is not a number of 0 or more", remedy
+            ) from None
     return figures
 
 

@@ -42,6 +42,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of what a scheme draws (default 0)")
     parser.add_argument("--embeddings", required=True, type=Path, help="(N, D) float16 .npy, row = doc_id")
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
+    parser.add_argument(
+        "--taxonomy",
+        type=Path,
+        help="taxonomy.parquet that a scheme reads in place of the corpus's categories",
+    )
     parser.add_argument("--model", type=Path, help="rqvae/model.safetensors, for the scheme rqvae")
     parser.add_argument("--model-config", type=Path, help="rqvae/config.json, beside the model")
     parser.add_argument("--output", required=True, type=Path, help="docids.parquet to write")
@@ -61,8 +66,14 @@ def main() -> None:
         product_ids, categories = read_products(options.products)
         embeddings = read_embeddings(options.embeddings, rows=len(product_ids))
 
+        learnt = categories
+        if options.taxonomy:
+            own_ids, learnt = read_products(options.taxonomy)
+            if not own_ids.equals(product_ids):
+                what = f"not of the documents in {options.products}"
+                raise InputError(options.taxonomy, what, "make the taxonomy of this corpus")
         order = canonical_order(product_ids, options.products)
-        documents = Documents(embeddings, categories, order, options.embeddings, folder)
+        documents = Documents(embeddings, learnt, order, options.embeddings, folder)
         coding = SCHEMES[config.scheme.kind](documents, config.scheme, options.seed)
         assignment = assign_coded(coding, product_ids, config)
         report = describe(assignment, coding, config, categories)

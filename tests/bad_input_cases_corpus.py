@@ -3,7 +3,7 @@
 import breakage as b
 import numpy as np
 import pyarrow as pa
-from bad_inputs import EMBEDDINGS, JUDGEMENTS, PRODUCT_TABLE, QUERIES, VIEW, Case
+from bad_inputs import EMBEDDINGS, JUDGEMENTS, NOISY, PRODUCT_TABLE, QUERIES, VIEW, Case
 
 NAN = float("nan")
 
@@ -63,6 +63,11 @@ CASES = [
     Case(
         "noise beyond all", "make_taxonomy", b.nothing,
         ("--config: key 'share'", "less than or equal to 1"), {"--config": '{"kind": "noisy", "share": 1.5}'},
+    ),
+    Case(
+        "taxonomy of other documents", "assign_docids", b.value(f"{NOISY}/taxonomy.parquet", "product_id", 3, "Z"),
+        ("noisy-share0.2/seed0/taxonomy.parquet: not of the documents in", "make the taxonomy of this corpus"),
+        {"--taxonomy": f"{NOISY}/taxonomy.parquet"},
     ),
     Case(
         "category with two parents", "train_rqvae", b.value(PRODUCT_TABLE, "category_id_1", 0, 999),

@@ -347,7 +347,7 @@ def test_constraints_are_exact_versions_and_nothing_else():
         ),
         (
             {"studies.recall_geometry": {"methods": ["catid2"]}, "geometry": {"studies": ["recall"]}},
-            ["studies.recall_geometry: the name is kept for the geometry of recall"],
+            ["studies.recall_geometry", "names that end in _grids or _geometry are kept"],
         ),
         ({"rqvae.alpha": float("inf")}, ["'rqvae.alpha'", "finite"]),
     ],

@@ -91,9 +91,35 @@ def test_what_is_wrong_is_named(study, says):
         pipeline(s=study)
 
 
-def test_names_of_figures_are_kept():
-    with pytest.raises(InputError, match=r"studies\.layers"):
-        pipeline(layers={"methods": ["catid2"]})
+@pytest.mark.parametrize("name", ["layers", "recall_grids", "recall_geometry"])
+def test_names_of_figures_are_kept(name):
+    with pytest.raises(InputError, match=rf"studies\.{name}"):
+        pipeline(**{name: {"methods": ["catid2"]}})
+
+
+@pytest.mark.parametrize("over", [{"rqvae": [1]}, {"docids.scheme": [1], "docids.scheme.kind": ["random"]}])
+def test_keys_are_apart_and_below_a_stage(over):
+    with pytest.raises(ValueError, match=r"is a whole stage|holds another key"):
+        Grid(method="m", over=over)
+
+
+def test_lists_have_names_that_differ():
+    grid = Grid(method="m", over={"rqvae.hidden": [[256, 128], [25, 6128]]})
+    assert list(grid.points()) == ["m-hidden256_128", "m-hidden25_6128"]
+
+
+def test_what_only_a_variant_or_a_grid_runs_is_checked_on_the_studys_datasets_alone():
+    values = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
+    values["datasets"]["demo_es"]["corpus"] = {"levels": 4}
+    values["methods"]["deep"] = {"rqvae": {"levels": 4, "layers": 5}}
+    values["variants"] = {"wide": {"retrieve": {"beams": 200}}}
+    study = {"methods": ["deep"], "variant": "wide", "datasets": ["demo_es"]}
+    study["grids"] = [{"method": "deep", "over": {"rqvae.mu": [0.1]}}]
+    values["studies"]["deep"] = study
+    assert Pipeline(values, "demo.yaml").config.studies["deep"].methods == ["deep-wide", "deep-wide-mu0.1"]
+    study["datasets"] = ["demo_us"]
+    with pytest.raises(InputError, match="levels of deep-wide is 4, but the corpus has 3"):
+        Pipeline(values, "demo.yaml")
 
 
 # --- table and figure
@@ -144,6 +170,12 @@ def test_stable_and_collapsed_points_are_told(recall):
     assert table["collapsed"].to_list() == [True, None, False, False]
     assert table["nmi_2"].to_list() == [0.2, None, None, 0.6]
     assert table.select("x.a", "x.b").rows() == [("0", "1"), ("0", "2"), ("1", "1"), ("1", "2")]
+
+
+def test_a_collapsed_point_is_neither_stable_nor_the_best(recall):
+    collapsed = {"m-a1-b2": Quality(0.5, 0.04, [0.1])}
+    table = summarize_grids(TWO, recall, collapsed).filter(protocol="all")
+    assert table["stable"].to_list() == [False, False, True, False]  # .37 is the best of the others
 
 
 def test_a_point_without_a_row_is_named(recall):

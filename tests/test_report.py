@@ -16,7 +16,7 @@ from report_tree import CUTOFFS, RELIEF, write_tree
 
 from catid2.artifacts import read_json
 from catid2.config.grids import GridPoints, GridSummary
-from catid2.config.report import Comparison, ReportConfig, ReportStudy
+from catid2.config.report import Comparison, NamedDataset, ReportConfig, ReportStudy
 from catid2.errors import InputError
 from catid2.report.categories import OTHERS, category_shares
 from catid2.report.examples import prefix_examples
@@ -225,14 +225,16 @@ def test_studies_are_shown_with_their_figures_and_tables(tree, page, tmp_path):
     grids = GridSummary(grids=[GridPoints(keys=("rqvae.alpha",), points=points)])
     table = summarize_grids(grids, folder / "sensitivity.tsv", {})
     (folder / "sensitivity_grids.tsv").write_text(table.write_csv(separator="\t"))
+    us = NamedDataset(name="demo_us", locale="us", simulated=True)
     studies = (
-        ReportStudy(name="ablation", datasets=("demo_us",)),
-        ReportStudy(name="sensitivity", datasets=("demo_us",), grids=True),
+        ReportStudy(name="ablation", datasets=(us,)),
+        ReportStudy(name="sensitivity", datasets=(us,), grids=True),
     )
     both = comparison.model_copy(update={"studies": studies})
     text = make_page(tmp_path / "results", both, tmp_path / "report.html")
     reader, plain = Reader(text), Reader(page)
     assert reader.open == []
+    assert "demo_us (us, simulated), protocol" in text
     assert len(set(reader.ids)) == len(reader.ids)
     new = [label for label in reader.labels if label not in plain.labels]
     assert [label.partition(" ")[0] for label in new] == ["Recall", "recall@10,"]

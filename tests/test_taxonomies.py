@@ -12,9 +12,9 @@ from catid2.config.taxonomy import AnyTaxonomy
 from catid2.diagnostics import nmi
 from catid2.errors import InputError
 from catid2.schemes.coding import Documents
-from catid2.taxonomies.catalogue import Catalogue
+from catid2.taxonomies.catalogue import OTHER, Catalogue
 from catid2.taxonomies.registry import TAXONOMIES
-from catid2.taxonomies.words import OTHER, widespread_first
+from catid2.taxonomies.words import widespread_first
 from workflow import ROOT
 
 LEAVES = [("a", "a1", f"a1{x}") for x in "xyz"] + [("a", "a2", "a2x"), ("b", "b1", "b1x"), ("b", "b1", "b1y")]
@@ -143,6 +143,8 @@ def test_topics_part_texts_that_share_no_word():
     assert all(path[0] == path[1] for path in found)  # 50 documents are not divided
     with pytest.raises(InputError, match="check the template"):
         TAXONOMIES["topics"](catalogue(texts=["a", "b", "c"]), settings("topics"), 0)
+    with pytest.raises(InputError, match="40 topics asked of texts with 36 words"):
+        TAXONOMIES["topics"](catalogue(texts=texts), settings("topics", branches=40), 0)
 
 
 def test_a_text_that_holds_the_categories_is_refused():

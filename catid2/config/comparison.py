@@ -3,7 +3,7 @@
 from typing import Any
 
 from catid2.config.pipeline import CHAIN, METHOD_STAGES, EsciSource, Pipeline
-from catid2.config.report import Comparison, ReportDataset, ReportMethod, ReportStudy
+from catid2.config.report import Comparison, NamedDataset, ReportDataset, ReportMethod, ReportStudy
 
 
 def comparison(pipeline: Pipeline, study: str) -> Comparison:
@@ -16,9 +16,7 @@ def comparison(pipeline: Pipeline, study: str) -> Comparison:
     )
     datasets = tuple(
         ReportDataset(
-            name=dataset,
-            locale=pipeline.config.datasets[dataset].locale,
-            simulated=pipeline.source(dataset).kind == "simulated",
+            **_named(pipeline, dataset),
             methods=tuple(_method(pipeline, dataset, method, seeds[method], defaults) for method in methods),
             inputs=_inputs(pipeline, dataset),
         )
@@ -27,11 +25,25 @@ def comparison(pipeline: Pipeline, study: str) -> Comparison:
     changed = {key for dataset in datasets for method in dataset.methods for key in method.changes}
     shown = {key: value for key, value in defaults.items() if key in changed}
     others = tuple(
-        ReportStudy(name=name, datasets=tuple(pipeline.study_datasets(name)), grids=bool(entry.grids))
+        ReportStudy(
+            name=name,
+            datasets=tuple(
+                NamedDataset(**_named(pipeline, dataset)) for dataset in pipeline.study_datasets(name)
+            ),
+            grids=bool(entry.grids),
+        )
         for name, entry in pipeline.config.studies.items()
         if name != study
     )
     return Comparison(study=study, datasets=datasets, studies=others, defaults=shown)
+
+
+def _named(pipeline: Pipeline, dataset: str) -> dict[str, Any]:
+    return {
+        "name": dataset,
+        "locale": pipeline.config.datasets[dataset].locale,
+        "simulated": pipeline.source(dataset).kind == "simulated",
+    }
 
 
 def _method(

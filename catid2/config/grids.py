@@ -27,12 +27,17 @@ class Grid(StageConfig):
             names = [value_name(value) for value in values]
             if not values or len(set(names)) < len(names):
                 raise ValueError(f"over.{key} needs one value or more, each once")
+        for key in self.over:
+            if "." not in key and key != "view":
+                raise ValueError(f"over.{key} is a whole stage; name a key of it, such as rqvae.alpha")
+            if any(other.startswith(f"{key}.") for other in self.over):
+                raise ValueError(f"over.{key} holds another key of the grid")
         return self
 
     def points(self, end: str = "") -> dict[str, dict[str, Any]]:
         """Return the points by the name of their method, `end` behind that of the grid's: what each key is there."""
-        ends = [key.rsplit(".", 1)[-1] for key in self.over]
-        labels = [end if ends.count(end) == 1 else key for key, end in zip(self.over, ends, strict=True)]
+        lasts = [key.rsplit(".", 1)[-1] for key in self.over]
+        labels = [last if lasts.count(last) == 1 else key for key, last in zip(self.over, lasts, strict=True)]
         named = {}
         for values in itertools.product(*self.over.values()):
             parts = [f"{label}{value_name(value)}" for label, value in zip(labels, values, strict=True)]
@@ -41,7 +46,9 @@ class Grid(StageConfig):
 
 
 def value_name(value: Any) -> str:
-    """Return a value as part of a file name: numbers and words as they are, other signs left out."""
+    """Return a value as part of a file name: numbers and words as they are, lists joined, other signs left out."""
+    if isinstance(value, list):
+        return "_".join(map(value_name, value))
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return re.sub(r"[^A-Za-z0-9_.-]", "", text)
 
@@ -64,6 +71,12 @@ class GridPoints(StageConfig):
     keys: tuple[str, ...] = Field(min_length=1, description="what varies")
     points: dict[str, tuple[Any, ...]] = Field(
         min_length=1, description="by method: the value of each of the keys"
+    )
+    collapse_perplexity: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="a layer whose perplexity is below this share of its codes has collapsed",
     )
 
 

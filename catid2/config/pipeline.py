@@ -28,7 +28,7 @@ from catid2.config.retrieve import RetrieveConfig
 from catid2.config.retriever import AnyRetriever, RetrieverConfig
 from catid2.config.rqvae import RqvaeConfig
 from catid2.config.simulate import SimulateConfig
-from catid2.config.taxonomy import AnyTaxonomy, GivenTaxonomy
+from catid2.config.taxonomy import AnyTaxonomy, GivenTaxonomy, MadeTaxonomy
 from catid2.errors import InputError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
@@ -274,8 +274,11 @@ class PipelineConfig(BaseModel):
             if isinstance(method, GenerativeMethod | DenseMethod) and method.view:
                 known(method.view, self.views, f"methods.{key}.view")
         for key, study in self.studies.items():
-            if key == "layers" or key.endswith("_grids"):
-                raise ValueError(f"studies.{key}: `layers` and names that end in _grids are kept for figures")
+            if key == "layers" or key.endswith(("_grids", "_geometry")):
+                what = (
+                    "`layers` and names that end in _grids or _geometry are kept for other tables and figures"
+                )
+                raise ValueError(f"studies.{key}: {what}")
             for method in study.methods:
                 known(method, self.methods, f"studies.{key}.methods")
             for grid in study.grids:
@@ -291,8 +294,6 @@ class PipelineConfig(BaseModel):
                     )
         for key in self.geometry.studies:
             known(key, self.studies, "geometry.studies")
-            if f"{key}_geometry" in self.studies:
-                raise ValueError(f"studies.{key}_geometry: the name is kept for the geometry of {key}")
             if not any(
                 isinstance(self.methods[name], GenerativeMethod) for name in self.studies[key].methods
             ):
@@ -333,7 +334,13 @@ class Pipeline:
             InputError: a misspelt key, an impossible value or an unknown name.
         """
         self.where = where
-        self.config = self._with_points(validate(PipelineConfig, values, where))
+        written = validate(PipelineConfig, values, where)
+        self._bases = {
+            name
+            for study in written.studies.values()
+            for name in (*study.methods, *(grid.method for grid in study.grids))
+        }
+        self.config = self._with_points(written)
         for dataset in self.config.datasets:
             self.corpus(dataset)
             for view in self.config.views:
@@ -357,6 +364,8 @@ class Pipeline:
                 raise InputError(f"{self.where}: {where}", what, "rename one")
             return name
 
+        for key, changes in config.variants.items():
+            validate(GenerativeMethod, changes, f"{self.where}: variants.{key}")
         for key, study in config.studies.items():
             changes = config.variants[study.variant] if study.variant else {}
             end = study.variant_end()
@@ -474,16 +483,15 @@ class Pipeline:
             grids=tuple(
                 GridPoints(
                     keys=tuple(grid.over),
-                    points={
-                        name: tuple(point.values())
-                        for name, point in grid.points(entry.variant_end()).items()
-                    },
+                    points={name: tuple(point.values()) for name, point in points.items()},
+                    # a grid that varies this, too, is judged by its first point
+                    collapse_perplexity=self.stage("rqvae", dataset, next(iter(points))).collapse_perplexity,
                 )
                 for grid in entry.grids
+                for points in [grid.points(entry.variant_end())]
             ),
             cutoff=self.config.report.cutoff,
             stable_share=self.config.report.stable_share,
-            collapse_perplexity=self.stage("rqvae", dataset, entry.grids[0].method).collapse_perplexity,
         )
 
     def first_seed(self, study: str) -> int:
@@ -504,7 +512,7 @@ class Pipeline:
 
         A dataset without queries, which no study covers, has the DocIDs of the main study's.
         """
-        studied = {method for study in self.config.studies.values() for method in study.methods}
+        studied = self._bases | {method for study in self.config.studies.values() for method in study.methods}
         here = {
             method
             for name, study in self.config.studies.items()
@@ -536,7 +544,7 @@ class Pipeline:
                 wanted["rqvae"] = self.stage("rqvae", dataset, name).levels
             for key, levels in wanted.items():
                 if levels > have:
-                    tree = "taxonomy" if have != corpus.levels else "corpus"
+                    tree = "taxonomy" if isinstance(taxonomy, MadeTaxonomy) else "corpus"
                     what = f"{key}.levels of {name} is {levels}, but the {tree} has {have} category levels"
                     raise InputError(where, what, f"raise {tree}.levels or lower the other")
         for labels in self.config.evaluate.labels:

@@ -60,14 +60,19 @@ class ReportMethod(StageConfig):
     )
 
 
-class ReportDataset(StageConfig):
-    """One locale of one source, and what was run on it."""
+class NamedDataset(StageConfig):
+    """One locale of one source."""
 
     name: str = Field(description="the folder results/{name}")
     locale: str = Field(description="ESCI locale: us, es or jp")
     simulated: bool = Field(
         description="true: the data are simulated, so its figures prove only the machinery"
     )
+
+
+class ReportDataset(NamedDataset):
+    """A dataset, and what was run on it."""
+
     methods: tuple[ReportMethod, ...] = Field(
         min_length=1, description="in the order of the study, reference first"
     )
@@ -80,7 +85,7 @@ class ReportStudy(StageConfig):
     """Another study that the page shows."""
 
     name: str = Field(description="its tables are results/{dataset}/{name}.tsv")
-    datasets: tuple[str, ...] = Field(min_length=1, description="names of its datasets")
+    datasets: tuple[NamedDataset, ...] = Field(min_length=1, description="in the order of the configuration")
     grids: bool = Field(False, description="true: it varies settings, so there is {name}_grids.tsv")
 
 

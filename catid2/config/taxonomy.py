@@ -75,6 +75,7 @@ class TextTaxonomy(MadeTaxonomy):
         "{title}. {description}",
         description="fields of the text, as in `views`; those of the category are refused",
     )
+    max_characters: int = Field(4000, ge=1, description="texts are cut to this length")
     tokenizer: Tokenizer = Field(
         "words_cjk_bigrams", description="what a word is, as in `views.*.encoder` of kind tfidf_svd"
     )

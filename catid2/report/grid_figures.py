@@ -87,7 +87,7 @@ def write_grids_figure(path: Path, table: Path, cutoff: int, protocol: str, simu
         path: SVG file.
         table: of `grids.summarize_grids`.
         cutoff: the k of the recall@k that is drawn.
-        protocol: which rows are drawn; of several sets of labels the first.
+        protocol: which rows are drawn; of several sets of labels the last.
         simulated: say so.
 
     Raises:
@@ -123,12 +123,12 @@ def _read(table: Path, cutoff: int, protocol: str) -> pl.DataFrame:
     rows = grids.filter(pl.col("protocol") == protocol)
     if f"recall@{cutoff}" not in grids.columns or rows.is_empty():
         raise InputError(table, f"no recall@{cutoff} with protocol {protocol}", "name one that the table has")
-    return rows.filter(pl.col("labels") == rows["labels"][0])
+    return rows.filter(pl.col("labels") == rows["labels"][-1])
 
 
 def _what(rows: pl.DataFrame, cutoff: int) -> str:
     retrievers = ", ".join(rows["retriever"].unique().sort())
-    return f"recall@{cutoff}, %, protocol {rows['protocol'][0]}, retriever {retrievers}"
+    return f"recall@{cutoff}, %, {rows['protocol'][0]}, {rows['labels'][0]}, retriever {retrievers}"
 
 
 def _height(drawing: Drawing) -> float:

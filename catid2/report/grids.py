@@ -28,11 +28,13 @@ QUALITY = ("collisions_before", "lowest_perplexity", "collapsed")
 
 
 class Quality(NamedTuple):
-    """What the DocIDs of a point are like, averaged over its seeds; before the repair."""
+    """What the DocIDs of a point are like, before the repair."""
 
-    collisions: float  # share of documents that add no new ID
-    perplexity: float  # of the layer with the lowest share of its codes: that share
-    nmi: list[float]  # of category level h of the corpus with the codes of layer h, h = 1..min(H, L)
+    collisions: float  # share of documents that add no new ID, mean over seeds
+    perplexity: float  # of the layer and seed with the lowest share of its codes: that share
+    nmi: list[
+        float
+    ]  # of category level h of the corpus with the codes of layer h, h = 1..min(H, L), mean over seeds
 
 
 def read_quality(files: Sequence[DocidFiles], corpus: Path) -> dict[str, Quality]:
@@ -53,8 +55,9 @@ def read_quality(files: Sequence[DocidFiles], corpus: Path) -> dict[str, Quality
     return {
         name: Quality(
             float(np.mean([one.collisions for one in seeds])),
-            float(np.mean([one.perplexity for one in seeds])),
-            np.mean([one.nmi for one in seeds], axis=0).tolist(),
+            min(one.perplexity for one in seeds),
+            # seeds of a tree of clusters may differ in depth
+            np.mean(list(zip(*(one.nmi for one in seeds), strict=False)), axis=1).tolist(),
         )
         for name, seeds in found.items()
     }
@@ -86,7 +89,8 @@ def summarize_grids(config: "GridSummary", recall: Path, quality: Mapping[str, Q
             if missing:
                 what = f"no {figure} of {missing[0]} (protocol {protocol}, labels {labels})"
                 raise InputError(recall, what, "evaluate the study again")
-            best = max(row[figure] for row in points.values())
+            sound = [name for name in points if not _collapsed(quality.get(name), grid.collapse_perplexity)]
+            best = max((points[name][figure] for name in sound), default=1.0)
             for name, values in grid.points.items():
                 row = points[name]
                 place = dict(zip(grid.keys, values, strict=True))
@@ -95,8 +99,9 @@ def summarize_grids(config: "GridSummary", recall: Path, quality: Mapping[str, Q
                 line |= {"retriever": row["retriever"], "seeds": row["seeds"]}
                 line |= {"protocol": protocol, "labels": labels, "n_queries": row["n_queries"]}
                 line |= {f"recall@{k}{end}": row[f"recall@{k}{end}"] for k in cutoffs(row) for end in ENDS}
-                line |= _quality_columns(quality.get(name), levels, config.collapse_perplexity)
-                table.append(line | {"stable": row[figure] >= config.stable_share * best})
+                line |= _quality_columns(quality.get(name), levels, grid.collapse_perplexity)
+                stable = name in sound and row[figure] >= config.stable_share * best
+                table.append(line | {"stable": stable})
     return pl.DataFrame(table, infer_schema_length=None)
 
 
@@ -104,25 +109,30 @@ def _shown(value: Any) -> str:
     return "null" if value is None else str(value)
 
 
+def _collapsed(quality: Quality | None, least: float) -> bool | None:
+    return quality.perplexity < least if quality else None
+
+
 def _quality_columns(quality: Quality | None, levels: int, least: float) -> dict[str, Any]:
     found = quality.nmi if quality else []
     return {
         "collisions_before": quality.collisions if quality else None,
         "lowest_perplexity": quality.perplexity if quality else None,
-        "collapsed": quality.perplexity < least if quality else None,
+        "collapsed": _collapsed(quality, least),
     } | {f"nmi_{level}": found[level - 1] if level <= len(found) else None for level in range(1, levels + 1)}
 
 
 def header(config: "GridSummary") -> list[str]:
     """Return the lines above the table that say what the columns are."""
+    thresholds = {f"{grid.collapse_perplexity:g}" for grid in config.grids}
     return [
         "grid: number of the grid in the study; a key of another grid is empty",
         "recall@k, _low, _high, _p: as in the study's table, the mean over seeds if there are several",
         "collisions_before: share of documents that add no new ID before the repair, mean over seeds",
-        "lowest_perplexity: perplexity of the layer that uses its codes least, as a share of its codes",
-        f"collapsed: lowest_perplexity below {config.collapse_perplexity:g}",
+        "lowest_perplexity: perplexity of the layer and seed that use the codes least, as a share of the codes",
+        f"collapsed: lowest_perplexity below {', '.join(sorted(thresholds))}",
         "nmi_h: normalised mutual information of level h of the corpus's own tree with the codes of layer h",
-        f"stable: recall@{config.cutoff} is at least {config.stable_share:.0%} of the best of the grid",
+        f"stable: not collapsed, and recall@{config.cutoff} at least {config.stable_share:.0%} of the best such point",
     ]
 
 

@@ -66,7 +66,7 @@ def page_content(
     return {
         "title": "DocIDs and recall by locale"
         + ("" if comparison.study == "recall" else f": {comparison.study}"),
-        "simulated": [tables.dataset.name for tables in datasets if tables.dataset.simulated],
+        "simulated": _simulated(comparison),
         "summary": sections.summary(datasets, config.cutoff),
         "recall": sections.recall_section(datasets),
         "definitions": list(dict.fromkeys(line for tables in datasets for line in tables.definitions)),
@@ -86,6 +86,12 @@ def page_content(
         "views": sections.views_section(results, datasets),
         "provenance": _provenance(comparison, commit),
     }
+
+
+def _simulated(comparison: "Comparison") -> list[str]:
+    """Return the names of the datasets on the page that are simulated."""
+    shown = [*comparison.datasets, *(dataset for study in comparison.studies for dataset in study.datasets)]
+    return list(dict.fromkeys(dataset.name for dataset in shown if dataset.simulated))
 
 
 def _docid_sections(

@@ -28,7 +28,7 @@ from catid2.report.panels import curves_svg, recall_points, recall_svg
 from catid2.report.svg import shorten
 
 if TYPE_CHECKING:
-    from catid2.config.report import ReportConfig, ReportDataset
+    from catid2.config.report import NamedDataset, ReportConfig, ReportDataset
 
 LANGUAGES = {"us": "en", "es": "es", "jp": "ja"}
 PROTOCOLS = {
@@ -40,7 +40,7 @@ SIGNIFICANT = 0.05
 TITLE_COLUMNS = 200  # of a product; shops write titles of a thousand characters
 
 
-def label(dataset: "ReportDataset") -> str:
+def label(dataset: "NamedDataset") -> str:
     """Return how the page names a dataset."""
     return f"{dataset.name} ({dataset.locale}{', simulated' if dataset.simulated else ''})"
 

@@ -12,7 +12,7 @@ from catid2.report.panels import recall_svg
 from catid2.report.sections import label, recall_rows
 
 if TYPE_CHECKING:
-    from catid2.config.report import Comparison, ReportConfig, ReportDataset, ReportStudy
+    from catid2.config.report import Comparison, NamedDataset, ReportConfig, ReportStudy
 
 
 def studies_section(results: Path, comparison: "Comparison", config: "ReportConfig") -> list[dict[str, Any]]:
@@ -24,33 +24,31 @@ def studies_section(results: Path, comparison: "Comparison", config: "ReportConf
     Raises:
         InputError: a table is missing or has not what it should.
     """
-    known = {dataset.name: dataset for dataset in comparison.datasets}
     return [
         {
             "name": study.name,
-            "datasets": [
-                _dataset(results / name, name, known.get(name), study, config) for name in study.datasets
-            ],
+            "datasets": [_dataset(results, dataset, study, config) for dataset in study.datasets],
         }
         for study in comparison.studies
     ]
 
 
 def _dataset(
-    folder: Path, name: str, dataset: "ReportDataset | None", study: "ReportStudy", config: "ReportConfig"
+    results: Path, dataset: "NamedDataset", study: "ReportStudy", config: "ReportConfig"
 ) -> dict[str, Any]:
-    path = folder / f"{study.name}.tsv"
+    path = results / dataset.name / f"{study.name}.tsv"
     rows = one_per_method(path, read_recall(path).to_dicts())
     protocol, labels = rows[-1]["protocol"], rows[-1]["labels"]
     rows = [row for row in rows if (row["protocol"], row["labels"]) == (protocol, labels)]
     figures: list[Markup]
     if study.grids:
-        figures = grids_svg(folder / f"{study.name}_grids.tsv", study.name, config.cutoff, protocol)
+        grids = path.with_name(f"{study.name}_grids.tsv")
+        figures = grids_svg(grids, study.name, config.cutoff, protocol)
     else:
         order = {row["method"]: place for place, row in enumerate(rows)}
-        figures = [recall_svg(f"{name}-{study.name}", name, rows, order)]
+        figures = [recall_svg(f"{dataset.name}-{study.name}", label(dataset), rows, order)]
     return {
-        "name": label(dataset) if dataset else name,
+        "name": label(dataset),
         "kind": f"protocol {protocol}, labels {labels}",
         "figures": figures,
         "cutoffs": cutoffs(rows[0]),

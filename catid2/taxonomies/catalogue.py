@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from catid2.schemes.coding import Documents
 
+OTHER = "(other)"  # names the documents of a node that have none of the words it is divided by
 Paths = list[tuple[str, ...]]  # (N,) names from the top down, all as long
 
 

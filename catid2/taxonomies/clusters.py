@@ -22,7 +22,7 @@ def clusters(catalogue: Catalogue, settings: "ClustersTaxonomy", seed: int) -> P
     cut = HierarchicalKmeansScheme(
         kind="hierarchical_kmeans",
         branches=settings.branches,
-        leaf_documents=settings.least_documents,
+        leaf_documents=max(settings.least_documents - 1, 1),  # clusters of more are cut
         depth=settings.levels,
         kmeans_documents=settings.kmeans_documents,
     )

@@ -21,8 +21,6 @@ from catid2.text import DocumentTexts
 if TYPE_CHECKING:
     from catid2.config.taxonomy import Taxonomy
 
-MAX_CHARACTERS = 2000  # of a text, as in `views`
-
 log = logging.getLogger(__name__)
 
 
@@ -60,7 +58,7 @@ def make_taxonomy(
         matrix = read_embeddings(_given(embeddings, "--embeddings", config), rows=len(product_ids))
         documents = Documents(matrix, nodes, canonical_order(product_ids, products), embeddings, None)
     elif config.reads == "text":
-        texts = DocumentTexts(products, config.template, MAX_CHARACTERS)
+        texts = DocumentTexts(products, config.template, config.max_characters)
     elif config.reads == "tags":
         tag_lists = _read_tags(_given(tags, "--tags", config), product_ids)
     catalogue = Catalogue(_read_paths(products), documents, texts, tag_lists)

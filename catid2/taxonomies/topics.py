@@ -10,7 +10,7 @@ from sklearn.decomposition import NMF
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from catid2.errors import InputError
-from catid2.taxonomies.catalogue import Catalogue, Paths
+from catid2.taxonomies.catalogue import OTHER, Catalogue, Paths
 from catid2.text import tokenize
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 NAME_WORDS = 3
 ROUNDS = 200  # of NMF; each node is factorised once more where it is divided
-OTHER = "(other)"  # documents without a word of any topic
 
 
 def topics(catalogue: Catalogue, settings: "TopicsTaxonomy", seed: int) -> Paths:
@@ -43,6 +42,11 @@ def topics(catalogue: Catalogue, settings: "TopicsTaxonomy", seed: int) -> Paths
     except ValueError as error:  # scikit-learn's "empty vocabulary" or "no terms remain"
         raise InputError("taxonomy", str(error), "check the template") from None
     words = vectorizer.get_feature_names_out()
+    if len(words) < settings.branches:
+        what = (
+            f"{settings.branches} topics asked of texts with {len(words)} words that several documents have"
+        )
+        raise InputError("taxonomy.branches", what, f"set it to {len(words)} or less, or check the template")
     paths: list[tuple[str, ...]] = [()] * weights.shape[0]
     nodes = [np.arange(weights.shape[0])]
     for _ in range(settings.levels):

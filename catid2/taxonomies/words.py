@@ -4,13 +4,11 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from catid2.taxonomies.catalogue import Catalogue, Paths
+from catid2.taxonomies.catalogue import OTHER, Catalogue, Paths
 from catid2.text import tokenize
 
 if TYPE_CHECKING:
     from catid2.config.taxonomy import KeywordsTaxonomy, TagsTaxonomy
-
-OTHER = "(other)"  # documents of a node that have none of the words it is divided by
 
 
 def keywords(catalogue: Catalogue, settings: "KeywordsTaxonomy", seed: int) -> Paths:

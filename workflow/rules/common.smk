@@ -242,6 +242,11 @@ def vectors_of_method(wildcards):
     return [f"{path}{name}" for name in VECTORS]
 
 
+def taxonomy_option(wildcards, input):
+    """Return `--taxonomy PATH` if the job's method does not learn from the corpus's categories."""
+    return f"--taxonomy {input.taxonomy}" if input.taxonomy else ""
+
+
 def model_options(wildcards, input):
     """Return `--model PATH --model-config PATH` if the job has a model."""
     return f"--model {input.model} --model-config {input.model_config}" if input.model else ""
@@ -367,12 +372,6 @@ def docids_without_study():
 
 
 # --- times
-
-
-def efficiency_tables():
-    """Return the tables of times of all datasets. No two runs give the same, so nothing makes them unasked."""
-    datasets = pipeline.study_datasets(pipeline.config.efficiency.study)
-    return [f"results/{dataset}/efficiency.tsv" for dataset in datasets]
 
 
 def stages_of_study(dataset):

@@ -123,7 +123,8 @@ rule assign_docids:
         script="scripts/assign_docids.py",
         modules=modules("assign_docids"),
         embeddings=view_of_method,
-        products=categories_of_method,
+        products=corpus("products.parquet"),
+        taxonomy=from_owner("taxonomy", "taxonomy.parquet"),
         model=from_owner("rqvae", "rqvae/model.safetensors"),
         model_config=from_owner("rqvae", "rqvae/config.json"),
     output:
@@ -137,9 +138,10 @@ rule assign_docids:
         ENVIRONMENT
     params:
         config=settings("docids"),
+        taxonomy=taxonomy_option,
         model=model_options,
         timings="logs/{dataset}/{method}/seed{seed}/assign_docids.timings.json",
     shell:
         "python {input.script} --config {params.config:q} --seed {wildcards.seed} --embeddings {input.embeddings}"
-        " --products {input.products} {params.model}"
+        " --products {input.products} {params.taxonomy} {params.model}"
         " --output {output.docids} --report {output.report} --timings {params.timings} > {log} 2>&1"

@@ -16,7 +16,7 @@ rule plot_recall:
             labels={"study": "{study}"},
         ),
     log:
-        "logs/{dataset}/plot_{study}.log",
+        "logs/{dataset}/plot_recall_{study}.log",
     conda:
         ENVIRONMENT
     params:
@@ -42,6 +42,8 @@ rule plot_layers:
         ),
     log:
         "logs/{dataset}/plot_layers.log",
+    wildcard_constraints:
+        dataset=names(REPORTED_NAMES),
     conda:
         ENVIRONMENT
     params:
