@@ -487,7 +487,7 @@ def shared(stage, *names):
 def tables_of_other_studies():
     """Return the tables of the studies that the report shows beside its own."""
     return [
-        f"results/{dataset}/{study.name}{end}.tsv"
+        f"results/{dataset.name}/{study.name}{end}.tsv"
         for study in REPORTED.studies
         for dataset in study.datasets
         for end in ("", *(["_grids"] if study.grids else []))
