@@ -18,7 +18,8 @@ from workflow import ROOT
 def test_killed_runs_end_like_an_undisturbed_one(tmp_path):
     config = yaml.safe_load((ROOT / "tests" / "tiny.yaml").read_text())
     config["methods"] = {name: config["methods"][name] for name in ("catid2", "bm25")}
-    config["studies"]["recall"]["methods"] = list(config["methods"])
+    config["studies"] = {"recall": {"methods": list(config["methods"])}}
+    del config["geometry"]
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(config))
     settings = Settings(arguments=(), kills=3, tight=False, checkpoint_seconds=None)
