@@ -53,23 +53,15 @@ def test_unit_vectors_are_ranked_by_their_exact_inner_product():
     check(vectors[400:], vectors[:400], 60, block=64)
 
 
-def test_matrix_products_of_other_types_do_break_the_ties():
-    """What exactness is for: the same sums in float32 differ between equal documents or between block sizes."""
+def test_equal_documents_come_in_their_order_whatever_the_block():
+    """What exactness is for: sums in float32 may differ between equal documents, and between block sizes."""
     rng = np.random.default_rng(1)
     document = (rng.normal(size=768) / 28).astype(np.float16)
     documents = np.tile(document, (500, 1))
     queries = (rng.normal(size=(64, 768)) / 28).astype(np.float16)
-    found = [nearest(queries, documents, 500, block=block) for block in (500, 37)]
-    for doc_ids, _ in found:
+    for block in (500, 37):
+        doc_ids, _ = nearest(queries, documents, 500, block=block)
         assert (doc_ids == np.arange(500)).all()
-    rounded = [
-        np.concatenate(
-            [queries.astype(np.float32) @ part.T for part in np.array_split(documents.astype(np.float32), n)],
-            1,
-        )
-        for n in (1, 14)
-    ]
-    assert len({tuple(row) for scores in rounded for row in scores.T}) > 1
 
 
 @pytest.mark.parametrize("length", [1e-3, 30.0, 1000.0])
