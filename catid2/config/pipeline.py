@@ -369,12 +369,11 @@ class Pipeline:
         for key, study in config.studies.items():
             changes = config.variants[study.variant] if study.variant else {}
             end = study.variant_end()
-
-            def with_variant(method: str, changes=changes, end=end, where=f"studies.{key}.variant") -> str:
-                generative = config.methods[method].search == "generative"
-                return add(f"{method}{end}", method, changes, where) if end and generative else method
-
-            names = list(map(with_variant, study.methods))
+            names = []
+            for method in study.methods:
+                varied = study.variant and config.methods[method].search == "generative"
+                where = f"studies.{key}.variant"
+                names.append(add(f"{method}{end}", method, changes, where) if varied else method)
             for grid in study.grids:
                 points = grid.points(end)
                 for name, point in points.items():

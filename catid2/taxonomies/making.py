@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from catid2.artifacts import TAGS, read_embeddings, read_footer, read_table
+from catid2.artifacts import TAGS, read_embeddings, read_table
 from catid2.diagnostics import category_nmi, category_nmi_chance
 from catid2.docids import canonical_order, read_products
 from catid2.errors import InputError
@@ -61,7 +61,7 @@ def make_taxonomy(
         texts = DocumentTexts(products, config.template, config.max_characters)
     elif config.reads == "tags":
         tag_lists = _read_tags(_given(tags, "--tags", config), product_ids)
-    catalogue = Catalogue(_read_paths(products), documents, texts, tag_lists)
+    catalogue = Catalogue(_read_paths(products, nodes.shape[1]), documents, texts, tag_lists)
     paths = TAXONOMIES[config.kind](catalogue, config, seed)
 
     counts = Counter(paths)
@@ -94,8 +94,7 @@ def _given(path: Path | None, option: str, config: "Taxonomy") -> Path:
     return path
 
 
-def _read_paths(products: Path) -> Paths:
-    levels = sum(name.startswith("category_id_") for name in read_footer(products)[0].names)
+def _read_paths(products: Path, levels: int) -> Paths:
     names = read_table(products, {f"category_{level}": pa.string() for level in range(1, levels + 1)})
     for name in names.column_names:
         if names[name].null_count:

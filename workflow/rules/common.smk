@@ -338,14 +338,19 @@ def grid_settings(wildcards):
     return pipeline.grid_summary(wildcards.dataset, wildcards.study).model_dump_json()
 
 
+def runs_with_docids(study):
+    """Return the (method, seed) of a study whose method has DocIDs, in its order."""
+    generative = pipeline.methods("generative")
+    return [(method, seed) for method, seed in pipeline.runs(study) if method in generative]
+
+
 def study_docids(wildcards):
     """Return, by method and seed of the job's study, the table and the statistics of its DocIDs."""
     files = {}
-    for method, seed in pipeline.runs(wildcards.study):
-        if "docids" in pipeline.stages(method):
-            owner = pipeline.owner("docids", wildcards.dataset, method)
-            folder = f"results/{wildcards.dataset}/{owner}/seed{seed}"
-            files[method, seed] = (f"{folder}/docids.parquet", f"{folder}/docids.json")
+    for method, seed in runs_with_docids(wildcards.study):
+        owner = pipeline.owner("docids", wildcards.dataset, method)
+        folder = f"results/{wildcards.dataset}/{owner}/seed{seed}"
+        files[method, seed] = (f"{folder}/docids.parquet", f"{folder}/docids.json")
     return files
 
 
@@ -361,13 +366,11 @@ def study_docids_options(wildcards):
 
 def docids_without_study():
     """Return the DocIDs of the datasets that no study can cover, of the methods and seeds of the main study."""
-    methods = pipeline.methods("generative")
     return [
         f"results/{dataset}/{pipeline.owner('docids', dataset, method)}/seed{seed}/docids.parquet"
         for dataset in pipeline.config.datasets
         if not pipeline.config.has_queries(dataset)
-        for method, seed in pipeline.runs("recall")
-        if method in methods
+        for method, seed in runs_with_docids("recall")
     ]
 
 
@@ -445,23 +448,17 @@ def geometry_tables():
     return tables + [f"results/{dataset}/figures/{study}_geometry.svg" for dataset, study in pairs]
 
 
-def geometry_runs(study):
-    """Return the (method, seed) of a study whose method has DocIDs, in its order."""
-    generative = pipeline.methods("generative")
-    return [(method, seed) for method, seed in pipeline.runs(study) if method in generative]
-
-
 def geometry_files(wildcards):
     """Return the geometry of the methods and seeds of the job's study; methods that share DocIDs share it."""
     return [
         f"results/{wildcards.dataset}/{pipeline.owner('docids', wildcards.dataset, method)}/seed{seed}/geometry.json"
-        for method, seed in geometry_runs(wildcards.study)
+        for method, seed in runs_with_docids(wildcards.study)
     ]
 
 
 def geometry_options(wildcards):
     """Return `--geometry METHOD:SEED:PATH` for each run of the study that has DocIDs."""
-    pairs = zip(geometry_runs(wildcards.study), geometry_files(wildcards), strict=True)
+    pairs = zip(runs_with_docids(wildcards.study), geometry_files(wildcards), strict=True)
     return [f"--geometry {method}:{seed}:{path}" for (method, seed), path in pairs]
 
 
