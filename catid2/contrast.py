@@ -8,10 +8,13 @@ cache; value and gradient of a tile are computed together and no similarity is k
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from catid2.transfer import send
 
 Similarity = Literal["cosine", "l2"]
 Positives = Literal["all", "one"]
@@ -38,14 +41,16 @@ def contrast_features(anchors: Tensor, keys: Tensor, similarity: Similarity, tem
 
 
 def similarities(anchors: Tensor, keys: Tensor, similarity: Similarity, temperature: float) -> Tensor:
-    """Return (B, B') scores s_ij / temperature, s as in `contrast_features`, of (B, d) anchors and (B', d) keys.
+    """Return scores s_ij / temperature, (…, B, B'), of (…, B, d) anchors and (…, B', d) keys.
 
-    For d above B': norms go into the product, so that no copy of the anchors or keys is made, forward or backward.
+    s is as in `contrast_features`. For d above B': norms go into the product, so that no copy of the anchors or keys
+    is made, forward or backward.
     """
+    products = anchors @ keys.mT
     if similarity == "cosine":
-        lengths = [x.norm(dim=1).clamp_min(1e-12) for x in (anchors, keys)]  # as F.normalize has them
-        return (anchors @ keys.T) / (lengths[0][:, None] * (temperature * lengths[1]))
-    return torch.addmm(keys.square().sum(1), anchors, keys.T, beta=-1 / temperature, alpha=2 / temperature)
+        lengths = [x.norm(dim=-1).clamp_min(1e-12) for x in (anchors, keys)]  # as F.normalize has them
+        return products / (lengths[0].unsqueeze(-1) * (temperature * lengths[1]).unsqueeze(-2))
+    return (2 * products - keys.square().sum(-1).unsqueeze(-2)) / temperature
 
 
 def block_bounds(total: int, negatives: int | None) -> list[int]:
@@ -98,43 +103,69 @@ def plan_contrast(
         device: where the plan's tensors are used.
         tile_rows: anchors that a tile holds at most.
     """
-    order = _lexicographic_order(parents, categories)
+    # NumPy: thousands of numbers are too few for PyTorch's threads to be worth waking.
+    categories, parents = categories.numpy(), parents.numpy()
+    order = np.lexsort((categories, parents))
     categories, parents = categories[order], parents[order]
     category_runs, parent_runs = _runs(parents, categories), _runs(parents)
     same = category_runs.ends - category_runs.starts
     contrasted = parent_runs.ends - parent_runs.starts > same
     valid = contrasted & (same > 1)
-    partners = None
+    numbers = [order, category_runs.starts, parents]
     if positives == "one":
-        rows = valid.nonzero().flatten()
+        rows = valid.nonzero()[0]
         # Going round the anchor's run by 1..n-1 places ends at any other member with equal chance.
-        steps = (
-            torch.rand(len(rows), generator=generator, dtype=torch.float64) * (same[rows] - 1)
-        ).long() + 1
+        drawn = torch.rand(len(rows), generator=generator, dtype=torch.float64).numpy()
+        steps = (drawn * (same[rows] - 1)).astype(np.int64) + 1
         first = category_runs.starts[rows]
-        partners = torch.arange(len(order))
+        partners = np.arange(len(order))
         partners[rows] = first + (rows - first + steps) % same[rows]
-    weights = valid.double() / (same - 1 if positives == "all" else same.new_ones(())).clamp_min(1)
+        numbers.append(partners)
+    each = valid / np.maximum(same - 1, 1) if positives == "all" else valid.astype(np.float64)
     count = int(valid.sum())
+    # Sent in one piece: to a GPU a copy is a launch like any other.
+    order, starts, parents, *partners = send(torch.from_numpy(np.stack(numbers)), device)
     return ContrastPlan(
-        order.to(device),
-        category_runs.starts.to(device),
-        parents.to(device),
-        weights.unsqueeze(1).to(device),
-        None if partners is None else partners.to(device),
+        order,
+        starts,
+        parents,
+        send(torch.from_numpy(each), device).unsqueeze(1),
+        partners[0] if partners else None,
         list(_cut(category_runs, parent_runs, tile_rows)),
         count,
         len(order) - count,
     )
 
 
+def in_order(rows: Tensor, plan: ContrastPlan) -> Tensor:
+    """Return (B, d) rows in the plan's order, with gradient."""
+    return _InOrder.apply(rows, plan.order)
+
+
+class _InOrder(torch.autograd.Function):
+    """rows[order] of a permutation: the gradient is put back, and not added up as that of an indexing is."""
+
+    @staticmethod
+    def forward(ctx, rows: Tensor, order: Tensor) -> Tensor:
+        ctx.save_for_backward(order)
+        return rows[order]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor):
+        (order,) = ctx.saved_tensors
+        back = torch.empty_like(gradient)
+        back[order] = gradient
+        return back, None
+
+
 def contrast(features: Features, plan: ContrastPlan, tiles: list[Tile]) -> Tensor:
     """Return Σ_i mean_{p ∈ P(i)} -log( exp s_ip / (exp s_ip + Σ_{n ∈ N(i)} exp s_in) ) over the tiles' anchors.
 
     P(i) are the documents of i's category (or the one drawn), N(i) those of its parent in another category.
-    The result is a 0-d tensor with gradient to both features.
+    Features are in the plan's order (`in_order`). The result is a 0-d tensor with gradient to both of them.
     """
-    return _Contrast.apply(features.anchors[plan.order], features.keys[plan.order], plan, tiles)
+    return _Contrast.apply(features.anchors, features.keys, plan, tiles)
 
 
 class _Contrast(torch.autograd.Function):
@@ -206,26 +237,18 @@ def _contrast_tile(
 
 
 class _Runs(NamedTuple):
-    starts: Tensor  # (B,) place where the run of this row begins
-    ends: Tensor  # (B,) place after its end
+    starts: np.ndarray  # (B,) place where the run of this row begins
+    ends: np.ndarray  # (B,) place after its end
 
 
-def _runs(*columns: Tensor) -> _Runs:
+def _runs(*columns: np.ndarray) -> _Runs:
     """Return, for rows sorted by the columns, the run of equal rows that each belongs to."""
-    places = torch.arange(len(columns[0]))
-    fresh = torch.ones(len(places), dtype=torch.bool)
-    for column in columns:
-        fresh[1:] = fresh[1:] & (column[1:] == column[:-1])
-    fresh[1:] = ~fresh[1:]
-    number = fresh.cumsum(0) - 1
-    starts = places[fresh]
-    ends = torch.cat([starts[1:], torch.tensor([len(places)])])
+    fresh = np.ones(len(columns[0]), dtype=bool)
+    fresh[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
+    number = fresh.cumsum() - 1
+    starts = fresh.nonzero()[0]
+    ends = np.append(starts[1:], len(fresh))
     return _Runs(starts[number], ends[number])
-
-
-def _lexicographic_order(first: Tensor, second: Tensor) -> Tensor:
-    order = second.argsort(stable=True)
-    return order[first[order].argsort(stable=True)]
 
 
 def _cut(category_runs: _Runs, parent_runs: _Runs, tile_rows: int) -> list[Tile]:
@@ -258,7 +281,7 @@ def _pieces(category_runs: _Runs, parent_runs: _Runs, tile_rows: int) -> Iterato
 
     A parent with one category has nothing to contrast and is left out.
     """
-    starts = category_runs.starts.unique()
+    starts = np.unique(category_runs.starts)
     ends, parent_starts, parent_ends = category_runs.ends[starts], *(run[starts] for run in parent_runs)
     for start, end, first, last in zip(
         *(run.tolist() for run in (starts, ends, parent_starts, parent_ends)), strict=True

@@ -6,6 +6,7 @@ catid2.distributed). B is the global batch, n this rank's part of it.
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -13,11 +14,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from catid2.contrast import ContrastPlan, Similarity, block_bounds, contrast, contrast_features, similarities
+from catid2.contrast import (
+    ContrastPlan,
+    Similarity,
+    block_bounds,
+    contrast,
+    contrast_features,
+    in_order,
+    similarities,
+)
 from catid2.distributed import Group, gather_with_gradient, sum_over_ranks
 from catid2.quantizer import Quantized
+from catid2.transfer import send
 
 Reduction = Literal["mean", "sum"]
+IGNORED = -100  # what F.cross_entropy leaves out
 
 
 class QuantisationLoss(NamedTuple):
@@ -41,11 +52,11 @@ def quantisation_loss(
         total: B.
     """
     pairs = list(zip(quantized.residuals, quantized.chosen, strict=True))
-    return QuantisationLoss(
-        squared_error(x, reconstruction, reduction, total),
-        sum(squared_error(residual.detach(), code, reduction, total) for residual, code in pairs),
-        sum(squared_error(residual, code.detach(), reduction, total) for residual, code in pairs),
-    )
+    commitment = sum(squared_error(residual, code.detach(), reduction, total) for residual, code in pairs)
+    codebook = commitment.detach()  # the same number; codebooks that move by average take no gradient from it
+    if any(code.requires_grad for _, code in pairs):
+        codebook = sum(squared_error(residual.detach(), code, reduction, total) for residual, code in pairs)
+    return QuantisationLoss(squared_error(x, reconstruction, reduction, total), codebook, commitment)
 
 
 def squared_error(x: Tensor, y: Tensor, reduction: Reduction, total: int) -> Tensor:
@@ -75,7 +86,7 @@ def hccl(
         reduction: over the anchors.
         group: residuals are gathered with gradient, and the anchors shared out among the ranks.
     """
-    residual = gather_with_gradient(residual, len(plan.order), group)
+    residual = in_order(gather_with_gradient(residual, len(plan.order), group), plan)
     features = contrast_features(residual, residual, similarity, temperature)
     loss = contrast(features, plan, plan.tiles[group.rank :: group.world_size])
     return loss / max(plan.anchors, 1) if reduction == "mean" else loss
@@ -102,13 +113,12 @@ def cscl(
         total: B.
     """
     size = distances[0].shape[1]
-    log_masses = []
-    for distance in distances:
-        scale = torch.ones_like(distance[0, 0])
-        if scaling == "batch_mean":
-            scale = (sum_over_ranks(distance.sum(), group) / (total * size)).clamp_min(1e-12)
-        log_masses.append((distance / (-temperature * scale)).log_softmax(1).logsumexp(0))
-    masses = gather_with_gradient(torch.stack(log_masses)[None], group.world_size, group)  # (ranks, L, K)
+    stacked, scale = torch.stack(list(distances)), 1.0  # (L, n, K), all layers in one launch
+    if scaling == "batch_mean":
+        sums = torch.stack([distance.detach().sum() for distance in distances])
+        scale = (sum_over_ranks(sums, group) / (total * size)).clamp_min(1e-12)[:, None, None]
+    log_masses = (stacked / (-temperature * scale)).log_softmax(2).logsumexp(1)
+    masses = gather_with_gradient(log_masses[None], group.world_size, group)  # (ranks, L, K)
     log_mean = masses.logsumexp(0) - math.log(total)
     # KL(p ‖ u) + KL(u ‖ p) = Σ_k (p_k - u_k) (log p_k - log u_k)
     divergence = (log_mean.exp() - 1 / size) * (log_mean + math.log(size))
@@ -123,6 +133,7 @@ def disl(
     temperature: float,
     reduction: Reduction,
     group: Group,
+    batched: bool = False,
 ) -> Tensor:
     """Dispersion loss: InfoNCE of each reconstruction d̂_i against the original embeddings d_j of the batch.
 
@@ -135,18 +146,87 @@ def disl(
         temperature: τ > 0.
         reduction: over the documents.
         group: this process among its peers.
+        batched: take all blocks in one product, which a GPU wants; without, one after another, which a CPU's cache
+            wants.
     """
     total = len(originals)
-    own = group.shard(total)
     originals = originals.detach()
-    bounds = block_bounds(total, negatives)
-    # This rank's part of every block, as (start, end) among all documents.
-    parts = [(max(start, own.start), min(end, own.stop)) for start, end in pairwise(bounds)]
-    anchors = reconstruction.split([max(0, end - start) for start, end in parts])
+    blocks = _blocks(block_bounds(total, negatives), group.shard(total))
+    if batched and len(blocks) > 1:
+        contrasts = [_all_at_once(reconstruction, originals, tuple(blocks))]
+    else:
+        contrasts = (_one(reconstruction, originals, block) for block in blocks)
     loss = reconstruction.new_zeros(())
-    for anchor, (first, last), (start, end) in zip(anchors, parts, pairwise(bounds), strict=True):
-        if first < last:
-            positives = torch.arange(first - start, last - start, device=anchor.device)
-            scores = similarities(anchor, originals[start:end], similarity, temperature)
-            loss = loss + F.cross_entropy(scores, positives, reduction="sum")
+    for anchors, keys, positives, padding in contrasts:
+        scores = similarities(anchors, keys, similarity, temperature)
+        if padding is not None:
+            scores = scores.masked_fill(padding, -torch.inf)
+        loss = loss + F.cross_entropy(scores.flatten(0, -2), positives, reduction="sum")
     return loss / total if reduction == "mean" else loss
+
+
+class _Block(NamedTuple):
+    """Documents that are contrasted with each other, and which of them this rank does."""
+
+    anchors: range  # among this rank's documents
+    keys: range  # among all documents of the batch
+    first: int  # the key of the first anchor, counted within the block
+
+
+class _Contrasted(NamedTuple):
+    """The anchors of a block and their keys, or (b, …) of b blocks that are padded to one size."""
+
+    anchors: Tensor  # (n, D) or (b, n, D)
+    keys: Tensor  # (m, D) or (b, m, D)
+    positives: Tensor  # (n,) or (b n,) the key of each anchor, IGNORED where the anchor is padding
+    padding: Tensor | None  # (b, 1, m) which keys are
+
+
+def _blocks(bounds: list[int], own: slice) -> list[_Block]:
+    """Return the blocks of the batch that hold any of the documents `own` of this rank."""
+    blocks = []
+    for start, end in pairwise(bounds):
+        first, last = max(start, own.start), min(end, own.stop)
+        if first < last:
+            anchors = range(first - own.start, last - own.start)
+            blocks.append(_Block(anchors, range(start, end), first - start))
+    return blocks
+
+
+def _one(reconstruction: Tensor, originals: Tensor, block: _Block) -> _Contrasted:
+    anchors, keys = (
+        rows[part.start : part.stop]
+        for rows, part in ((reconstruction, block.anchors), (originals, block.keys))
+    )
+    positives = torch.arange(block.first, block.first + len(anchors), device=anchors.device)
+    return _Contrasted(anchors, keys, positives, None)
+
+
+def _all_at_once(reconstruction: Tensor, originals: Tensor, blocks: tuple[_Block, ...]) -> _Contrasted:
+    numbers = _padded(blocks, reconstruction.device)
+    anchors, keys = (
+        rows.index_select(0, number.flatten()).view(*number.shape, -1)
+        for rows, number in ((reconstruction, numbers.anchors), (originals, numbers.keys))
+    )
+    return _Contrasted(anchors, keys, numbers.positives, numbers.padding)
+
+
+class _Padded(NamedTuple):
+    anchors: Tensor  # (b, n) rows of this rank; padding repeats a block's last, and its gradient is zero
+    keys: Tensor  # (b, m) rows of the batch, likewise
+    positives: Tensor  # as in _Contrasted
+    padding: Tensor
+
+
+@lru_cache(maxsize=8)  # an epoch has batches of two sizes at most
+def _padded(blocks: tuple[_Block, ...], device: torch.device) -> _Padded:
+    def numbered(parts: list[range]) -> tuple[Tensor, Tensor]:
+        starts, ends = (torch.tensor([getattr(part, end) for part in parts]) for end in ("start", "stop"))
+        numbers = starts[:, None] + torch.arange(int((ends - starts).max()))
+        return numbers.clamp_max(ends[:, None] - 1), numbers >= ends[:, None]
+
+    anchors, repeated = numbered([block.anchors for block in blocks])
+    keys, padding = numbered([block.keys for block in blocks])
+    positives = torch.tensor([block.first for block in blocks])[:, None] + torch.arange(anchors.shape[1])
+    positives = positives.masked_fill(repeated, IGNORED).flatten()
+    return _Padded(*(send(tensor, device) for tensor in (anchors, keys, positives, padding.unsqueeze(1))))

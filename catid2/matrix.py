@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from catid2.transfer import send
+
 logger = logging.getLogger(__name__)
 
 # Of the memory that is free on a GPU: a step and the latents of an epoch's end need some as well.
@@ -29,6 +31,8 @@ class Matrix:
             self._rows = torch.from_numpy(embeddings)
         self.device = device
         self.shape = embeddings.shape
+        # Kept, since devices do not compare: "cuda" is not "cuda:0", where its tensors are.
+        self._sent_by_batch = False
         size = f"embeddings of {self._rows.nbytes / 1e9:.2f} GB"
         if device.type == "cpu":
             logger.info("%s are read from the file", size)
@@ -37,6 +41,7 @@ class Matrix:
             self._rows = self._rows.to(device)
         else:
             logger.info("%s do not fit on the GPU: every batch is sent from the host", size)
+            self._sent_by_batch = True
 
     def __len__(self) -> int:
         """Return N."""
@@ -44,8 +49,8 @@ class Matrix:
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         """Return the rows (n,) int64, on any device, as (n, D) float16 on `device`."""
-        if self._rows.device == self.device:
-            return self._rows[rows.to(self.device)]
+        if not self._sent_by_batch:
+            return self._rows[send(rows, self.device)]
         sent = torch.empty(len(rows), self.shape[1], dtype=self._rows.dtype, pin_memory=True)
         torch.index_select(self._rows, 0, rows.cpu(), out=sent)
         return sent.to(self.device, non_blocking=True)  # torch keeps `sent` until it has arrived

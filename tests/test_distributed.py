@@ -50,6 +50,7 @@ def losses(group: Group) -> dict[str, torch.Tensor]:
         "cscl": cscl(quantized.distances, "batch_mean", 1.0, group, BATCH),
         "disl": disl(reconstruction, x, None, "cosine", 0.5, "mean", group),
         "disl_blocks": disl(reconstruction, x, 6, "l2", 0.5, "sum", group),
+        "disl_blocks_batched": disl(reconstruction, x, 6, "cosine", 0.5, "sum", group, batched=True),
         "rq": sum(quantisation_loss(own, reconstruction, quantized, "sum", BATCH)),
     }
     results = {}

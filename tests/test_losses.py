@@ -247,12 +247,15 @@ def test_disl_equals_a_loop(kind: str, reduction: str) -> None:
     assert torch.autograd.grad(fast, d, allow_unused=True)[0] is None  # nothing pulls the originals
 
 
-def test_disl_in_blocks_is_disl_of_each_block() -> None:
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("kind", ["cosine", "l2"])
+def test_disl_in_blocks_is_disl_of_each_block(kind: str, batched: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     d, back = (torch.randn(11, 4, dtype=torch.float64, generator=generator) for _ in range(2))
     blocks = [slice(0, 3), slice(3, 7), slice(7, 11)]
-    slow = sum(disl(back[b], d[b], None, "cosine", 0.5, "sum", ALONE) for b in blocks)
-    torch.testing.assert_close(disl(back, d, 2, "cosine", 0.5, "sum", ALONE), slow)
+    back.requires_grad_()
+    slow = sum(disl(back[b], d[b], None, kind, 0.5, "sum", ALONE) for b in blocks)
+    same_gradients(disl(back, d, 2, kind, 0.5, "sum", ALONE, batched), slow, [back])
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])

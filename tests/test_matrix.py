@@ -19,6 +19,13 @@ def test_rows_and_mean_are_those_of_the_file_and_nothing_is_copied(tmp_path):
     np.testing.assert_allclose(matrix.mean(), content.astype(np.float64).mean(0), rtol=1e-7)
 
 
+def test_a_device_may_be_named_with_and_without_its_number():
+    # "cpu:0" stands in for "cuda", which is not equal to the "cuda:0" of its tensors either
+    content = np.arange(6, dtype=np.float16).reshape(3, 2)
+    rows = Matrix(content, torch.device("cpu:0"))[torch.tensor([2, 0])]
+    assert torch.equal(rows, torch.from_numpy(content[[2, 0]]))
+
+
 def test_a_matrix_lies_on_a_gpu_only_with_room_to_spare():
     free = 80_000_000_000
     assert fits(int(DEVICE_SHARE * free), free)
