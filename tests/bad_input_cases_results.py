@@ -5,6 +5,7 @@ from bad_inputs import (
     CORPUS,
     DATASET,
     DOCIDS,
+    EFFICIENCY,
     EMBEDDINGS,
     FIGURES,
     GEOMETRY,
@@ -63,6 +64,22 @@ CASES = [
     Case(
         "grid summary of nothing", "summarize_grids", b.nothing,
         ("--config: missing key 'grids'",), {"--config": "{}"},
+    ),
+    # --- times
+    Case(
+        "efficiency cut", "plot_efficiency", b.cut(EFFICIENCY, 0.9), ("efficiency.tsv: cut short", "make it again"),
+    ),
+    Case(
+        "efficiency column", "plot_efficiency", b.replaced(EFFICIENCY, "wall_s\tcpu_s", "wall\tcpu_s"),
+        ("efficiency.tsv: column 'wall_s' is missing",),
+    ),
+    Case(
+        "efficiency no number", "plot_efficiency", b.cell(EFFICIENCY, 0, "wall_s", "long"),
+        ("efficiency.tsv: column 'wall_s' holds what is no number", "run summarize_efficiency again"),
+    ),
+    Case(
+        "efficiency below 0", "plot_efficiency", b.cell(EFFICIENCY, 0, "wall_s", "-1"),
+        ("efficiency.tsv: column 'wall_s' holds what is no number of 0",),
     ),
     Case("grids cut", "plot_grids", b.cut(GRIDS, 0.9), ("noise_grids.tsv: cut short", "make it again")),
     Case(

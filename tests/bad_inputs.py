@@ -191,6 +191,11 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
             "--output": f"{DATASET}/figures/recall_geometry.svg",
             "--simulated": "",
         },
+        "plot_efficiency": {
+            "--efficiency": EFFICIENCY,
+            "--output": f"{DATASET}/figures/efficiency.svg",
+            "--simulated": "",
+        },
         "plot_recall": {
             "--recall": f"{DATASET}/recall.tsv",
             "--output": f"{DATASET}/figures/recall.svg",

@@ -25,8 +25,9 @@ from catid2.report.grids import summarize_grids
 from catid2.report.inputs import read_comparison, read_curves
 from catid2.report.page import write_page
 from catid2.report.sections import layer_perplexity
-from catid2.report.svg import shorten
+from catid2.report.svg import new_panels, shorten, styled
 from catid2.report.tables import locale_rows, write_locales
+from catid2.report.time_figures import Times, Wait, draw_stages, draw_waits, times_height
 from catid2.report.times import SHOWN
 
 ROOT = Path(__file__).parent.parent
@@ -252,9 +253,9 @@ def test_times_are_shown_when_they_are_asked_for(tree, page, tmp_path):
     results, comparison = tree
     first = comparison.model_copy(update={"datasets": comparison.datasets[:1]})
     shutil.copytree(results, tmp_path / "results")
-    columns = ["method", "stage", "owner", *SHOWN, "batch1_p50_ms"]
-    rows = [["catid2", "embed", "view title", 2.5, 3, 900, None, None, None, None]]
-    rows += [["catid2", "retrieve", "catid2", 1.25, None, 800, None, None, None, 17.5]]
+    columns = ["dataset", "method", "stage", "owner", *SHOWN, "batch1_p50_ms", "batch1_p95_ms"]
+    rows = [["demo_us", "catid2", "embed", "view title", 2.5, 3, 900, None, None, None, None, None]]
+    rows += [["demo_us", "catid2", "retrieve", "catid2", 1.25, None, 800, None, None, None, 17.5, 21]]
     table = pl.DataFrame(rows, schema=columns, orient="row")
     path = tmp_path / "results" / "demo_us" / "efficiency.tsv"
     path.write_text("# times differ\n" + table.write_csv(separator="\t"))
@@ -262,10 +263,31 @@ def test_times_are_shown_when_they_are_asked_for(tree, page, tmp_path):
     tables = read_comparison(tmp_path / "results", first)
     write_page(tmp_path / "report.html", tmp_path / "results", first, config, tables)
     shown = Reader((tmp_path / "report.html").read_text("utf-8")).rows
-    assert ["method", "stage", "wall, s", "CPU, s", "memory, MiB", "batch1 p50, ms"] in shown
-    assert ["catid2", "embed (view title)", "2.5", "3", "900", "–"] in shown
-    assert ["catid2", "retrieve", "1.25", "–", "800", "17.5"] in shown
+    latency = ["p50 of 1, ms", "p95 of 1, ms"]
+    assert ["method", "stage", "wall, s", "CPU, s", "memory, MiB", *latency] in shown
+    assert ["catid2", "embed (view title)", "2.5", "3", "900", "–", "–"] in shown
+    assert ["catid2", "retrieve", "1.25", "–", "800", "17.5", "21"] in shown
+    described = (tmp_path / "report.html").read_text("utf-8")
+    assert "Seconds that all stages of a method took in demo_us: catid2 3.75." in described
+    assert "catid2 17.5 to 21 in batches of 1." in described
     assert 'id="times"' not in page
+
+
+def test_the_figure_of_times_is_to_scale(tmp_path):
+    stages = {"fast": {"embed": 2.0, "retrieve": 1.0}, "slow": {"embed": 2.0, "train": 6.0, "retrieve": 2.0}}
+    times = Times("demo_us", stages, {"slow": [Wait(1, 5.0, 9.0), Wait(32, 50.0, 80.0)]})
+    with styled("test"):
+        [panel] = new_panels(times_height(times))
+        draw_stages(panel, "stages", times)
+        bars, texts = panel.figure.axes[0].patches, panel.figure.axes[0].texts
+        assert [(bar.get_x(), bar.get_width()) for bar in bars] == [(0, 2), (2, 1), (0, 2), (2, 6), (8, 2)]
+        assert len({bar.get_facecolor() for bar in bars}) == 3  # one a stage
+        assert bars[0].get_facecolor() == bars[2].get_facecolor()
+        assert {"3 s", "10 s"} <= {text.get_text().strip() for text in texts}
+        [other] = new_panels(times_height(times))
+        draw_waits(other, "latency", times)
+        lines = [line.get_xdata() for line in other.figure.axes[0].lines]
+    assert [list(line) for line in lines] == [[5, 9], [5], [50, 80], [50]]
 
 
 # --- locales.tsv ------------------------------------------------------------------------------------

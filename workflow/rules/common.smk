@@ -522,18 +522,21 @@ def docids_by_owner(wildcards):
 
 
 def all_figures():
-    """Return the figures of every study and dataset, and what the codes of the report's methods hold."""
+    """Return the figures of every study and dataset, what the codes of the report's methods hold, and times."""
     figures = [
         f"results/{dataset}/figures/{study}{end}.svg"
         for study in pipeline.config.studies
         for dataset in pipeline.study_datasets(study)
         for end in ("", *(["_grids"] if study in GRID_STUDIES else []))
     ]
-    return figures + [
+    figures += [
         f"results/{dataset.name}/figures/layers.svg"
         for dataset in REPORTED.datasets
         if any(method.docids for method in dataset.methods)
     ]
+    if pipeline.config.report.efficiency:
+        figures += [f"results/{name}/figures/efficiency.svg" for name in REPORTED_NAMES]
+    return figures
 
 
 def docids_files(wildcards):

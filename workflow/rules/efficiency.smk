@@ -1,4 +1,4 @@
-"""Times. Requires what the stages of a study have measured; yields a table per dataset, only when it is asked for."""
+"""Times. Requires what the stages of a study have measured; yields a table and a figure per dataset, only when they are asked for."""
 
 
 rule measure_latency:
@@ -50,7 +50,12 @@ rule summarize_efficiency:
         benchmarks=benchmarks_of_study,
         latencies=latencies_of_study,
     output:
-        "results/{dataset}/efficiency.tsv",
+        report(
+            "results/{dataset}/efficiency.tsv",
+            caption="../report/efficiency_table.rst",
+            category="Times",
+            subcategory="{dataset}",
+        ),
     log:
         "logs/{dataset}/summarize_efficiency.log",
     conda:
@@ -62,3 +67,26 @@ rule summarize_efficiency:
     shell:
         "python {input.script} --dataset {wildcards.dataset} --seed {params.seed} {params.stages} {params.latencies}"
         " --output {output} > {log} 2>&1"
+
+
+rule plot_efficiency:
+    """Draw what the stages took and how long a query waits."""
+    input:
+        script="scripts/plot_efficiency.py",
+        modules=modules("plot_efficiency"),
+        efficiency="results/{dataset}/efficiency.tsv",
+    output:
+        report(
+            "results/{dataset}/figures/efficiency.svg",
+            caption="../report/efficiency.rst",
+            category="Times",
+            subcategory="{dataset}",
+        ),
+    log:
+        "logs/{dataset}/plot_efficiency.log",
+    conda:
+        ENVIRONMENT
+    params:
+        simulated=simulated_option,
+    shell:
+        "python {input.script} --efficiency {input.efficiency} {params.simulated} --output {output} > {log} 2>&1"
