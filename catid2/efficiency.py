@@ -16,7 +16,7 @@ import polars as pl
 from catid2.artifacts import require_file
 from catid2.errors import InputError
 from catid2.timings import Amount, Measures, Timings, read_measures
-from catid2.writing import atomic
+from catid2.tsv import write_tsv
 
 BENCHMARK = {"s": "wall_s", "cpu_time": "cpu_s", "max_rss": "peak_rss_mib"}  # Snakemake's columns, and ours
 SEARCHES = ("retrieve", "search_bm25", "search_dense")  # rules whose row has the latency
@@ -150,10 +150,7 @@ def summarize(
 
 def write_table(path: Path, table: pl.DataFrame, header: Sequence[str]) -> None:
     """Write efficiency.tsv, floats with four significant digits."""
-    rounded = table.with_columns(pl.col(pl.Float64).round_sig_figs(4))
-    with atomic(path) as aside:
-        lines = "".join(f"# {line}\n" for line in header)
-        aside.write_text(lines + rounded.write_csv(separator="\t"), encoding="utf-8")
+    write_tsv(path, header, table, significant=4)
 
 
 def read_benchmark(path: Path) -> dict[str, float | None]:

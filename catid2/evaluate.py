@@ -22,6 +22,7 @@ from catid2.artifacts import MADE_BY, RUN, read_footer, read_table, require_file
 from catid2.errors import InputError
 from catid2.queries import read_judgements, read_queries
 from catid2.significance import bootstrap_interval, paired_t_test, randomization_test
+from catid2.tsv import write_tsv
 from catid2.writing import atomic
 
 if TYPE_CHECKING:
@@ -323,10 +324,8 @@ def _header(config: EvaluateConfig, first: str, seed: int) -> list[str]:
 
 def write_evaluation(evaluation: Evaluation, output: Path, per_query: Path) -> None:
     """Write recall.tsv (six significant digits) and recall_per_query.parquet; both or none."""
-    rounded = evaluation.table.with_columns(pl.col(pl.Float64).round_sig_figs(6))
     with atomic(output, per_query) as (table_aside, single_aside):
-        lines = "".join(f"# {line}\n" for line in evaluation.header)
-        table_aside.write_text(lines + rounded.write_csv(separator="\t"), encoding="utf-8")
+        write_tsv(table_aside, evaluation.header, evaluation.table, significant=6)
         pq.write_table(
             evaluation.per_query.to_arrow(compat_level=pl.CompatLevel.oldest()),
             single_aside,

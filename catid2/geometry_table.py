@@ -12,7 +12,7 @@ import polars as pl
 from catid2.artifacts import require_file
 from catid2.errors import InputError
 from catid2.geometry import Geometry, read_geometry
-from catid2.writing import atomic
+from catid2.tsv import write_tsv
 
 COLUMNS = {
     "dataset": pl.String,
@@ -80,10 +80,7 @@ def compare(dataset: str, files: Sequence[GeometryFile]) -> tuple[pl.DataFrame, 
 
 def write_geometry_table(table: pl.DataFrame, header: Sequence[str], output: Path) -> None:
     """Write the table as TSV, six significant digits, below comment lines; the last tells how many rows there are."""
-    rounded = table.with_columns(pl.col(pl.Float64).round_sig_figs(6))
-    with atomic(output) as aside:
-        lines = "".join(f"# {line}\n" for line in (*header, f"{len(table)} rows follow"))
-        aside.write_text(lines + rounded.write_csv(separator="\t"), encoding="utf-8")
+    write_tsv(output, (*header, f"{len(table)} rows follow"), table, significant=6)
 
 
 def read_geometry_table(path: str | Path) -> pl.DataFrame:

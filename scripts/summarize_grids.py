@@ -12,7 +12,8 @@ from catid2.config.base import parse
 from catid2.config.grids import GridSummary
 from catid2.report.grids import header, read_quality, summarize_grids
 from catid2.report.panels import parse_docids
-from catid2.writing import atomic, claim
+from catid2.tsv import write_tsv
+from catid2.writing import claim
 
 
 @entry_point
@@ -36,9 +37,7 @@ def main() -> None:
     files = [parse_docids(text) for text in arguments.docids]
     with claim(arguments.output):
         table = summarize_grids(config, arguments.recall, read_quality(files, arguments.corpus))
-        with atomic(arguments.output) as aside:
-            lines = "".join(f"# {line}\n" for line in header(config))
-            aside.write_text(lines + table.write_csv(separator="\t", float_precision=6), encoding="utf-8")
+        write_tsv(arguments.output, header(config), table, decimals=6)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from catid2.report.inputs import DatasetTables, DocidStatistics
-from catid2.writing import atomic
+from catid2.tsv import write_tsv
 
 DEFINITIONS = (
     "recall@k, its interval (_low, _high) and p-value (_p, against the dataset's first method): as in the",
@@ -50,6 +50,4 @@ def write_locales(path: str | Path, datasets: list[DatasetTables]) -> None:
     """Write locales.tsv, whole or not at all."""
     definitions = list(dict.fromkeys(line for tables in datasets for line in tables.definitions))
     table = pl.DataFrame(locale_rows(datasets), infer_schema_length=None)
-    with atomic(path) as aside, open(aside, "w", encoding="utf-8") as file:
-        file.writelines(f"# {line}\n" for line in (*DEFINITIONS, *definitions))
-        table.write_csv(file, separator="\t")
+    write_tsv(path, (*DEFINITIONS, *definitions), table)
