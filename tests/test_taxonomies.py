@@ -1,6 +1,9 @@
 """Trees in place of the corpus's: how much noise moves, and trees that find the groups a catalogue is made of."""
 
+import subprocess
+import sys
 from collections import Counter
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from catid2.diagnostics import nmi
 from catid2.errors import InputError
 from catid2.schemes.coding import Documents
 from catid2.taxonomies.catalogue import OTHER, Catalogue
-from catid2.taxonomies.registry import TAXONOMIES
+from catid2.taxonomies.registry import maker
 from catid2.taxonomies.words import widespread_first
 from workflow import ROOT
 
@@ -37,7 +40,7 @@ def catalogue(paths=(), embeddings=None, texts=None, tags=None) -> Catalogue:
 
 def noisy(paths, seed=0, **values):
     """Return the paths with label noise."""
-    return TAXONOMIES["noisy"](catalogue(paths), settings("noisy", **values), seed)
+    return maker("noisy")(catalogue(paths), settings("noisy", **values), seed)
 
 
 @pytest.fixture
@@ -119,12 +122,12 @@ def test_clusters_are_the_blobs_of_the_vectors():
         + np.kron(np.ones((3, 1)), [[1], [-1]]) * np.eye(8)[7]
     )
     vectors = (centres[fine] + 0.05 * generator.standard_normal((180, 8))).astype(np.float16)
-    found = TAXONOMIES["clusters"](
+    found = maker("clusters")(
         catalogue(embeddings=vectors), settings("clusters", levels=1, branches=3, least_documents=10), 0
     )
     labels = np.unique(found, return_inverse=True)[1].reshape(-1)
     assert nmi(labels, coarse) == pytest.approx(1)
-    again = TAXONOMIES["clusters"](
+    again = maker("clusters")(
         catalogue(embeddings=vectors), settings("clusters", levels=2, branches=3, least_documents=59), 0
     )
     assert all(path[1].startswith(f"{path[0]}.") for path in again)
@@ -135,16 +138,16 @@ def test_topics_part_texts_that_share_no_word():
     words = np.array([[f"{topic}{word}" for word in range(12)] for topic in ("cat", "dog", "bird")])
     labels = generator.integers(0, 3, 150)
     texts = [" ".join(generator.choice(words[label], 6)) for label in labels]
-    found = TAXONOMIES["topics"](
+    found = maker("topics")(
         catalogue(texts=texts), settings("topics", levels=2, branches=3, least_documents=150), 0
     )
     tops = np.unique([path[0] for path in found], return_inverse=True)[1]
     assert nmi(tops, labels) == pytest.approx(1)
     assert all(path[0] == path[1] for path in found)  # 50 documents are not divided
     with pytest.raises(InputError, match="check the template"):
-        TAXONOMIES["topics"](catalogue(texts=["a", "b", "c"]), settings("topics"), 0)
+        maker("topics")(catalogue(texts=["a", "b", "c"]), settings("topics"), 0)
     with pytest.raises(InputError, match="40 topics asked of texts with 36 words"):
-        TAXONOMIES["topics"](catalogue(texts=texts), settings("topics", branches=40), 0)
+        maker("topics")(catalogue(texts=texts), settings("topics", branches=40), 0)
 
 
 def test_a_text_that_holds_the_categories_is_refused():
@@ -155,7 +158,7 @@ def test_a_text_that_holds_the_categories_is_refused():
 def test_tags_that_are_the_names_of_a_path_give_that_path(paths):
     generator = np.random.default_rng(3)
     tags = [generator.permutation(path).tolist() for path in paths]
-    found = TAXONOMIES["tags"](catalogue(tags=tags), settings("tags", widest=1, least_documents=1), 0)
+    found = maker("tags")(catalogue(tags=tags), settings("tags", widest=1, least_documents=1), 0)
     assert found == paths
 
 
@@ -166,3 +169,22 @@ def test_tags_are_asked_of_a_catalogue_that_has_them():
         InputError, match="the taxonomy of tags is made of tags, but the dataset's source has none"
     ):
         Pipeline(values, "demo.yaml")
+
+
+def test_every_kind_that_is_made_has_a_maker():
+    models = [model for model in get_args(get_args(AnyTaxonomy)[0]) if model.made]
+    assert models
+    for model in models:
+        (kind,) = get_args(model.model_fields["kind"].annotation)
+        assert callable(maker(kind))
+    with pytest.raises(KeyError):
+        maker("given")
+
+
+def test_a_kind_loads_what_it_needs_alone():
+    code = (
+        "import sys; from catid2.taxonomies.making import maker; maker('noisy'); maker('tags'); "
+        "print(sorted({'sklearn', 'torch'} & sys.modules.keys())); maker('clusters'); print('sklearn' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\nFalse\n"

@@ -14,7 +14,7 @@ from catid2.docids import canonical_order, read_products
 from catid2.errors import InputError
 from catid2.schemes.coding import Documents
 from catid2.taxonomies.catalogue import Catalogue, Paths
-from catid2.taxonomies.registry import TAXONOMIES
+from catid2.taxonomies.registry import maker
 from catid2.taxonomy import build_tree
 from catid2.text import DocumentTexts
 
@@ -62,7 +62,7 @@ def make_taxonomy(
     elif config.reads == "tags":
         tag_lists = _read_tags(_given(tags, "--tags", config), product_ids)
     catalogue = Catalogue(_read_paths(products, nodes.shape[1]), documents, texts, tag_lists)
-    paths = TAXONOMIES[config.kind](catalogue, config, seed)
+    paths = maker(config.kind)(catalogue, config, seed)
 
     counts = Counter(paths)
     leaves = list(counts)
