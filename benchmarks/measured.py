@@ -3,7 +3,6 @@
 import argparse
 import ctypes
 import os
-import platform
 import re
 import statistics
 import time
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
+
+from catid2.timings import processor
 
 # tiny: seconds, to try the plumbing; short: what `make bench` runs; full: all sizes, hours.
 Size = Literal["tiny", "short", "full"]
@@ -99,11 +100,9 @@ def synchronize(device: str) -> None:
 
 def machine(device: str = "cpu") -> str:
     """Return the machine in words: processor, cores, memory, GPU."""
-    model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     gpu = torch.cuda.get_device_name() if device.startswith("cuda") else "no GPU"
-    cores = len(os.sched_getaffinity(0))
-    return f"{model[1] if model else platform.machine()}, {cores} cores, {gib:.0f} GiB, {gpu}"
+    return f"{processor()}, {gib:.0f} GiB, {gpu}"
 
 
 def show(measured: Measured) -> str:

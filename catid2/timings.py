@@ -114,6 +114,12 @@ def _place(path: Path) -> str:
 
 def machine() -> str:
     """Return the processor, the cores this process may use and, if it has used one, the GPU."""
+    torch = _torch_with_gpu()
+    return f"{processor()}, {torch.cuda.get_device_name()}" if torch else processor()
+
+
+def processor() -> str:
+    """Return the processor and the cores this process may use."""
     model = platform.processor() or platform.machine()
     with contextlib.suppress(FileNotFoundError):  # Linux alone has it
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
@@ -121,10 +127,7 @@ def machine() -> str:
                 model = line.partition(":")[2]
                 break
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    names = [" ".join(model.split()), f"{cores} cores"]
-    if torch := _torch_with_gpu():
-        names.append(torch.cuda.get_device_name())
-    return ", ".join(names)
+    return f"{' '.join(model.split())}, {cores} cores"
 
 
 def _peak_gpu_mib() -> float | None:

@@ -1,6 +1,7 @@
 """The plumbing of the benchmarks at tiny sizes: what they measure is not looked at, that every row is there is."""
 
 import csv
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,12 @@ def test_table_has_every_aim_and_says_which_were_not_measured(table):
             assert line["reached"].startswith(
                 "not measured (no GPU" if AIMS[line["row"]].gpu else "not measured"
             )
+
+
+def test_table_says_on_which_machine(table):
+    here = {line["machine"] for line in table if line["ours"]}
+    assert len(here) == 1
+    assert re.fullmatch(r"\S.*, [1-9]\d* cores, [1-9]\d* GiB, no GPU", *here)
 
 
 def test_repair_leaves_no_collision(table):
