@@ -16,10 +16,10 @@ import pyarrow as pa
 from pydantic import Field, TypeAdapter, ValidationError
 
 from catid2.artifacts import (
+    read_code_columns,
     read_embeddings,
-    read_footer,
     read_json,
-    read_table,
+    require_codes,
     require_dense,
     require_finite,
 )
@@ -139,20 +139,13 @@ def read_codes(docids: str | Path, product_ids: pa.Array, products: str | Path) 
         InputError: the file cannot be used, holds a negative code, or is not of the documents `product_ids` (N,), the
             column of the file `products`.
     """
-    layers = sum(name.startswith("before_") for name in read_footer(docids)[0].names)
-    if not layers:
-        raise InputError(docids, "no columns before_0, …", "give the docids.parquet of assign_docids")
-    columns = [f"before_{layer}" for layer in range(layers)]
-    kinds = {"doc_id": pa.int32(), "product_id": pa.string()} | dict.fromkeys(columns, pa.int32())
-    table = read_table(docids, kinds)
+    ids = {"doc_id": pa.int32(), "product_id": pa.string()}
+    table, (codes,) = read_code_columns(docids, ["before"], ids)
     remedy = "run assign_docids on this corpus"
     require_dense(docids, table["doc_id"].to_numpy(), remedy)
     if not table["product_id"].combine_chunks().equals(product_ids):
         raise InputError(docids, f"not the DocIDs of the documents in {products}", remedy)
-    codes = np.stack([table[name].to_numpy() for name in columns], axis=1)
-    if (codes < 0).any():
-        row, layer = (int(place) for place in np.argwhere(codes < 0)[0])
-        raise InputError(docids, f"column 'before_{layer}', row {row}: {codes[row, layer]}", remedy)
+    require_codes(docids, "before", codes, remedy)
     return codes
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from catid2.artifacts import read_footer, read_table
+from catid2.artifacts import read_code_columns
 from catid2.errors import InputError
 
 
@@ -150,14 +150,7 @@ def read_docids(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: as read_table; or the file has no column c_0, or no row.
     """
-    schema, _ = read_footer(path)
-    length = sum(name.startswith("c_") for name in schema.names)
-    if not length:
-        raise InputError(path, "no columns c_0, c_1, …", "give the docids.parquet of assign_docids")
-    columns = [f"c_{position}" for position in range(length)]
-    table = read_table(path, {"doc_id": pa.int32()} | dict.fromkeys(columns, pa.int32()))
+    table, (codes,) = read_code_columns(path, ["c"], {"doc_id": pa.int32()})
     if not len(table):
         raise InputError(path, "no DocIDs", "run assign_docids on a corpus that holds documents")
-    return table.column("doc_id").to_numpy(), np.stack(
-        [table.column(name).to_numpy() for name in columns], axis=1
-    )
+    return table.column("doc_id").to_numpy(), codes

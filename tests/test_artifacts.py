@@ -5,7 +5,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from catid2.artifacts import read_embeddings, read_json, read_table, write_json, write_table
+from catid2.artifacts import (
+    docids_columns,
+    read_code_columns,
+    read_embeddings,
+    read_json,
+    read_table,
+    require_codes,
+    write_json,
+    write_table,
+)
 from catid2.errors import InputError
 
 COLUMNS = {"doc_id": pa.int32(), "title": pa.string()}
@@ -67,6 +76,20 @@ def test_a_bad_table_is_named_in_one_line(tmp_path, table, damage, words):
     assert str(path) in str(caught.value)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_codes_are_read_by_kind(tmp_path):
+    path, codes = tmp_path / "docids.parquet", np.arange(6, dtype=np.int32).reshape(2, 3)
+    columns = [[0, 1], ["a", "b"], *codes.T, *(codes[:, :2] - 3).T, [False, True]]
+    write_table(path, pa.table(columns, pa.schema(list(docids_columns(3, 2).items()))))
+    table, (docids, before) = read_code_columns(path, ["c", "before"], {"doc_id": pa.int32()})
+    assert table["doc_id"].to_pylist() == [0, 1]
+    assert (docids.tolist(), before.tolist()) == ([[0, 1, 2], [3, 4, 5]], [[-3, -2], [0, 1]])
+    require_codes(path, "c", docids, "")
+    with pytest.raises(InputError, match="column 'before_0', row 0: -3"):
+        require_codes(path, "before", before, "")
+    with pytest.raises(InputError, match="no columns x_0, x_1, …"):
+        read_code_columns(path, ["x"], {})
 
 
 def test_embeddings_are_checked(tmp_path):

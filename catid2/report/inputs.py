@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from catid2.artifacts import (
     CATEGORIES,
-    docids_columns,
+    read_code_columns,
     read_footer,
     read_json,
     read_table,
+    require_codes,
     require_dense,
     require_file,
 )
@@ -243,25 +244,14 @@ def _below(path: str | Path, content: Mapping[str, Any], keys: tuple[str, ...], 
 
 def read_docids(path: str | Path, documents: int) -> Docids:
     """Return docids.parquet as arrays in the order of doc_id; InputError unless it has that many documents."""
-    names = read_footer(path)[0].names
-    length = sum(name.startswith("c_") for name in names)
-    layers = sum(name.startswith("before_") for name in names)
-    columns = docids_columns(length, layers)
-    del columns["product_id"], columns["moved"]
-    if not length or not layers:
-        raise InputError(path, "no columns c_0, …, before_0, …", "give the docids.parquet of assign_docids")
-    table = read_table(path, columns)
+    table, (docids, codes) = read_code_columns(path, ["c", "before"], {"doc_id": pa.int32()})
     remedy = "run assign_docids on this corpus"
     if table.num_rows != documents:
         raise InputError(path, f"{table.num_rows} DocIDs for {documents} products", remedy)
     require_dense(path, table.column("doc_id").to_numpy(), remedy)
-    for name in (name for name in columns if name != "doc_id"):
-        if (table.column(name).to_numpy() < 0).any():
-            raise InputError(path, f"column {name!r} holds a negative code", remedy)
-    return Docids(
-        docids=_matrix(table, [f"c_{position}" for position in range(length)]),
-        codes=_matrix(table, [f"before_{layer}" for layer in range(layers)]),
-    )
+    require_codes(path, "c", docids, remedy)
+    require_codes(path, "before", codes, remedy)
+    return Docids(docids, codes)
 
 
 def read_catalogue(folder: str | Path) -> Catalogue:
@@ -275,7 +265,7 @@ def read_catalogue(folder: str | Path) -> Catalogue:
     products = read_table(path, {"doc_id": pa.int32(), "title": pa.string()} | ids)
     require_dense(path, products.column("doc_id").to_numpy(), remedy)
     tree = read_tree(Path(folder) / "categories.parquet")
-    categories = _matrix(products, list(ids))
+    categories = np.stack([products.column(name).to_numpy() for name in ids], axis=1)
     level_of = tree.column("level").to_numpy()
     for level, nodes in enumerate(categories.T, start=1):
         known = (nodes >= 0) & (nodes < len(tree))
@@ -319,10 +309,6 @@ def read_tree(path: str | Path) -> pa.Table:
             what = f"column {column!r}, row {row}: {tree.column(column)[row]}"
             raise InputError(path, what, f"{rule}; build the corpus again")
     return tree
-
-
-def _matrix(table: pa.Table, columns: list[str]) -> np.ndarray:
-    return np.stack([table.column(name).to_numpy() for name in columns], axis=1)
 
 
 def read_curves(path: str | Path, quantities: tuple[str, ...], points: int) -> dict[str, Curve]:
