@@ -310,7 +310,7 @@ def test_a_stage_reads_its_settings_from_json():
 
 
 def test_every_stage_of_a_method_can_be_overridden_by_a_dataset():
-    from catid2.config.pipeline import Dataset
+    from catid2.config.entries import Dataset
 
     assert set(METHOD_STAGES) <= set(Dataset.model_fields)
 

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from catid2.config.pipeline import CHAIN, METHOD_STAGES, EsciSource, Pipeline
+from catid2.config.pipeline import CHAIN, METHOD_STAGES, Pipeline
 from catid2.config.report import Comparison, NamedDataset, ReportDataset, ReportMethod, ReportStudy
+from catid2.config.sources import EsciSource
 
 
 def comparison(pipeline: Pipeline, study: str) -> Comparison:

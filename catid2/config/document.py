@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from catid2.config.pipeline import PipelineConfig
+from catid2.config.file import PipelineConfig
 
 SCHEMA = Path("workflow/schemas/config.schema.json")
 README = Path("config/README.md")

@@ -12,7 +12,9 @@ shell.prefix(f"export PYTHONPATH={shlex.quote(str(ROOT))}; ")
 
 from catid2.artifacts import InputError
 from catid2.config.comparison import comparison
-from catid2.config.pipeline import EsciSource, Pipeline, read_settings
+from catid2.config.file import read_settings
+from catid2.config.pipeline import Pipeline
+from catid2.config.sources import EsciSource
 from catid2.config.stage_logs import stage_logs
 from catid2.imports import imported_modules
 

@@ -1,0 +1,63 @@
+"""What datasets are built from: one model per kind of source, where its files are or how they are made."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from catid2.config.base import LARGEST_SEED, StageConfig
+from catid2.config.catalogue import CatalogueConfig
+from catid2.config.simulate import SimulateConfig
+
+Locale = Literal["us", "es", "jp"]
+OwnFile = Annotated[str, Field(pattern=r"\.(parquet|csv)$")]
+
+
+class EsciSource(StageConfig):
+    """Amazon's files. Those at their default path are downloaded when missing; another path must exist."""
+
+    kind: Literal["esci"]
+    examples: str = Field(
+        "resources/esci/shopping_queries_dataset_examples.parquet", description="ESCI judgements, parquet"
+    )
+    products: str = Field(
+        "resources/esci/shopping_queries_dataset_products.parquet", description="ESCI products, parquet"
+    )
+    esci_s: str = Field("resources/esci_s/esci.json.zst", description="ESCI-S records, zstd JSON lines")
+
+
+class SimulatedSource(StageConfig):
+    """ESCI-shaped files made by catid2.simulate: they prove the machinery, not the paper's figures."""
+
+    kind: Literal["simulated"]
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of the simulation")
+    simulate: SimulateConfig = Field(SimulateConfig(), description="sizes and shares")
+
+
+class CatalogueSource(CatalogueConfig):
+    """Files of one's own, parquet or CSV, as docs/catalogue.md describes them; all keys but these go to the import."""
+
+    kind: Literal["catalogue"]
+    locale: Locale = Field(
+        "us",
+        description="locale of the datasets made from it, a name for the language (us: English); tokenisers and "
+        "encoders are chosen in `bm25` and `views`",
+    )
+    products: OwnFile = Field(description="products, one a row")
+    queries: OwnFile | None = Field(
+        None,
+        description="queries, one a row; null, with `judgements`: DocIDs only, nothing to search or evaluate",
+    )
+    judgements: OwnFile | None = Field(None, description="judgements, a query and a product a row")
+
+    def importing(self) -> str:
+        """Return what import_catalogue runs with, as JSON."""
+        return self.model_dump_json(include=set(CatalogueConfig.model_fields))
+
+    @model_validator(mode="after")
+    def _queries_are_judged(self) -> "CatalogueSource":
+        if (self.queries is None) != (self.judgements is None):
+            raise ValueError("queries and judgements: one is given without the other; name both or neither")
+        return self
+
+
+Source = Annotated[EsciSource | SimulatedSource | CatalogueSource, Field(discriminator="kind")]
