@@ -46,11 +46,10 @@ def similarities(anchors: Tensor, keys: Tensor, similarity: Similarity, temperat
     s is as in `contrast_features`. For d above B': norms go into the product, so that no copy of the anchors or keys
     is made, forward or backward.
     """
-    products = anchors @ keys.mT
     if similarity == "cosine":
         lengths = [x.norm(dim=-1).clamp_min(1e-12) for x in (anchors, keys)]  # as F.normalize has them
-        return products / (lengths[0].unsqueeze(-1) * (temperature * lengths[1]).unsqueeze(-2))
-    return (2 * products - keys.square().sum(-1).unsqueeze(-2)) / temperature
+        return (anchors @ keys.mT) / (lengths[0].unsqueeze(-1) * (temperature * lengths[1]).unsqueeze(-2))
+    return (2 / temperature * anchors) @ keys.mT - keys.square().sum(-1).unsqueeze(-2) / temperature
 
 
 def block_bounds(total: int, negatives: int | None) -> list[int]:

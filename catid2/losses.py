@@ -28,7 +28,7 @@ from catid2.quantizer import Quantized
 from catid2.transfer import send
 
 Reduction = Literal["mean", "sum"]
-IGNORED = -100  # what F.cross_entropy leaves out
+IGNORED = -100  # as a positive: leave the anchor out
 
 
 class QuantisationLoss(NamedTuple):
@@ -113,7 +113,7 @@ def cscl(
         total: B.
     """
     size = distances[0].shape[1]
-    stacked, scale = torch.stack(list(distances)), 1.0  # (L, n, K), all layers in one launch
+    stacked, scale = torch.stack(list(distances)), 1.0  # (L, n, K): a GPU wants few large launches
     if scaling == "batch_mean":
         sums = torch.stack([distance.detach().sum() for distance in distances])
         scale = (sum_over_ranks(sums, group) / (total * size)).clamp_min(1e-12)[:, None, None]
@@ -161,7 +161,8 @@ def disl(
         scores = similarities(anchors, keys, similarity, temperature)
         if padding is not None:
             scores = scores.masked_fill(padding, -torch.inf)
-        loss = loss + F.cross_entropy(scores.flatten(0, -2), positives, reduction="sum")
+        each = F.cross_entropy(scores.flatten(0, -2), positives, reduction="sum", ignore_index=IGNORED)
+        loss = loss + each
     return loss / total if reduction == "mean" else loss
 
 
@@ -203,6 +204,12 @@ def _one(reconstruction: Tensor, originals: Tensor, block: _Block) -> _Contraste
 
 
 def _all_at_once(reconstruction: Tensor, originals: Tensor, blocks: tuple[_Block, ...]) -> _Contrasted:
+    if (
+        len(blocks) * len(blocks[0].keys) == len(originals) == len(reconstruction)
+    ):  # all of one size, and on one rank
+        anchors, keys = (rows.reshape(len(blocks), -1, rows.shape[1]) for rows in (reconstruction, originals))
+        places = torch.arange(anchors.shape[1], device=anchors.device)
+        return _Contrasted(anchors, keys, places.repeat(len(blocks)), None)
     numbers = _padded(blocks, reconstruction.device)
     anchors, keys = (
         rows.index_select(0, number.flatten()).view(*number.shape, -1)
@@ -218,7 +225,7 @@ class _Padded(NamedTuple):
     padding: Tensor
 
 
-@lru_cache(maxsize=8)  # an epoch has batches of two sizes at most
+@lru_cache(maxsize=8)  # an epoch has batches of two sizes at most; nobody writes to what is kept
 def _padded(blocks: tuple[_Block, ...], device: torch.device) -> _Padded:
     def numbered(parts: list[range]) -> tuple[Tensor, Tensor]:
         starts, ends = (torch.tensor([getattr(part, end) for part in parts]) for end in ("start", "stop"))

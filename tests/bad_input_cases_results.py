@@ -81,6 +81,14 @@ CASES = [
         "efficiency below 0", "plot_efficiency", b.cell(EFFICIENCY, 0, "wall_s", "-1"),
         ("efficiency.tsv: column 'wall_s' holds what is no number of 0",),
     ),
+    Case(
+        "latency not finite", "plot_efficiency", b.cell(EFFICIENCY, 4, "batch1_p95_ms", "inf"),
+        ("efficiency.tsv: column 'batch1_p95_ms' holds what is no number of more than 0",),
+    ),
+    Case(
+        "latency of nothing", "plot_efficiency", b.cell(EFFICIENCY, 4, "batch1_p50_ms", "0"),
+        ("efficiency.tsv: column 'batch1_p50_ms' holds what is no number of more than 0",),
+    ),
     Case("grids cut", "plot_grids", b.cut(GRIDS, 0.9), ("noise_grids.tsv: cut short", "make it again")),
     Case(
         "grids' recall no number", "plot_grids", b.cell(GRIDS, 0, "recall@10", "high"),

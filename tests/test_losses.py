@@ -249,10 +249,11 @@ def test_disl_equals_a_loop(kind: str, reduction: str) -> None:
 
 @pytest.mark.parametrize("batched", [False, True])
 @pytest.mark.parametrize("kind", ["cosine", "l2"])
-def test_disl_in_blocks_is_disl_of_each_block(kind: str, batched: bool) -> None:
+@pytest.mark.parametrize("bounds", [(0, 3, 7, 11), (0, 3, 6, 9)])  # blocks of two sizes, and of one
+def test_disl_in_blocks_is_disl_of_each_block(bounds: tuple[int, ...], kind: str, batched: bool) -> None:
     generator = torch.Generator().manual_seed(0)
-    d, back = (torch.randn(11, 4, dtype=torch.float64, generator=generator) for _ in range(2))
-    blocks = [slice(0, 3), slice(3, 7), slice(7, 11)]
+    d, back = (torch.randn(bounds[-1], 4, dtype=torch.float64, generator=generator) for _ in range(2))
+    blocks = [slice(*ends) for ends in pairwise(bounds)]
     back.requires_grad_()
     slow = sum(disl(back[b], d[b], None, kind, 0.5, "sum", ALONE) for b in blocks)
     same_gradients(disl(back, d, 2, kind, 0.5, "sum", ALONE, batched), slow, [back])

@@ -34,7 +34,8 @@ class ReportConfig(StageConfig):
     example_products: int = Field(5, ge=2, description="products shown per shared prefix")
     efficiency: bool = Field(
         False,
-        description="show what the stages took (efficiency.tsv); the page then differs from run to run, as times do",
+        description="show what the stages took (efficiency.tsv and its figure); the page then differs from run "
+        "to run, as times do",
     )
     curve_points: int = Field(
         100, ge=2, description="points drawn per training curve; longer histories are thinned evenly"

@@ -67,8 +67,11 @@ def read_times(path: Path) -> Times:
         if name not in table.columns:
             raise InputError(path, f"column {name!r} is missing", REMEDY)
         numbers = table[name].cast(pl.Float64, strict=False)
-        if numbers.null_count() > table[name].null_count() or not (numbers.fill_null(0) >= 0).all():
-            raise InputError(path, f"column {name!r} holds what is no number of 0 or more", REMEDY)
+        known = numbers.drop_nulls()
+        good = known.is_finite() & (known >= 0 if name == "wall_s" else known > 0)
+        if len(known) < table[name].drop_nulls().len() or not good.all():
+            what = "0 or more" if name == "wall_s" else "more than 0"
+            raise InputError(path, f"column {name!r} holds what is no number of {what}", REMEDY)
     table = table.with_columns(pl.col("wall_s", *latencies).cast(pl.Float64))
     stages: dict[str, dict[str, float]] = {}
     waits: dict[str, list[Wait]] = {}
@@ -90,7 +93,7 @@ def times_height(times: Times) -> float:
 
 
 def draw_stages(panel: Panel, title: str, times: Times) -> None:
-    """Draw a bar per method: the wall time of its stages, one behind the other, and their sum."""
+    """Draw a bar per method: the wall time of its stages, end to end, and their sum."""
     panel.title(title)
     names = _stage_names(times)
     colours = {name: series_style(place)[0] for place, name in enumerate(names)}
@@ -105,7 +108,7 @@ def draw_stages(panel: Panel, title: str, times: Times) -> None:
                 Rectangle((left, top + METHOD_NAME), seconds, BAR, facecolor=colours[name], linewidth=0)
             )
             left += seconds
-        _write_after(axes, left, top + METHOD_NAME + BAR / 2, f"{left:,.3g} s")
+        _write_after(axes, left, top + METHOD_NAME + BAR / 2, f"{_figure(left)} s")
     room = (PANEL_WIDTH - 0.3) / (PANEL_WIDTH - 0.3 - TOTAL)
     axes.set(xlim=(0, longest * room), ylim=(row * len(times.stages), 0), yticks=[])
     axes.set_xlabel("wall time, s", loc="right", labelpad=1)
@@ -132,10 +135,9 @@ def draw_waits(panel: Panel, title: str, times: Times) -> None:
     axes.set_xscale("log")
     # Room for the batch sizes right of the longest line.
     axes.set(xlim=(low, high * (high / low) ** 0.25), ylim=(sum(heights), 0), yticks=[])
-    order = {method: place for place, method in enumerate(times.stages)}
+    colour, marker = series_style(0)  # not one a method: colours stand for stages in this figure
     top = 0.0
     for height, (method, waits) in zip(heights, times.waits.items(), strict=True):
-        colour, marker = series_style(order[method])
         axes.text(low, top + METHOD_NAME * 0.55, f" {method}", color=INK, va="center", fontweight="bold")
         for rung, wait in enumerate(waits, start=1):
             y = top + METHOD_NAME + (rung - 0.5) * RUNG
@@ -153,10 +155,12 @@ def times_svgs(path: Path) -> list[Markup]:
     """Return the two panels for the page, of efficiency.tsv at `path`."""
     times = read_times(path)
     dataset = times.dataset
-    sums = "; ".join(f"{method} {sum(stages.values()):.3g}" for method, stages in times.stages.items())
+    sums = "; ".join(f"{method} {_figure(sum(stages.values()))}" for method, stages in times.stages.items())
     waits = "; ".join(
         f"{method} "
-        + ", ".join(f"{wait.p50:.3g} to {wait.p95:.3g} in batches of {wait.batch}" for wait in waits)
+        + ", ".join(
+            f"{_figure(wait.p50)} to {_figure(wait.p95)} in batches of {wait.batch}" for wait in waits
+        )
         for method, waits in times.waits.items()
     )
     drawings = (
@@ -186,6 +190,11 @@ def write_times_figure(path: Path, table: Path, simulated: bool) -> None:
         draw_stages(panels[0], f"{dataset}: stages", times)
         draw_waits(panels[1], f"{dataset}: latency", times)
         save_svg(path, panels[0].figure)
+
+
+def _figure(value: float) -> str:
+    """Return a time with three significant digits or more, and no exponent however long it is."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _write_after(axes: Axes, x: float, y: float, text: str) -> None:

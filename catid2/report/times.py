@@ -30,7 +30,7 @@ def times_section(results: Path, datasets: list[str]) -> list[dict[str, Any]]:
         path = results / dataset / "efficiency.tsv"
         table = read_tsv(path, ("method", "stage", "owner", *SHOWN))
         latencies = [name for name in table.columns if name.startswith("batch")]
-        titles = SHOWN | {name: LATENCY.sub(r"\2 of \1, ms", name) for name in latencies}
+        titles = SHOWN | {name: LATENCY.sub(r"\2, batches of \1, ms", name) for name in latencies}
         kept = [name for name in titles if table[name].null_count() < table.height]
         sections.append(
             {
