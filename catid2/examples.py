@@ -7,6 +7,7 @@ whatever the seed, the method or the other queries are. Nothing of the test spli
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from torch.utils.data import Sampler
 
+from catid2.artifacts import read_table
 from catid2.errors import InputError
 from catid2.queries import read_judgements, read_queries
 from catid2.tokens import TokenTable, join, tokenize
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from catid2.config.retriever import RetrieverConfig
+
+log = logging.getLogger(__name__)
 
 # Batches whose examples are sorted by length together: little padding, and the order stays random enough.
 BATCHES_PER_SORT = 50
@@ -38,6 +42,13 @@ class TrainQueries(NamedTuple):
     doc: np.ndarray  # (P,) doc_id
     held_out: np.ndarray  # (Q,) bool: kept for validation
     ids: np.ndarray  # (Q,) query_id
+
+
+class Pairs(NamedTuple):
+    """Texts and the documents they belong to, of a file."""
+
+    texts: list[str]  # (P,)
+    doc: np.ndarray  # (P,) doc_id
 
 
 class Task(NamedTuple):
@@ -98,6 +109,31 @@ def read_train_queries(
     return TrainQueries(texts, query[by_query], doc[by_query], held_out, query_ids[used])
 
 
+def read_pairs(path: str | Path, product_ids: pa.Array) -> Pairs:
+    """Return the pairs of a file with the columns product_id and text, without those of unknown products.
+
+    Args:
+        path: parquet, of a pairs task.
+        product_ids: (N,) of the corpus, row = doc_id.
+
+    Raises:
+        InputError: the file cannot be used, a row has no text, or no product of it is in the corpus.
+    """
+    table = read_table(path, {"product_id": pa.string(), "text": pa.string()})
+    blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(table["text"].fill_null(""))), 0)
+    if pc.any(blank).as_py():
+        row = blank.combine_chunks().index(True).as_py()
+        raise InputError(path, f"row {row} has no text", "leave such rows out")
+    doc = pc.index_in(table["product_id"], value_set=product_ids)
+    known = pc.is_valid(doc)
+    left_out = len(table) - pc.sum(known).as_py() if len(table) else 0
+    if left_out == len(table):
+        raise InputError(path, "no product of it is in the corpus", "give pairs of this corpus")
+    log.info("%s: %d pairs, %d of products that the corpus has not left out", path, len(table), left_out)
+    kept = table["text"].filter(known)
+    return Pairs(kept.to_pylist(), doc.filter(known).to_numpy().astype(np.int64))
+
+
 def hashed_share(query_id: int) -> float:
     """Return a number in [0, 1) that depends on nothing but the query id."""
     digest = hashlib.sha256(str(query_id).encode()).digest()
@@ -109,17 +145,23 @@ def make_examples(
     tokenizer: PreTrainedTokenizerBase,
     queries: TrainQueries,
     documents: Sequence[str],
+    pairs: Sequence[Pairs] = (),
 ) -> Examples:
-    """Tokenise the training queries and the `documents` (row = doc_id), task by task.
+    """Tokenise the training queries, the `documents` (row = doc_id) and the `pairs` of each pairs task, task by task.
 
     A document without text is no example.
     """
+    files = iter(pairs)
     tables, texts, docs, tasks, n_texts, n_examples = [], [], [], [], 0, 0
     for task in config.tasks:
         if task.source == "query":
             tables.append(tokenize(tokenizer, queries.texts, task.prefix, config.max_query_tokens))
             kept = ~queries.held_out[queries.query]
             text, doc = queries.query[kept], queries.doc[kept]
+        elif task.source == "pairs":
+            of_file = next(files)
+            tables.append(tokenize(tokenizer, of_file.texts, task.prefix, config.max_query_tokens))
+            text, doc = np.arange(len(of_file.doc)), of_file.doc
         else:
             tables.append(tokenize(tokenizer, documents, task.prefix, config.max_document_tokens))
             text = doc = np.flatnonzero([bool(document) for document in documents])

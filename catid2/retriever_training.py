@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import torch
 
+from catid2.artifacts import read_table
 from catid2.checkpoint import code_digest, fingerprint
 from catid2.distributed import wait_for_all
 from catid2.errors import InputError
@@ -22,6 +24,7 @@ from catid2.examples import (
     equal_parts,
     make_examples,
     make_validation,
+    read_pairs,
     read_train_queries,
 )
 from catid2.resumable_trainer import ResumableTrainer, training_arguments, write_trained
@@ -96,11 +99,13 @@ def train_retriever(
     if len(unknown):
         raise InputError(inputs.judgements, f"document {unknown[0]} has no DocID", "build the corpus again")
 
+    product_ids = read_table(inputs.products, {"product_id": pa.string()})["product_id"].combine_chunks()
+    pairs = [read_pairs(path, product_ids) for path in config.pairs_files]
     seen = [text for text, held_out in zip(queries.texts, queries.held_out, strict=True) if not held_out]
     retriever, tokenizer = build_retriever(config, sizes, itertools.chain(seen, documents), seed)
     retriever.t5.config.docid_sha256 = docids_digest(inputs.docids)
     data = Data(
-        make_examples(config, tokenizer, queries, documents),
+        make_examples(config, tokenizer, queries, documents, pairs),
         make_validation(config, tokenizer, queries),
         codes.astype(np.int64),
         trie,

@@ -1,8 +1,10 @@
 """Model, tokens, loss and batches of the retriever."""
 
 import json
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -19,6 +21,7 @@ from catid2.examples import (
     equal_parts,
     hashed_share,
     make_examples,
+    read_pairs,
     read_train_queries,
 )
 from catid2.retriever import build_retriever, load_retriever
@@ -180,6 +183,52 @@ def test_training_reads_relevant_train_pairs_and_holds_queries_out_by_their_id(t
     start, end, _ = examples.tasks[0]
     assert not queries.held_out[examples.text[start:end]].any()
     assert examples.doc[examples.tasks[1].start :].tolist() == [0, 2]  # a document without text is no example
+
+
+def test_pairs_of_a_file_are_taught_beside_queries_and_documents(tmp_path):
+    case = write_case(tmp_path)
+    queries = read_train_queries(case.queries, case.judgements, ("E", "S"), 0.3)
+    product_ids = pa.array(["P000", "P001", "P002"])
+    rows = [("P002", "red rug"), ("elsewhere", "lamp"), ("P000", "靴"), ("P002", "desk")]
+    read = read_pairs(write_pairs(tmp_path / "pairs.parquet", rows), product_ids)
+    assert read.texts == ["red rug", "靴", "desk"]
+    assert read.doc.tolist() == [2, 0, 2]
+
+    tasks = [{"source": "pairs", "path": "pairs.parquet", "prefix": "ask: "}, *TINY.model_dump()["tasks"]]
+    config = RetrieverConfig.model_validate(TINY.model_dump() | {"tasks": tasks})
+    assert config.pairs_files == ["pairs.parquet"]
+    tokenizer = train_tokenizer(queries.texts, 300)
+    examples = make_examples(config, tokenizer, queries, ["text"] * 3, [read])
+    without = make_examples(TINY, tokenizer, queries, ["text"] * 3)
+    task = examples.tasks[0]
+    assert examples.doc[task.start : task.end].tolist() == [2, 0, 2]
+    assert examples.doc[task.end :].tolist() == without.doc.tolist()
+    batch = examples.tokens.batch(examples.text[:3], tokenizer.pad_token_id)
+    expected = tokenizer(["ask: red rug", "ask: 靴", "ask: desk"], padding=True, return_tensors="pt")
+    assert torch.equal(batch.input_ids, expected["input_ids"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([("P000", "red"), ("P001", " ")], "row 1 has no text"),
+        ([("P000", None)], "row 0 has no text"),
+        ([("elsewhere", "red")], "no product of it is in the corpus"),
+        ([], "no product of it is in the corpus"),
+    ],
+)
+def test_pairs_that_teach_nothing_are_named(tmp_path, rows, words):
+    with pytest.raises(InputError, match=words):
+        read_pairs(write_pairs(tmp_path / "pairs.parquet", rows), pa.array(["P000", "P001"]))
+
+
+def write_pairs(path: Path, rows: list[tuple[str, str | None]]) -> Path:
+    names = ("product_id", "text")
+    pq.write_table(
+        pa.table({name: pa.array([row[at] for row in rows], pa.string()) for at, name in enumerate(names)}),
+        path,
+    )
+    return path
 
 
 def test_a_train_query_without_text_is_named(tmp_path):

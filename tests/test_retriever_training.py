@@ -27,6 +27,7 @@ from catid2.retrieval import docids_digest
 from catid2.retriever import load_retriever
 from catid2.retriever_state import COMPLETE, StateFolder
 from catid2.retriever_training import RetrieverTrainer
+from catid2.trie import read_docids
 from catid2.writing import claim
 
 ROOT = Path(__file__).parents[1]
@@ -67,6 +68,24 @@ def test_a_run_writes_a_retriever_with_its_history_and_removes_its_checkpoints(c
     assert [bool(line[4]) for line in lines] == [False, True, False, True, False, True]
     assert {(line[5], line[6]) for line in lines} == {("", "")}, "20 beams do not measure recall@50"
     assert float(lines[-1][2]) < float(lines[0][2])
+
+
+def test_what_a_file_of_pairs_says_is_learnt(case, tmp_path):
+    docs = np.arange(0, 60, 3)
+    texts = [f"{number} rug" for number in docs]  # no query and no title has numbers
+    pairs = pa.table({"product_id": [f"P{number:03d}" for number in docs], "text": texts})
+    write_table(tmp_path / "pairs.parquet", pairs)
+    task = {"source": "pairs", "path": str(tmp_path / "pairs.parquet"), "weight": 10}
+    settings = TINY.model_dump() | {"epochs": 12, "valid_every": 12, "select_by": "last"}
+    losses = []
+    for name, more in (("without", []), ("with", [task])):
+        config = RetrieverConfig.model_validate(settings | {"tasks": [*settings["tasks"], *more]})
+        retriever, tokenizer = load_retriever(train(config, case, tmp_path / name))
+        tokens = tokenizer(texts, padding=True, return_tensors="pt")
+        codes = torch.from_numpy(read_docids(case.docids)[1].astype(np.int64))[docs]
+        with torch.inference_mode():
+            losses.append(retriever.eval()(tokens.input_ids, tokens.attention_mask, codes).item())
+    assert losses[1] < 0.6 * losses[0]
 
 
 def test_the_checkpoint_that_validated_best_is_kept(case, tmp_path):

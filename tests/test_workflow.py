@@ -203,3 +203,15 @@ def test_a_raw_file_that_the_config_names_must_be_there(tmp_path):
     done = project.snakemake("--dry-run", "results/esci_us/recall.tsv", check=False)
     assert done.returncode == 1
     assert "sources.esci.products: no file /nowhere/p.parquet" in done.stderr
+
+
+def test_a_file_of_pairs_that_the_config_names_must_be_there_and_is_an_input(tmp_path):
+    project = Project(tmp_path, stub=True)
+    tasks = "retriever:\n  tasks: [{source: query}, {source: pairs, path: pairs.parquet}]\n"
+    (project.folder / "pairs.yaml").write_text(tasks)
+    more = (*DEMO, "pairs.yaml")
+    done = project.snakemake("--dry-run", *more, check=False)
+    assert done.returncode == 1
+    assert "retriever.tasks: no file pairs.parquet; correct the path or drop the task" in done.stderr
+    (project.folder / "pairs.parquet").write_bytes(b"")
+    assert "pairs.parquet" in project.snakemake("--dry-run", *more).stdout

@@ -55,7 +55,22 @@ class DocumentTask(StageConfig):
         return template
 
 
-Task = Annotated[QueryTask | DocumentTask, Field(discriminator="source")]
+class PairsTask(StageConfig):
+    """Texts of a file → DocIDs of their products: queries that a model generated for documents (NCI), a search log."""
+
+    source: Literal["pairs"]
+    path: str = Field(
+        pattern=r"\.parquet$",
+        description="parquet with string columns product_id and text, any number of rows a product; products that the "
+        "corpus has not are left out. Nothing of the test split may be in it",
+    )
+    prefix: str = Field("", description="text before every text; that of the query task suits queries")
+    weight: float = Field(
+        1.0, gt=0, description="times each example is seen per epoch; a fraction is drawn anew"
+    )
+
+
+Task = Annotated[QueryTask | DocumentTask | PairsTask, Field(discriminator="source")]
 
 
 class Validated(StageConfig):
@@ -101,10 +116,10 @@ class RetrieverConfig(Validated):
     small: SmallT5 = Field(SmallT5(), description="the model if `pretrained` is null")
     tasks: tuple[Task, ...] = Field(
         (QueryTask(source="query"), DocumentTask(source="document")),
-        description="what is taught, one query task",
+        description="what is taught: one query task, at most one document task, any number of pairs tasks",
     )
     max_query_tokens: int = Field(
-        32, ge=2, description="queries are cut to this many tokens, end token included"
+        32, ge=2, description="queries and texts of pairs are cut to this many tokens, end token included"
     )
     max_document_tokens: int = Field(128, ge=2, description="documents are cut to this many tokens")
     epochs: int = Field(100, ge=1, description="passes over the examples")
@@ -121,9 +136,14 @@ class RetrieverConfig(Validated):
     @model_validator(mode="after")
     def _one_query_task(self) -> "RetrieverConfig":
         sources = [task.source for task in self.tasks]
-        if sources.count("query") != 1 or len(sources) > 2:
+        if sources.count("query") != 1 or sources.count("document") > 1:
             raise ValueError("tasks needs one query task and at most one document task")
         return self
+
+    @property
+    def pairs_files(self) -> list[str]:
+        """The files of the pairs tasks, in their order."""
+        return [task.path for task in self.tasks if isinstance(task, PairsTask)]
 
     @property
     def query_task(self) -> QueryTask:
@@ -136,6 +156,7 @@ class LightConfig(Validated):
 
     kind: Literal["light"] = "light"
     reads_vectors: ClassVar[bool] = True
+    pairs_files: ClassVar[list[str]] = []  # it reads no text
     d_model: int = Field(128, ge=8, description="width of the hidden states")
     num_layers: int = Field(2, ge=1, description="decoder layers")
     num_heads: int = Field(4, ge=1, description="attention heads; d_model is a multiple")

@@ -260,6 +260,17 @@ def vectors_of_training(wildcards):
     return vectors_of_method(wildcards) if reads else []
 
 
+def pairs_of_training(wildcards):
+    """Return the files of pairs that the job's retriever is taught; end with one line if one is not there."""
+    paths = pipeline.stage("retriever", wildcards.dataset, wildcards.method).pairs_files
+    for path in paths:
+        if not Path(path).is_file():
+            sys.exit(
+                f"error: {pipeline.where}: retriever.tasks: no file {path}; correct the path or drop the task"
+            )
+    return paths
+
+
 def vectors_of_search(wildcards):
     """Return the vectors that `retrieve` reads or ranks by, if it does."""
     ranks = pipeline.stage("retrieve", wildcards.dataset, wildcards.method).rank_below_level is not None

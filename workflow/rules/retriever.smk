@@ -11,6 +11,7 @@ rule train_retriever:
         judgements=corpus("judgements.parquet"),
         docids=from_owner("docids", "docids.parquet"),
         embeddings=vectors_of_training,
+        pairs=pairs_of_training,
     output:
         directory("results/{dataset}/{method}/seed{seed}/retriever"),
     log:
