@@ -139,6 +139,25 @@ def read_table(
     return table
 
 
+def read_strings(path: str | Path, names: Sequence[str]) -> pa.Table:
+    """Return columns of a parquet file of the user's own as strings, whichever of Arrow's string types it has.
+
+    Raises:
+        InputError: as read_table.
+    """
+    schema = read_footer(path)[0]
+    found = {name: schema.field(name).type for name in names if name in schema.names}
+    kinds = {name: found[name] if name in found and is_text(found[name]) else pa.string() for name in names}
+    return read_table(path, kinds).cast(pa.schema(dict.fromkeys(names, pa.string()).items()))
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Return whether a type is one of Arrow's for strings, also of a dictionary (a categorical column of pandas)."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
 def require_dense(path: str | Path, doc_ids: np.ndarray, remedy: str) -> None:
     """Raise InputError unless the column doc_id of a file, (N,) integers, is 0..N-1 in order, and N at least 1."""
     if not len(doc_ids):
@@ -166,7 +185,8 @@ def read_code_columns(
     names = read_footer(path)[0].names
     counts = [sum(name.startswith(f"{kind}_") for name in names) for kind in kinds]
     if not all(counts):
-        wanted = ", ".join(f"{kind}_0, {kind}_1" for kind in kinds)
+        missing = [kind for kind, count in zip(kinds, counts, strict=True) if not count]
+        wanted = ", ".join(f"{kind}_0, {kind}_1" for kind in missing)
         raise InputError(path, f"no columns {wanted}, …", "give the docids.parquet of assign_docids")
     columns = [
         [f"{kind}_{position}" for position in range(count)] for kind, count in zip(kinds, counts, strict=True)
@@ -179,7 +199,7 @@ def require_codes(path: str | Path, kind: str, codes: np.ndarray, remedy: str) -
     """Raise InputError naming the first of (N, positions) codes of a kind in docids.parquet that is negative."""
     if (codes < 0).any():
         row, position = (int(place) for place in np.argwhere(codes < 0)[0])
-        what = f"column '{kind}_{position}', row {row}: {codes[row, position]}"
+        what = f"column '{kind}_{position}', row {row}: a negative code, {codes[row, position]}"
         raise InputError(path, what, remedy)
 
 

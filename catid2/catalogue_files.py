@@ -13,7 +13,7 @@ from typing import NamedTuple
 import duckdb
 import pyarrow as pa
 
-from catid2.artifacts import read_footer, require_file
+from catid2.artifacts import is_text, read_footer, require_file
 from catid2.database import BLANKS, CLEAN_NAME, reading
 from catid2.errors import InputError
 
@@ -154,11 +154,11 @@ def _parquet_lists(path: Path, columns: Mapping[str, Column]) -> set[str]:
 
 
 def _kind(found: pa.DataType) -> str:
+    if is_text(found):
+        return "string"
     kinds = pa.types
     if kinds.is_dictionary(found):
         found = found.value_type
-    if kinds.is_string(found) or kinds.is_large_string(found) or kinds.is_string_view(found):
-        return "string"
     if kinds.is_list(found) or kinds.is_large_list(found) or kinds.is_fixed_size_list(found):
         return "list" if _kind(found.value_type) in ("string", "null") else str(found)
     if kinds.is_integer(found):

@@ -43,8 +43,8 @@ def contrast_features(anchors: Tensor, keys: Tensor, similarity: Similarity, tem
 def similarities(anchors: Tensor, keys: Tensor, similarity: Similarity, temperature: float) -> Tensor:
     """Return scores s_ij / temperature, (…, B, B'), of (…, B, d) anchors and (…, B', d) keys.
 
-    s is as in `contrast_features`. For d above B': norms go into the product, so that no copy of the anchors or keys
-    is made, forward or backward.
+    s is as in `contrast_features`. For d above B': the norms of cosines go into the product, so that no copy of the
+    anchors or keys is made, forward or backward.
     """
     if similarity == "cosine":
         lengths = [x.norm(dim=-1).clamp_min(1e-12) for x in (anchors, keys)]  # as F.normalize has them

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from catid2.artifacts import LABELS, SPLITS, read_footer
+from catid2.artifacts import LABELS, SPLITS, is_text, read_footer
 from catid2.database import BLANKS, reading
 from catid2.errors import InputError
 
@@ -56,13 +56,11 @@ def check_columns(path: str | Path, columns: Mapping[str, str]) -> str:
 
 
 def _kind(found: pa.DataType) -> str:
+    if is_text(found):
+        return "string"
     if pa.types.is_dictionary(found):
         found = found.value_type
-    if pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found):
-        return "string"
-    if pa.types.is_integer(found):
-        return "integer"
-    return str(found)
+    return "integer" if pa.types.is_integer(found) else str(found)
 
 
 def load_examples(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from torch.utils.data import Sampler
 
-from catid2.artifacts import read_table
+from catid2.artifacts import read_strings
 from catid2.errors import InputError
 from catid2.queries import read_judgements, read_queries
 from catid2.tokens import TokenTable, join, tokenize
@@ -109,29 +109,44 @@ def read_train_queries(
     return TrainQueries(texts, query[by_query], doc[by_query], held_out, query_ids[used])
 
 
-def read_pairs(path: str | Path, product_ids: pa.Array) -> Pairs:
-    """Return the pairs of a file with the columns product_id and text, without those of unknown products.
+def read_pairs(path: str | Path, product_ids: pa.Array, held_out: Iterable[str]) -> Pairs:
+    """Return the pairs of a file with the columns product_id and text.
+
+    Left out, and counted in the log, are rows whose product is not in the corpus and those whose text is a query that
+    is held out: a search log has these too, and validation would then be of what was taught.
 
     Args:
         path: parquet, of a pairs task.
         product_ids: (N,) of the corpus, row = doc_id.
+        held_out: texts of the queries that are kept for validation.
 
     Raises:
-        InputError: the file cannot be used, a row has no text, or no product of it is in the corpus.
+        InputError: the file cannot be used, a row has no text, or no row is left.
     """
-    table = read_table(path, {"product_id": pa.string(), "text": pa.string()})
-    blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(table["text"].fill_null(""))), 0)
-    if pc.any(blank).as_py():
-        row = blank.combine_chunks().index(True).as_py()
-        raise InputError(path, f"row {row} has no text", "leave such rows out")
-    doc = pc.index_in(table["product_id"], value_set=product_ids)
+    table = read_strings(path, ("product_id", "text"))
+    text, doc = table["text"], pc.index_in(table["product_id"], value_set=product_ids)
+    blank = np.asarray(pc.equal(pc.utf8_trim_whitespace(text.fill_null("")), ""))
+    if blank.any():
+        raise InputError(path, f"row {blank.argmax()} has no text", "leave such rows out")
     known = pc.is_valid(doc)
-    left_out = len(table) - pc.sum(known).as_py() if len(table) else 0
-    if left_out == len(table):
-        raise InputError(path, "no product of it is in the corpus", "give pairs of this corpus")
-    log.info("%s: %d pairs, %d of products that the corpus has not left out", path, len(table), left_out)
-    kept = table["text"].filter(known)
-    return Pairs(kept.to_pylist(), doc.filter(known).to_numpy().astype(np.int64))
+    taught = pc.invert(pc.is_in(text, value_set=pa.array(held_out, pa.string())))
+    kept = pc.and_(known, taught)
+    pairs = Pairs(text.filter(kept).to_pylist(), np.asarray(doc.filter(kept)).astype(np.int64))
+    if not len(pairs.doc):
+        what = (
+            "no product of it is in the corpus"
+            if doc.null_count == len(doc)
+            else "all its texts are held out"
+        )
+        raise InputError(path, what, "give pairs of this corpus")
+    log.info(
+        "%s: %d of %d rows are taught, %d are of no product of the corpus",
+        path,
+        len(pairs.doc),
+        len(doc),
+        doc.null_count,
+    )
+    return pairs
 
 
 def hashed_share(query_id: int) -> float:

@@ -20,6 +20,8 @@ from catid2.errors import InputError
 from catid2.examples import (
     EpochBatches,
     Examples,
+    Pairs,
+    TrainQueries,
     Validation,
     equal_parts,
     make_examples,
@@ -99,13 +101,11 @@ def train_retriever(
     if len(unknown):
         raise InputError(inputs.judgements, f"document {unknown[0]} has no DocID", "build the corpus again")
 
-    product_ids = read_table(inputs.products, {"product_id": pa.string()})["product_id"].combine_chunks()
-    pairs = [read_pairs(path, product_ids) for path in config.pairs_files]
     seen = [text for text, held_out in zip(queries.texts, queries.held_out, strict=True) if not held_out]
     retriever, tokenizer = build_retriever(config, sizes, itertools.chain(seen, documents), seed)
     retriever.t5.config.docid_sha256 = docids_digest(inputs.docids)
     data = Data(
-        make_examples(config, tokenizer, queries, documents, pairs),
+        make_examples(config, tokenizer, queries, documents, _pairs(config, inputs.products, queries)),
         make_validation(config, tokenizer, queries),
         codes.astype(np.int64),
         trie,
@@ -139,6 +139,15 @@ def run_fingerprint(
     tokens = [*examples.tokens, *validation.tokens]
     arrays = [examples.text, examples.doc, validation.query, validation.doc, data.codes]
     return fingerprint(settings, *weights, *tokens, *arrays)
+
+
+def _pairs(config: RetrieverConfig, products: Path, queries: TrainQueries) -> list[Pairs]:
+    """Return what the files of the pairs tasks teach."""
+    if not config.pairs_files:
+        return []
+    product_ids = read_table(products, {"product_id": pa.string()})["product_id"].combine_chunks()
+    held_out = [text for text, out in zip(queries.texts, queries.held_out, strict=True) if out]
+    return [read_pairs(path, product_ids, held_out) for path in config.pairs_files]
 
 
 def _document_texts(config: RetrieverConfig, products: Path) -> DocumentTexts:

@@ -121,7 +121,7 @@ CASES = [
     ),
     Case(
         "geometry negative code", "measure_geometry", b.value(DOCIDS, "before_1", 5, -1),
-        ("docids.parquet: column 'before_1', row 5: -1", "run assign_docids"),
+        ("docids.parquet: column 'before_1', row 5: a negative code, -1", "run assign_docids"),
     ),
     Case(
         "geometry without codes", "measure_geometry",

@@ -86,7 +86,7 @@ def test_codes_are_read_by_kind(tmp_path):
     assert table["doc_id"].to_pylist() == [0, 1]
     assert (docids.tolist(), before.tolist()) == ([[0, 1, 2], [3, 4, 5]], [[-3, -2], [0, 1]])
     require_codes(path, "c", docids, "")
-    with pytest.raises(InputError, match="column 'before_0', row 0: -3"):
+    with pytest.raises(InputError, match="column 'before_0', row 0: a negative code, -3"):
         require_codes(path, "before", before, "")
     with pytest.raises(InputError, match="no columns x_0, x_1, …"):
         read_code_columns(path, ["x"], {})

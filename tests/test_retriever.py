@@ -190,7 +190,8 @@ def test_pairs_of_a_file_are_taught_beside_queries_and_documents(tmp_path):
     queries = read_train_queries(case.queries, case.judgements, ("E", "S"), 0.3)
     product_ids = pa.array(["P000", "P001", "P002"])
     rows = [("P002", "red rug"), ("elsewhere", "lamp"), ("P000", "靴"), ("P002", "desk")]
-    read = read_pairs(write_pairs(tmp_path / "pairs.parquet", rows), product_ids)
+    rows.append(("P001", "held out"))
+    read = read_pairs(write_pairs(tmp_path / "pairs.parquet", rows), product_ids, ["held out", "lamp"])
     assert read.texts == ["red rug", "靴", "desk"]
     assert read.doc.tolist() == [2, 0, 2]
 
@@ -215,11 +216,29 @@ def test_pairs_of_a_file_are_taught_beside_queries_and_documents(tmp_path):
         ([("P000", None)], "row 0 has no text"),
         ([("elsewhere", "red")], "no product of it is in the corpus"),
         ([], "no product of it is in the corpus"),
+        ([("P000", "held out"), ("elsewhere", "red")], "all its texts are held out"),
     ],
 )
 def test_pairs_that_teach_nothing_are_named(tmp_path, rows, words):
     with pytest.raises(InputError, match=words):
-        read_pairs(write_pairs(tmp_path / "pairs.parquet", rows), pa.array(["P000", "P001"]))
+        read_pairs(write_pairs(tmp_path / "pairs.parquet", rows), pa.array(["P000", "P001"]), ["held out"])
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())], ids=str
+)
+def test_pairs_may_have_any_type_of_string(tmp_path, kind):
+    columns = {"product_id": ["P001", "P000"], "text": ["red", "靴"]}
+    arrays = {name: pa.array(values).cast(kind) for name, values in columns.items()}
+    pq.write_table(pa.table(arrays), tmp_path / "pairs.parquet")
+    read = read_pairs(tmp_path / "pairs.parquet", pa.array(["P000", "P001"]), [])
+    assert (read.texts, read.doc.tolist()) == (["red", "靴"], [1, 0])
+
+
+def test_pairs_that_are_no_strings_are_named(tmp_path):
+    pq.write_table(pa.table({"product_id": [1], "text": ["red"]}), tmp_path / "pairs.parquet")
+    with pytest.raises(InputError, match="column 'product_id' is int64, not string"):
+        read_pairs(tmp_path / "pairs.parquet", pa.array(["P000"]), [])
 
 
 def write_pairs(path: Path, rows: list[tuple[str, str | None]]) -> Path:

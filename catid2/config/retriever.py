@@ -61,8 +61,9 @@ class PairsTask(StageConfig):
     source: Literal["pairs"]
     path: str = Field(
         pattern=r"\.parquet$",
-        description="parquet with string columns product_id and text, any number of rows a product; products that the "
-        "corpus has not are left out. Nothing of the test split may be in it",
+        description="parquet with string columns product_id and text, any number of rows a product. Rows whose product "
+        "is not in the corpus are left out, and those whose text is a held-out query. Nothing of the test split may be "
+        "in it",
     )
     prefix: str = Field("", description="text before every text; that of the query task suits queries")
     weight: float = Field(

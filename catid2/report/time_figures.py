@@ -58,7 +58,8 @@ def read_times(path: Path) -> Times:
     """Return what the figure shows of efficiency.tsv.
 
     Raises:
-        InputError: the table is missing, cut, or lacks a column; a time is no number of 0 or more.
+        InputError: the table is missing, cut, or lacks a column; a wall time is no number of 0 or more, or a latency
+            none above 0.
     """
     table = read_tsv(path, NEEDED)
     batches = sorted(int(found[1]) for name in table.columns if (found := P50.fullmatch(name)))
