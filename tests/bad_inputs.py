@@ -17,7 +17,7 @@ from unittest import mock
 from catid2.config.comparison import comparison
 from catid2.config.pipeline import read_pipeline
 from catid2.config.stage_logs import stage_logs
-from workflow import EFFICIENCY, ROOT
+from workflow import EFFICIENCY, EFFICIENCY_FIGURE, ROOT
 
 RAW = "resources/tiny"
 EXAMPLES, PRODUCTS, ESCI_S = (
@@ -193,7 +193,7 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
         },
         "plot_efficiency": {
             "--efficiency": EFFICIENCY,
-            "--output": f"{DATASET}/figures/efficiency.svg",
+            "--output": EFFICIENCY_FIGURE,
             "--simulated": "",
         },
         "plot_recall": {

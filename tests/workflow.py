@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 EFFICIENCY = "results/tiny_es/efficiency.tsv"
+EFFICIENCY_FIGURE = "results/tiny_es/figures/efficiency.svg"
 TINY_CONFIG = ("--configfile", "config/tiny.yaml")  # of the fixture `tiny_run`
 # Stands in for `python` in the rules' shell commands: makes every output that is not there yet, and nothing else.
 STUB = """#!/bin/sh
