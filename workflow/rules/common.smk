@@ -115,17 +115,17 @@ def raw_file(kind):
         if not isinstance(source, EsciSource):
             return f"resources/{name}/{RAW_FILES[kind]}"
         path = getattr(source, kind)
-        return path if path == EsciSource.model_fields[kind].default else found(path, name, kind)
+        return (
+            path if path == EsciSource.model_fields[kind].default else found(path, f"sources.{name}.{kind}")
+        )
 
     return of_job
 
 
-def found(path, name, key):
-    """Return `path`, the key `key` of the source `name`; end with one line if no file is there."""
+def found(path, place, part="key"):
+    """Return `path`, which stands at a place of the configuration; end with one line if no file is there."""
     if not Path(path).is_file():
-        sys.exit(
-            f"error: {pipeline.where}: sources.{name}.{key}: no file {path}; correct the path or drop the key"
-        )
+        sys.exit(f"error: {pipeline.where}: {place}: no file {path}; correct the path or drop the {part}")
     return path
 
 
@@ -134,7 +134,7 @@ def own_file(key):
 
     def of_job(wildcards):
         path = getattr(pipeline.config.sources[wildcards.source], key)
-        return found(path, wildcards.source, key) if path else []
+        return found(path, f"sources.{wildcards.source}.{key}") if path else []
 
     return of_job
 
@@ -263,12 +263,7 @@ def vectors_of_training(wildcards):
 def pairs_of_training(wildcards):
     """Return the files of pairs that the job's retriever is taught; end with one line if one is not there."""
     paths = pipeline.stage("retriever", wildcards.dataset, wildcards.method).pairs_files
-    for path in paths:
-        if not Path(path).is_file():
-            sys.exit(
-                f"error: {pipeline.where}: retriever.tasks: no file {path}; correct the path or drop the task"
-            )
-    return paths
+    return [found(path, "retriever.tasks", "task") for path in paths]
 
 
 def vectors_of_search(wildcards):

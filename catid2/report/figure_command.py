@@ -1,0 +1,31 @@
+"""The command line of a script that draws one table as one SVG file."""
+
+import argparse
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from catid2.writing import claim
+
+
+def draw_table(description: str, table: str, what: str, write: Callable[[Path, Path, bool], None]) -> None:
+    """Parse the command line and write the figure.
+
+    Args:
+        description: of the script.
+        table: name of the option for the table, without dashes.
+        what: help for that option.
+        write: writes to a path the figure of the table at another; whether the data are simulated comes third.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        f"--{table}", dest="table", required=True, type=Path, metavar=table.upper(), help=what
+    )
+    parser.add_argument(
+        "--simulated", action="store_true", help="say in the title that the data are simulated"
+    )
+    parser.add_argument("--output", required=True, type=Path, help="SVG file to write")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    with claim(arguments.output):
+        write(arguments.output, arguments.table, arguments.simulated)
