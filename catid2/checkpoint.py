@@ -20,8 +20,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from catid2 import code
 from catid2.errors import InputError
-from catid2.imports import PACKAGE, imported_modules
 from catid2.writing import aside_pattern, atomic, require_ownership
 
 logger = logging.getLogger(__name__)
@@ -169,21 +169,16 @@ def fingerprint(settings: Mapping[str, Any], *arrays: np.ndarray) -> str:
 
 
 def code_digest(module_file: str | Path) -> str:
-    """Return a sha256 of a module, the package's modules that it imports, and the libraries' versions.
+    """Return a sha256 of what a module and the package's modules that it imports do, and of the libraries' versions.
 
-    It belongs into a fingerprint, because a state that other code made may mean something else. An edited comment
-    changes it too, which costs a training run that was interrupted and nothing else.
+    It belongs into a fingerprint, because a state that other code made may mean something else.
 
     Args:
         module_file: the module's `__file__`; it lies in the package.
     """
     path = Path(module_file).resolve()
-    root = next(folder.parent for folder in path.parents if folder.name == PACKAGE)
-    module = path.relative_to(root).as_posix()
-    digest = hashlib.sha256()
-    for name in sorted({module, *imported_modules(module, root)}):
-        content = (root / name).read_bytes()
-        digest.update(f"{name} {len(content)}\n".encode() + content)
+    root = next(folder.parent for folder in path.parents if folder.name == code.PACKAGE)
+    digest = hashlib.sha256(code.code_digest(path.relative_to(root), root).encode())
     for library in ("numpy", "torch", "transformers"):
         if library in sys.modules:
             digest.update(f"{library} {sys.modules[library].__version__}\n".encode())

@@ -40,7 +40,7 @@ SHARD_FILES = re.compile(f"[0-9a-f]{{64}}(/({_SHARD}|{aside_pattern(_SHARD)}))?"
 
 
 class Ranks(NamedTuple):
-    """The place of this process among those that catid2.launch started; `local` is that on the node, and its GPU."""
+    """The place of this process among those of scripts/launch.py; `local` is that on the node, and its GPU."""
 
     rank: int
     world_size: int
@@ -209,7 +209,7 @@ def _versions(*packages: str) -> dict[str, str]:
 
 
 def _ranks() -> Ranks:
-    """Read from the variables that catid2.launch sets; alone without them."""
+    """Read from the variables that scripts/launch.py sets; alone without them."""
     names = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
     return Ranks(*(int(os.environ.get(name, default)) for name, default in names.items()))
 

@@ -1,6 +1,6 @@
 """Start a script as one process, as one per GPU of this machine, or as one per GPU of several nodes.
 
-    python -m catid2.launch --gpus GPUS [--nodes NODES] SCRIPT OPTION...
+    python scripts/launch.py --gpus GPUS [--nodes NODES] SCRIPT OPTION...
 
 In place of torchrun, because a job here ends with one line on a bad input, whichever and however many ranks found it;
 with the failure that came first, not its consequences; within seconds when a rank or a launcher ends; and with a
@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from catid2.slurm import step_environment, watch_for_end
+from catid2.slurm import module_command, step_environment, watch_for_end
 
 
 def main() -> None:
@@ -49,7 +49,7 @@ def srun_command(options: argparse.Namespace, host: str, port: int) -> list[str]
     step += ["--cpu-bind=none", "--mpi=none", "--kill-on-bad-exit=1"]
     if options.gpus:
         step.append(f"--gres=gpu:{options.gpus // options.nodes}")
-    launcher = [sys.executable, "-m", "catid2.launch", f"--gpus={options.gpus}", f"--nodes={options.nodes}"]
+    launcher = [*module_command("catid2.launch"), f"--gpus={options.gpus}", f"--nodes={options.nodes}"]
     launcher += [f"--grace={options.grace:g}", f"--rendezvous-timeout={options.rendezvous_timeout:g}"]
     return ["srun", *step, *launcher, f"--rendezvous={host}:{port}", "--node=srun", *options.script]
 
@@ -119,7 +119,7 @@ def _end(process: subprocess.Popen, grace: float) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m catid2.launch",
+        prog="python scripts/launch.py",
         description="Run SCRIPT with its OPTIONs, as one process (a rank) per GPU, or in place of this one.",
         epilog="Several nodes: in a Slurm job run this once, on the job's first node, and it starts itself on the "
         "others by srun. Elsewhere run it on every node, each with --rendezvous and its own --node. Exit code: 0; "

@@ -1,6 +1,6 @@
 """Training that survives a kill: Hugging Face's Trainer with our batches, validation and checkpoints.
 
-The Trainer gives the loop, mixed precision, DDP under catid2.launch, schedules and checkpoints. Ours are the
+The Trainer gives the loop, mixed precision, DDP under scripts/launch.py, schedules and checkpoints. Ours are the
 batches (a function of seed and epoch alone), the validation (recall over the whole corpus) and what counts as a
 checkpoint: only whole ones, of this very run. A subclass says what a batch is, how it validates, and what is saved.
 
@@ -87,7 +87,7 @@ def training_arguments(config: TrainingConfig, checkpoints: Path, seed: int) -> 
     )
     if arguments.n_gpu > 1:
         # One process that sees several GPUs would become nn.DataParallel, for which our batches are not made;
-        # several GPUs are used under catid2.launch.
+        # several GPUs are used under scripts/launch.py.
         arguments._n_gpu = 1
     return arguments
 

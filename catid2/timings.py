@@ -66,7 +66,7 @@ def timed(part: str, steps: int = 1) -> Iterator[None]:
 def record_timings(path: Path | None) -> Iterator[None]:
     """Write what the block and its parts took to `path`, once it has succeeded; nothing if that is None.
 
-    Under catid2.launch the first rank writes, and speaks for itself.
+    Under scripts/launch.py the first rank writes, and speaks for itself.
     """
     _parts.clear()
     started = time.perf_counter()

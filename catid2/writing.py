@@ -188,7 +188,7 @@ def claim(output: str | Path) -> Iterator[None]:
     kill could leave behind: Snakemake never runs two jobs for one output, so an older holder is a stale one.
 
     Args:
-        output: the first of the outputs. Under catid2.launch the first rank writes, and claims; the others need not.
+        output: the first of the outputs. Of several ranks the first writes, and claims; the others need not.
 
     Raises:
         InputError: the folder cannot be written.

@@ -1,4 +1,4 @@
-"""Decode the DocIDs of all test queries with constrained beam search. Runs alone or under catid2.launch."""
+"""Decode the DocIDs of all test queries with constrained beam search. Runs alone or under scripts/launch.py."""
 
 import argparse
 import logging

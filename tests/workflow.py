@@ -30,9 +30,11 @@ class Project:
         """Copy the project; with `stub`, rules only make empty outputs."""
         self.folder = folder
         for name in ("workflow", "scripts", "catid2", "config"):
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
+            )
         (folder / "slurm").symlink_to("workflow/profiles/slurm")
-        self.environment = os.environ | {"PYTHONPATH": str(folder), "HF_HUB_OFFLINE": "1"}
+        self.environment = os.environ | {"HF_HUB_OFFLINE": "1"}
         binaries = [str(Path(sys.executable).parent)]
         if stub:
             python = folder / "stub" / "python"
@@ -48,7 +50,6 @@ class Project:
         project = object.__new__(cls)
         project.folder = folder
         project.environment = os.environ | {
-            "PYTHONPATH": str(folder),
             "HF_HUB_OFFLINE": "1",
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }
@@ -59,7 +60,7 @@ class Project:
         shutil.copytree(self.folder, folder, symlinks=True)
         twin = object.__new__(Project)
         twin.folder = folder
-        twin.environment = self.environment | {"PYTHONPATH": str(folder)}
+        twin.environment = self.environment
         return twin
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:

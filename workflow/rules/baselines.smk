@@ -4,8 +4,6 @@
 rule search_bm25:
     """Rank documents for the test queries by BM25."""
     input:
-        script="scripts/search_bm25.py",
-        modules=modules("search_bm25"),
         products=corpus("products.parquet"),
         queries=corpus("queries.parquet"),
     output:
@@ -19,18 +17,17 @@ rule search_bm25:
     conda:
         ENVIRONMENT
     params:
+        code=code("search_bm25"),
         config=settings("bm25"),
         timings="logs/{dataset}/{method}/seed{seed}/search_bm25.timings.json",
     shell:
-        "python {input.script} --config {params.config:q} --products {input.products} --queries {input.queries}"
+        'python "$CATID2_SCRIPTS/search_bm25.py" --config {params.config:q} --products {input.products} --queries {input.queries}'
         " --output {output} --timings {params.timings} > {log} 2>&1"
 
 
 rule search_dense:
     """Rank documents for the test queries by the inner product of their vectors, exactly."""
     input:
-        script="scripts/search_dense.py",
-        modules=modules("search_dense"),
         products=corpus("products.parquet"),
         queries=corpus("queries.parquet"),
         vectors=vectors_of_dense_search,
@@ -45,18 +42,17 @@ rule search_dense:
     conda:
         ENVIRONMENT
     params:
+        code=code("search_dense"),
         config=settings("dense"),
         timings="logs/{dataset}/{method}/seed{seed}/search_dense.timings.json",
     shell:
-        "python {input.script} --config {params.config:q} --embeddings {input.vectors[0]} --products {input.products}"
+        'python "$CATID2_SCRIPTS/search_dense.py" --config {params.config:q} --embeddings {input.vectors[0]} --products {input.products}'
         " --queries {input.queries} --output {output} --timings {params.timings} > {log} 2>&1"
 
 
 rule train_dual_encoder:
     """Fine-tune an encoder on the train queries with in-batch negatives; keep the checkpoint best on held-out queries."""
     input:
-        script="scripts/train_dual_encoder.py",
-        modules=modules("train_dual_encoder"),
         products=corpus("products.parquet"),
         queries=corpus("queries.parquet"),
         judgements=corpus("judgements.parquet"),
@@ -74,11 +70,12 @@ rule train_dual_encoder:
         gpu=0,
         nodes=1,
     params:
+        code=code("train_dual_encoder"),
         config=settings("dual_encoder"),
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/encoder",
         timings="logs/{dataset}/{method}/seed{seed}/train_dual_encoder.timings.json",
     shell:
-        "python -m catid2.launch --gpus {resources.gpu} --nodes {resources.nodes} {input.script}"
+        'python "$CATID2_SCRIPTS/launch.py" --gpus {resources.gpu} --nodes {resources.nodes} "$CATID2_SCRIPTS/train_dual_encoder.py"'
         " --config {params.config:q} --seed {wildcards.seed}"
         " --products {input.products} --queries {input.queries} --judgements {input.judgements}"
         " --checkpoints {params.checkpoints} --output {output} --timings {params.timings} > {log} 2>&1"
@@ -89,8 +86,6 @@ rule train_dual_encoder:
 
 use rule embed as embed_by_own_encoder with:
     input:
-        script="scripts/embed.py",
-        modules=modules("embed"),
         products=corpus("products.parquet"),
         encoder="results/{dataset}/{method}/seed{seed}/encoder",
     output:
@@ -103,6 +98,7 @@ use rule embed as embed_by_own_encoder with:
     wildcard_constraints:
         method=names(pipeline.methods("dual_encoder")),
     params:
+        code=code("embed"),
         config=own_view_settings,
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/embed",
         timings="logs/{dataset}/{method}/seed{seed}/embed.timings.json",
@@ -110,8 +106,6 @@ use rule embed as embed_by_own_encoder with:
 
 use rule embed_queries as embed_queries_by_own_encoder with:
     input:
-        script="scripts/embed_queries.py",
-        modules=modules("embed_queries"),
         products=corpus("products.parquet"),
         queries=corpus("queries.parquet"),
         embeddings="results/{dataset}/{method}/seed{seed}/embeddings/own.npy",
@@ -127,5 +121,6 @@ use rule embed_queries as embed_queries_by_own_encoder with:
     wildcard_constraints:
         method=names(pipeline.methods("dual_encoder")),
     params:
+        code=code("embed_queries"),
         prefix="",
         timings="logs/{dataset}/{method}/seed{seed}/embed_queries.timings.json",

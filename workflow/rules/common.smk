@@ -1,14 +1,16 @@
 """What all rules share. Loads the configuration; yields the validated `pipeline` and input functions."""
 
+import os
 import re
 import shlex
 import sys
 from pathlib import Path
 
-ROOT = Path(workflow.basedir).parent
-# The package beside the workflow, whether or not it is installed: here, and in the jobs' scripts.
+# The checkout, wherever Snakemake is started: scripts and the package are in it, data and results in the working directory.
+ROOT = Path(str(workflow.current_basedir)).parents[1]
 sys.path.insert(0, str(ROOT))
-shell.prefix(f"export PYTHONPATH={shlex.quote(str(ROOT))}; ")
+# For the rules' shell commands. The scripts find the package through a link next to them, whether or not it is installed.
+os.environ.update(CATID2_SCRIPTS=str(ROOT / "scripts"))
 
 from catid2.artifacts import InputError
 from catid2.config.comparison import comparison
@@ -16,7 +18,7 @@ from catid2.config.file import read_settings
 from catid2.config.pipeline import Pipeline
 from catid2.config.sources import EsciSource
 from catid2.config.stage_logs import stage_logs
-from catid2.imports import imported_modules
+from catid2.code import code_digest
 
 ENVIRONMENT = "../envs/catid2.yaml"
 
@@ -29,17 +31,23 @@ def or_exit(read, *given):
         sys.exit(f"error: {error}")
 
 
-# A --configfile replaces config/config.yaml whole, it is not laid over it.
-if not workflow.overwrite_configfiles:
+# A --configfile replaces config/config.yaml whole, it is not laid over it. Without one the working directory's own comes
+# before the checkout's. An importing workflow (`module:`) gives the configuration itself.
+if workflow.modifier.skip_configfile:
+    configured = "config of the module"
+elif workflow.overwrite_configfiles:
+    configured = ", ".join(map(str, workflow.overwrite_configfiles))
+else:
+    configured = "config/config.yaml"
+    if not Path(configured).is_file():
+        configured = str(ROOT / configured)
     # Snakemake's own word on a broken file names neither the file nor the line.
-    or_exit(read_settings, "config/config.yaml")
+    or_exit(read_settings, configured)
 
-    configfile: "config/config.yaml"
+    configfile: configured
 
 
-pipeline = or_exit(
-    Pipeline, config, ", ".join(map(str, workflow.overwrite_configfiles)) or "config/config.yaml"
-)
+pipeline = or_exit(Pipeline, config, configured)
 
 
 def names(values):
@@ -56,9 +64,9 @@ wildcard_constraints:
     seed=r"\d+",
 
 
-def modules(rule):
-    """Return the package modules that scripts/{rule}.py imports: an edit of one reruns the rule."""
-    return imported_modules(f"scripts/{rule}.py", ROOT)
+def code(rule):
+    """Return a digest of what scripts/{rule}.py does: a change of it reruns the rule, a comment does not."""
+    return code_digest(f"scripts/{rule}.py", ROOT)
 
 
 def settings(stage):

@@ -3,9 +3,6 @@
 
 rule simulate_esci:
     """Write ESCI-shaped raw files: the same names, columns and dirt, invented products."""
-    input:
-        script="scripts/simulate_esci.py",
-        modules=modules("simulate_esci"),
     output:
         examples=f"resources/{{source}}/{RAW_FILES['examples']}",
         products=f"resources/{{source}}/{RAW_FILES['products']}",
@@ -17,18 +14,17 @@ rule simulate_esci:
     conda:
         ENVIRONMENT
     params:
+        code=code("simulate_esci"),
         config=source_settings("simulate"),
         seed=source_seed,
     shell:
-        "python {input.script} --config {params.config:q} --seed {params.seed} --examples {output.examples}"
+        'python "$CATID2_SCRIPTS/simulate_esci.py" --config {params.config:q} --seed {params.seed} --examples {output.examples}'
         " --products {output.products} --esci-s {output.esci_s} > {log} 2>&1"
 
 
 rule import_catalogue:
     """Write a catalogue of one's own as raw files of ESCI's shape, with its category paths and tags."""
     input:
-        script="scripts/import_catalogue.py",
-        modules=modules("import_catalogue"),
         products=own_file("products"),
         queries=own_file("queries"),
         judgements=own_file("judgements"),
@@ -45,11 +41,12 @@ rule import_catalogue:
     conda:
         ENVIRONMENT
     params:
+        code=code("import_catalogue"),
         config=import_settings,
         locale=source_locale,
         judged=judged_options,
     shell:
-        "python {input.script} --config {params.config:q} --locale {params.locale} --products {input.products:q}"
+        'python "$CATID2_SCRIPTS/import_catalogue.py" --config {params.config:q} --locale {params.locale} --products {input.products:q}'
         " {params.judged} --examples-out {output.examples} --products-out {output.products}"
         " --category-paths-out {output.category_paths} --tags-out {output.tags} --query-ids-out {output.query_ids}"
         " --threads {threads} --temp-dir {resources.tmpdir:q} > {log} 2>&1"
@@ -57,9 +54,6 @@ rule import_catalogue:
 
 rule fetch_esci:
     """Download the Shopping Queries Dataset (1.2 GB), going on from what an earlier attempt left."""
-    input:
-        script="scripts/fetch_esci.py",
-        modules=modules("fetch_esci"),
     output:
         examples=ensure(DOWNLOADED["examples"], sha256=pipeline.config.fetch_esci.examples.sha256),
         products=ensure(DOWNLOADED["products"], sha256=pipeline.config.fetch_esci.products.sha256),
@@ -71,15 +65,12 @@ rule fetch_esci:
     params:
         config=pipeline.config.fetch_esci.model_dump_json(),
     shell:
-        "python {input.script} --config {params.config:q} --examples {output.examples}"
+        'python "$CATID2_SCRIPTS/fetch_esci.py" --config {params.config:q} --examples {output.examples}'
         " --products {output.products} 2>&1 | tee {log}"
 
 
 rule fetch_esci_s:
     """Download the ESCI-S records with the category paths (3.4 GB), going on from what an earlier attempt left."""
-    input:
-        script="scripts/fetch_esci_s.py",
-        modules=modules("fetch_esci_s"),
     output:
         ensure(DOWNLOADED["esci_s"], non_empty=True),
     log:
@@ -90,14 +81,12 @@ rule fetch_esci_s:
     params:
         config=pipeline.config.fetch_esci_s.model_dump_json(),
     shell:
-        "python {input.script} --config {params.config:q} --output {output} 2>&1 | tee {log}"
+        'python "$CATID2_SCRIPTS/fetch_esci_s.py" --config {params.config:q} --output {output} 2>&1 | tee {log}'
 
 
 rule extract_categories:
     """Read the category paths out of the ESCI-S records, once for all locales of a source."""
     input:
-        script="scripts/extract_categories.py",
-        modules=modules("extract_categories"),
         esci_s=raw_file("esci_s"),
     output:
         "resources/{source}/category_paths.parquet",
@@ -107,16 +96,16 @@ rule extract_categories:
         source=names(pipeline.sources("esci") + pipeline.sources("simulated")),
     conda:
         ENVIRONMENT
+    params:
+        code=code("extract_categories"),
     shell:
-        "python {input.script} --esci-s {input.esci_s:q} --output {output} --threads {threads}"
+        'python "$CATID2_SCRIPTS/extract_categories.py" --esci-s {input.esci_s:q} --output {output} --threads {threads}'
         " --temp-dir {resources.tmpdir:q} > {log} 2>&1"
 
 
 rule build_corpus:
     """Join judgements, products and category paths of one locale into documents, queries and a tree."""
     input:
-        script="scripts/build_corpus.py",
-        modules=modules("build_corpus"),
         examples=raw_file("examples"),
         products=raw_file("products"),
         category_paths=category_paths,
@@ -131,10 +120,11 @@ rule build_corpus:
     conda:
         ENVIRONMENT
     params:
+        code=code("build_corpus"),
         config=corpus_settings,
         locale=locale,
     shell:
-        "python {input.script} --config {params.config:q} --locale {params.locale}"
+        'python "$CATID2_SCRIPTS/build_corpus.py" --config {params.config:q} --locale {params.locale}'
         " --examples {input.examples:q} --products {input.products:q} --category-paths {input.category_paths:q}"
         " --products-out {output.products} --queries-out {output.queries}"
         " --judgements-out {output.judgements} --categories-out {output.categories}"

@@ -4,8 +4,6 @@
 rule embed:
     """Encode every document of a dataset with the text template and encoder of a view."""
     input:
-        script="scripts/embed.py",
-        modules=modules("embed"),
         products=corpus("products.parquet"),
     output:
         embeddings="results/{dataset}/embeddings/{view}.npy",
@@ -20,11 +18,12 @@ rule embed:
         gpu=0,
         nodes=1,
     params:
+        code=code("embed"),
         config=view_settings,
         checkpoints="results/{dataset}/embeddings/checkpoints/{view}",
         timings="logs/{dataset}/embed/{view}.timings.json",
     shell:
-        "python -m catid2.launch --gpus {resources.gpu} --nodes {resources.nodes} {input.script}"
+        'python "$CATID2_SCRIPTS/launch.py" --gpus {resources.gpu} --nodes {resources.nodes} "$CATID2_SCRIPTS/embed.py"'
         " --config {params.config:q} --products {input.products}"
         " --checkpoints {params.checkpoints} --output {output.embeddings} --metadata {output.metadata}"
         " --timings {params.timings} > {log} 2>&1"
@@ -33,8 +32,6 @@ rule embed:
 rule embed_queries:
     """Encode every query of a dataset in the space of a view's documents."""
     input:
-        script="scripts/embed_queries.py",
-        modules=modules("embed_queries"),
         products=corpus("products.parquet"),
         queries=corpus("queries.parquet"),
         embeddings="results/{dataset}/embeddings/{view}.npy",
@@ -51,10 +48,11 @@ rule embed_queries:
     resources:
         gpu=0,
     params:
+        code=code("embed_queries"),
         prefix=query_prefix,
         timings="logs/{dataset}/embed_queries/{view}.timings.json",
     shell:
-        "python {input.script} --embeddings {input.embeddings} --products {input.products} --queries {input.queries}"
+        'python "$CATID2_SCRIPTS/embed_queries.py" --embeddings {input.embeddings} --products {input.products} --queries {input.queries}'
         " --prefix={params.prefix:q} --output {output.embeddings} --metadata {output.metadata}"
         " --timings {params.timings} > {log} 2>&1"
 
@@ -62,8 +60,6 @@ rule embed_queries:
 rule make_taxonomy:
     """Make the category tree of a method that does not learn from the corpus's."""
     input:
-        script="scripts/make_taxonomy.py",
-        modules=modules("make_taxonomy"),
         products=corpus("products.parquet"),
         embeddings=vectors_of_taxonomy,
         tags=tags_of_taxonomy,
@@ -77,19 +73,18 @@ rule make_taxonomy:
     conda:
         ENVIRONMENT
     params:
+        code=code("make_taxonomy"),
         config=settings("taxonomy"),
         inputs=taxonomy_options,
         timings="logs/{dataset}/{method}/seed{seed}/make_taxonomy.timings.json",
     shell:
-        "python {input.script} --config {params.config:q} --seed {wildcards.seed} --products {input.products}"
+        'python "$CATID2_SCRIPTS/make_taxonomy.py" --config {params.config:q} --seed {wildcards.seed} --products {input.products}'
         " {params.inputs} --output {output.table} --report {output.report} --timings {params.timings} > {log} 2>&1"
 
 
 rule train_rqvae:
     """Train the residual-quantised autoencoder of a method (paper: the four losses)."""
     input:
-        script="scripts/train_rqvae.py",
-        modules=modules("train_rqvae"),
         embeddings=view_of_method,
         products=categories_of_method,
     output:
@@ -106,11 +101,12 @@ rule train_rqvae:
         gpu=0,
         nodes=1,
     params:
+        code=code("train_rqvae"),
         config=settings("rqvae"),
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/rqvae",
         timings="logs/{dataset}/{method}/seed{seed}/train_rqvae.timings.json",
     shell:
-        "python -m catid2.launch --gpus {resources.gpu} --nodes {resources.nodes} {input.script}"
+        'python "$CATID2_SCRIPTS/launch.py" --gpus {resources.gpu} --nodes {resources.nodes} "$CATID2_SCRIPTS/train_rqvae.py"'
         " --config {params.config:q} --seed {wildcards.seed}"
         " --embeddings {input.embeddings} --products {input.products} --checkpoints {params.checkpoints}"
         " --model {output.model} --model-config {output.model_config} --history {output.history}"
@@ -120,8 +116,6 @@ rule train_rqvae:
 rule assign_docids:
     """Give every document a DocID of its own: code it as the method's ID scheme says, then repair collisions."""
     input:
-        script="scripts/assign_docids.py",
-        modules=modules("assign_docids"),
         embeddings=view_of_method,
         products=corpus("products.parquet"),
         taxonomy=from_owner("taxonomy", "taxonomy.parquet"),
@@ -137,11 +131,12 @@ rule assign_docids:
     conda:
         ENVIRONMENT
     params:
+        code=code("assign_docids"),
         config=settings("docids"),
         taxonomy=taxonomy_option,
         model=model_options,
         timings="logs/{dataset}/{method}/seed{seed}/assign_docids.timings.json",
     shell:
-        "python {input.script} --config {params.config:q} --seed {wildcards.seed} --embeddings {input.embeddings}"
+        'python "$CATID2_SCRIPTS/assign_docids.py" --config {params.config:q} --seed {wildcards.seed} --embeddings {input.embeddings}'
         " --products {input.products} {params.taxonomy} {params.model}"
         " --output {output.docids} --report {output.report} --timings {params.timings} > {log} 2>&1"

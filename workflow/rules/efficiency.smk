@@ -4,8 +4,6 @@
 rule measure_latency:
     """Time the search of the test queries, one at a time and in batches."""
     input:
-        script="scripts/measure_latency.py",
-        modules=modules("measure_latency"),
         retriever=from_owner("retriever", "retriever"),
         docids=from_owner("docids", "docids.parquet"),
         products=corpus("products.parquet"),
@@ -20,23 +18,23 @@ rule measure_latency:
     resources:
         gpu=0,
     params:
+        code=code("measure_latency"),
         config=settings("retrieve"),
         searched=searched_by_retriever,
         plan=latency_options,
     shell:
-        "python {input.script} --config {params.config:q} {params.searched}"
+        'python "$CATID2_SCRIPTS/measure_latency.py" --config {params.config:q} {params.searched}'
         " --products {input.products} --queries {input.queries} {params.plan} --output {output} > {log} 2>&1"
 
 
 use rule measure_latency as measure_latency_of_bm25 with:
     input:
-        script="scripts/measure_latency.py",
-        modules=modules("measure_latency"),
         products=corpus("products.parquet"),
         queries=corpus("queries.parquet"),
     wildcard_constraints:
         method=names(pipeline.methods("bm25")),
     params:
+        code=code("measure_latency"),
         config=settings("bm25"),
         searched="",
         plan=latency_options,
@@ -45,8 +43,6 @@ use rule measure_latency as measure_latency_of_bm25 with:
 rule summarize_efficiency:
     """Put what the stages of a study's methods took into one table."""
     input:
-        script="scripts/summarize_efficiency.py",
-        modules=modules("summarize_efficiency"),
         benchmarks=benchmarks_of_study,
         latencies=latencies_of_study,
     output:
@@ -61,19 +57,18 @@ rule summarize_efficiency:
     conda:
         ENVIRONMENT
     params:
+        code=code("summarize_efficiency"),
         stages=stage_options,
         latencies=latency_of_method_options,
         seed=pipeline.first_seed(pipeline.config.efficiency.study),
     shell:
-        "python {input.script} --dataset {wildcards.dataset} --seed {params.seed} {params.stages} {params.latencies}"
+        'python "$CATID2_SCRIPTS/summarize_efficiency.py" --dataset {wildcards.dataset} --seed {params.seed} {params.stages} {params.latencies}'
         " --output {output} > {log} 2>&1"
 
 
 rule plot_efficiency:
     """Draw what the stages took and how long a query waits."""
     input:
-        script="scripts/plot_efficiency.py",
-        modules=modules("plot_efficiency"),
         efficiency="results/{dataset}/efficiency.tsv",
     output:
         report(
@@ -87,6 +82,7 @@ rule plot_efficiency:
     conda:
         ENVIRONMENT
     params:
+        code=code("plot_efficiency"),
         simulated=simulated_option,
     shell:
-        "python {input.script} --efficiency {input.efficiency} {params.simulated} --output {output} > {log} 2>&1"
+        'python "$CATID2_SCRIPTS/plot_efficiency.py" --efficiency {input.efficiency} {params.simulated} --output {output} > {log} 2>&1'

@@ -4,8 +4,6 @@
 rule measure_geometry:
     """Probe a method's embeddings, latents, residuals and codes for the categories of each level."""
     input:
-        script="scripts/measure_geometry.py",
-        modules=modules("measure_geometry"),
         embeddings=view_of_method,
         products=corpus("products.parquet"),
         docids=from_owner("docids", "docids.parquet"),
@@ -18,18 +16,17 @@ rule measure_geometry:
     conda:
         ENVIRONMENT
     params:
+        code=code("measure_geometry"),
         config=pipeline.config.geometry.of_method().model_dump_json(),
         model=model_options,
     shell:
-        "python {input.script} --config {params.config:q} --embeddings {input.embeddings} --products {input.products}"
+        'python "$CATID2_SCRIPTS/measure_geometry.py" --config {params.config:q} --embeddings {input.embeddings} --products {input.products}'
         " --docids {input.docids} {params.model} --output {output} > {log} 2>&1"
 
 
 rule compare_geometry:
     """Put the geometry of a study's methods and seeds into one table; those without DocIDs have none."""
     input:
-        script="scripts/compare_geometry.py",
-        modules=modules("compare_geometry"),
         geometry=geometry_files,
     output:
         report(
@@ -44,16 +41,15 @@ rule compare_geometry:
     conda:
         ENVIRONMENT
     params:
+        code=code("compare_geometry"),
         geometry=geometry_options,
     shell:
-        "python {input.script} --dataset {wildcards.dataset} {params.geometry} --output {output} > {log} 2>&1"
+        'python "$CATID2_SCRIPTS/compare_geometry.py" --dataset {wildcards.dataset} {params.geometry} --output {output} > {log} 2>&1'
 
 
 rule plot_geometry:
     """Draw how well vectors and codes tell the categories, a panel per method of a study."""
     input:
-        script="scripts/plot_geometry.py",
-        modules=modules("plot_geometry"),
         geometry="results/{dataset}/{study}_geometry.tsv",
     output:
         report(
@@ -68,6 +64,7 @@ rule plot_geometry:
     conda:
         ENVIRONMENT
     params:
+        code=code("plot_geometry"),
         simulated=simulated_option,
     shell:
-        "python {input.script} --geometry {input.geometry} {params.simulated} --output {output} > {log} 2>&1"
+        'python "$CATID2_SCRIPTS/plot_geometry.py" --geometry {input.geometry} {params.simulated} --output {output} > {log} 2>&1'

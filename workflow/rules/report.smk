@@ -4,8 +4,6 @@
 rule plot_recall:
     """Draw the recall of a study's methods with intervals."""
     input:
-        script="scripts/plot_recall.py",
-        modules=modules("plot_recall"),
         recall="results/{dataset}/{study}.tsv",
     output:
         report(
@@ -20,16 +18,15 @@ rule plot_recall:
     conda:
         ENVIRONMENT
     params:
+        code=code("plot_recall"),
         simulated=simulated_option,
     shell:
-        "python {input.script} --recall {input.recall} {params.simulated} --output {output} > {log} 2>&1"
+        'python "$CATID2_SCRIPTS/plot_recall.py" --recall {input.recall} {params.simulated} --output {output} > {log} 2>&1'
 
 
 rule plot_layers:
     """Draw which categories the codes of each layer hold."""
     input:
-        script="scripts/plot_layers.py",
-        modules=modules("plot_layers"),
         products=corpus("products.parquet"),
         categories=corpus("categories.parquet"),
         docids=docids_files,
@@ -47,19 +44,18 @@ rule plot_layers:
     conda:
         ENVIRONMENT
     params:
+        code=code("plot_layers"),
         config=pipeline.config.report.model_dump_json(),
         docids=docids_options,
         simulated=simulated_option,
     shell:
-        "python {input.script} --config {params.config:q} --corpus results/{wildcards.dataset}/corpus {params.docids}"
+        'python "$CATID2_SCRIPTS/plot_layers.py" --config {params.config:q} --corpus results/{wildcards.dataset}/corpus {params.docids}'
         " {params.simulated} --output {output} > {log} 2>&1"
 
 
 rule report_locales:
     """Put the locales side by side: a table, and a page that stands alone."""
     input:
-        script="scripts/report_locales.py",
-        modules=modules("report_locales"),
         tables=expand("results/{dataset}/recall.tsv", dataset=REPORTED_NAMES),
         corpora=[path for dataset in REPORTED.datasets for path in corpus_tables(dataset.name)],
         views=views(),
@@ -78,8 +74,9 @@ rule report_locales:
     conda:
         ENVIRONMENT
     params:
+        code=code("report_locales"),
         config=pipeline.config.report.model_dump_json(),
         comparison=REPORTED.model_dump_json(),
     shell:
-        "python {input.script} --config {params.config:q} --comparison {params.comparison:q} --results results"
+        'python "$CATID2_SCRIPTS/report_locales.py" --config {params.config:q} --comparison {params.comparison:q} --results results'
         " --table {output.table} --page {output.page} > {log} 2>&1"

@@ -4,8 +4,6 @@
 rule train_retriever:
     """Train T5 or the light retriever to write DocIDs that answer queries; keep the checkpoint best on held-out ones."""
     input:
-        script="scripts/train_retriever.py",
-        modules=modules("train_retriever"),
         products=corpus("products.parquet"),
         queries=corpus("queries.parquet"),
         judgements=corpus("judgements.parquet"),
@@ -24,12 +22,13 @@ rule train_retriever:
         gpu=0,
         nodes=1,
     params:
+        code=code("train_retriever"),
         config=settings("retriever"),
         embeddings=embeddings_option,
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/retriever",
         timings="logs/{dataset}/{method}/seed{seed}/train_retriever.timings.json",
     shell:
-        "python -m catid2.launch --gpus {resources.gpu} --nodes {resources.nodes} {input.script}"
+        'python "$CATID2_SCRIPTS/launch.py" --gpus {resources.gpu} --nodes {resources.nodes} "$CATID2_SCRIPTS/train_retriever.py"'
         " --config {params.config:q} --seed {wildcards.seed}"
         " --products {input.products} --queries {input.queries} --judgements {input.judgements}"
         " --docids {input.docids} {params.embeddings} --checkpoints {params.checkpoints} --output {output}"
@@ -39,8 +38,6 @@ rule train_retriever:
 rule retrieve:
     """Decode the DocIDs of the test queries with constrained beam search."""
     input:
-        script="scripts/retrieve.py",
-        modules=modules("retrieve"),
         retriever=from_owner("retriever", "retriever"),
         docids=from_owner("docids", "docids.parquet"),
         products=corpus("products.parquet"),
@@ -58,11 +55,12 @@ rule retrieve:
         gpu=0,
         nodes=1,
     params:
+        code=code("retrieve"),
         config=settings("retrieve"),
         embeddings=embeddings_option,
         timings="logs/{dataset}/{method}/seed{seed}/retrieve.timings.json",
     shell:
-        "python -m catid2.launch --gpus {resources.gpu} --nodes {resources.nodes} {input.script}"
+        'python "$CATID2_SCRIPTS/launch.py" --gpus {resources.gpu} --nodes {resources.nodes} "$CATID2_SCRIPTS/retrieve.py"'
         " --config {params.config:q} --retriever {input.retriever}"
         " --docids {input.docids} --products {input.products} --queries {input.queries}"
         " {params.embeddings} --output {output} --timings {params.timings} > {log} 2>&1"

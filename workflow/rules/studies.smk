@@ -4,8 +4,6 @@
 rule evaluate:
     """Compare the methods of a study on the test queries: recall, intervals, significance."""
     input:
-        script="scripts/evaluate.py",
-        modules=modules("evaluate"),
         products=corpus("products.parquet"),
         queries=corpus("queries.parquet"),
         judgements=corpus("judgements.parquet"),
@@ -24,11 +22,12 @@ rule evaluate:
     conda:
         ENVIRONMENT
     params:
+        code=code("evaluate"),
         config=pipeline.config.evaluate.model_dump_json(),
         runs=run_options,
         notes=note_options,
     shell:
-        "python {input.script} --config {params.config:q} --dataset {wildcards.dataset}"
+        'python "$CATID2_SCRIPTS/evaluate.py" --config {params.config:q} --dataset {wildcards.dataset}'
         " --products {input.products} --queries {input.queries} --judgements {input.judgements} {params.runs} {params.notes}"
         " --output {output.table} --per-query {output.per_query} > {log} 2>&1"
 
@@ -36,8 +35,6 @@ rule evaluate:
 rule summarize_grids:
     """Put recall and DocID quality of the points of a study's grids side by side."""
     input:
-        script="scripts/summarize_grids.py",
-        modules=modules("summarize_grids"),
         recall="results/{dataset}/{study}.tsv",
         products=corpus("products.parquet"),
         categories=corpus("categories.parquet"),
@@ -57,18 +54,17 @@ rule summarize_grids:
     conda:
         ENVIRONMENT
     params:
+        code=code("summarize_grids"),
         config=grid_settings,
         docids=study_docids_options,
     shell:
-        "python {input.script} --config {params.config:q} --recall {input.recall}"
+        'python "$CATID2_SCRIPTS/summarize_grids.py" --config {params.config:q} --recall {input.recall}'
         " --corpus results/{wildcards.dataset}/corpus {params.docids} --output {output} > {log} 2>&1"
 
 
 rule plot_grids:
     """Draw recall over the grids of a study."""
     input:
-        script="scripts/plot_grids.py",
-        modules=modules("plot_grids"),
         grids="results/{dataset}/{study}_grids.tsv",
     output:
         report(
@@ -85,9 +81,10 @@ rule plot_grids:
     conda:
         ENVIRONMENT
     params:
+        code=code("plot_grids"),
         cutoff=pipeline.config.report.cutoff,
         protocol=pipeline.config.evaluate.protocols[-1],
         simulated=simulated_option,
     shell:
-        "python {input.script} --grids {input.grids} --cutoff {params.cutoff} --protocol {params.protocol}"
+        'python "$CATID2_SCRIPTS/plot_grids.py" --grids {input.grids} --cutoff {params.cutoff} --protocol {params.protocol}'
         " {params.simulated} --output {output} > {log} 2>&1"

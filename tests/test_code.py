@@ -1,4 +1,4 @@
-"""Which modules a script imports: compared with what Python itself loads."""
+"""What a script means, and which modules it imports: compared with what Python itself loads."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from catid2.imports import imported_modules
+from catid2.code import code_digest, imported_modules, meaning
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted(path.name for path in (ROOT / "scripts").glob("*.py"))
@@ -49,10 +49,12 @@ def test_leaves_out_what_only_type_checkers_import(tmp_path):
     assert imported_modules("script.py", tmp_path) == ["catid2/__init__.py", "catid2/b.py"]
 
 
-def test_counts_templates_beside_an_imported_module(tmp_path):
+def test_counts_a_template_that_an_imported_module_beside_it_names(tmp_path):
     files = {"script.py": "import catid2.page.html", "catid2/__init__.py": "", "catid2/page/__init__.py": ""}
-    write(tmp_path, files | {"catid2/page/html.py": "", "catid2/page/page.html.j2": ""})
-    assert "catid2/page/page.html.j2" in imported_modules("script.py", tmp_path)
+    files |= {"catid2/page/page.html.j2": "", "catid2/page/other.j2": ""}
+    write(tmp_path, files | {"catid2/page/html.py": 'TEMPLATE = "page.html.j2"'})
+    found = imported_modules("script.py", tmp_path)
+    assert [path for path in found if path.endswith(".j2")] == ["catid2/page/page.html.j2"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -71,3 +73,61 @@ def test_finds_all_that_python_loads(script):
     )
     loaded = {Path(path).relative_to(ROOT).as_posix() for path in done.stdout.split()}
     assert loaded <= set(imported_modules(f"scripts/{script}", ROOT))
+
+
+def test_what_changes_nothing_is_left_out_of_a_modules_meaning():
+    plain = """
+import b
+from a import c, d
+def f(x):
+    return x + 1
+class K(Base):
+    width: int = Field(3, ge=1)
+"""
+    same = """
+'''A docstring.'''
+from typing import TYPE_CHECKING
+from a import d, c
+import b
+if TYPE_CHECKING:
+    import e
+# a comment
+def f(x):
+    '''Another.'''
+    return (x +
+            1)
+class K(Base):
+    '''A third.'''
+    width: int = Field(3, ge=1, description="in metres")
+""".replace("from typing import TYPE_CHECKING\n", "")
+    assert meaning(plain) == meaning(same)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("x + 1", "x + 2"),
+        ("x + 1", "x - 1"),
+        ("ge=1", "ge=0"),
+        ("ge=1", "le=1"),
+        ("c, d", "c"),
+        ("Base", ""),
+        ("f(x)", "f(x, y=1)"),
+    ],
+)
+def test_what_could_change_a_result_changes_a_modules_meaning(old, new):
+    source = (
+        "from a import c, d\ndef f(x):\n    return x + 1\nclass K(Base):\n    width: int = Field(3, ge=1)\n"
+    )
+    assert source.count(old) == 1
+    assert meaning(source) != meaning(source.replace(old, new))
+
+
+def test_a_digest_follows_what_is_imported_and_leaves_the_runtime_out(tmp_path):
+    modules = {"catid2/__init__.py": "", "catid2/errors.py": "A = 1\n", "catid2/a.py": "A = 1\n"}
+    write(tmp_path, {"script.py": "import catid2.a\nimport catid2.errors\n", **modules})
+    first = code_digest("script.py", tmp_path)
+    write(tmp_path, {"catid2/errors.py": "A = 2\n"})
+    assert code_digest("script.py", tmp_path) == first
+    write(tmp_path, {"catid2/a.py": "A = 2\n"})
+    assert code_digest("script.py", tmp_path) != first
