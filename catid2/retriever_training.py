@@ -67,7 +67,6 @@ def train_retriever(
     checkpoints: Path,
     output: Path,
     seed: int,
-    microbatch: int | None = None,
     checkpoint_seconds: float = 600.0,
 ) -> None:
     """Train a retriever and write its folder: model, tokenizer, history.tsv.
@@ -78,7 +77,6 @@ def train_retriever(
         checkpoints: folder for the state of the run, new or empty, removed when the output is written.
         output: folder to write; AutoModelForSeq2SeqLM and AutoTokenizer load from it.
         seed: of weights, order and dropout.
-        microbatch: most examples that one rank works on at once, to save memory; None: its whole share.
         checkpoint_seconds: a checkpoint is taken at the next step when the last is that old, in seconds.
 
     Raises:
@@ -115,7 +113,7 @@ def train_retriever(
             "valid_share", "no query is held out", 'set a larger valid_share, or select_by "last"'
         )
     arguments = training_arguments(config, checkpoints, seed)
-    trainer = RetrieverTrainer(config, retriever, data, arguments, folder, microbatch)
+    trainer = RetrieverTrainer(config, retriever, data, arguments, folder)
     trainer.run(run_fingerprint(config, retriever, data, seed, arguments.world_size), checkpoint_seconds)
     if arguments.process_index == 0:
         write_trained(output, folder.best(trainer.state.best_global_step), tokenizer, trainer.history())
@@ -167,10 +165,9 @@ class RetrieverTrainer(ResumableTrainer):
         data: Data,
         arguments: TrainingArguments,
         folder: StateFolder,
-        microbatch: int | None,
     ):
         ranks = arguments.world_size
-        parts = equal_parts(config.batch_size, ranks, microbatch)
+        parts = equal_parts(config.batch_size, ranks, config.microbatch)
         self.data = data
         batches = EpochBatches(
             data.examples, config.batch_size, parts, arguments.process_index, ranks, arguments.seed

@@ -36,11 +36,6 @@ def main() -> None:
         "--output", required=True, type=Path, help="folder to write: model, history.tsv, tokenizer of T5"
     )
     parser.add_argument(
-        "--microbatch",
-        type=int,
-        help="most examples one rank of T5 works on at once, to save memory (default: its whole share)",
-    )
-    parser.add_argument(
         "--checkpoint-seconds",
         type=float,
         default=600,
@@ -50,8 +45,6 @@ def main() -> None:
     arguments = parser.parse_args()
     require_seed("--seed", arguments.seed)
     require_at_least("--checkpoint-seconds", arguments.checkpoint_seconds, 0)
-    if arguments.microbatch is not None:
-        require_at_least("--microbatch", arguments.microbatch, 1)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(AnyRetriever, arguments.config)
     if config.reads_vectors != (arguments.embeddings is not None):
@@ -77,7 +70,7 @@ def main() -> None:
 
         if not sys.stderr.isatty():
             disable_progress_bar()
-        train_retriever(config, Inputs(*corpus), *run, arguments.microbatch, arguments.checkpoint_seconds)
+        train_retriever(config, Inputs(*corpus), *run, arguments.checkpoint_seconds)
 
 
 if __name__ == "__main__":

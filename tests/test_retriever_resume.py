@@ -27,9 +27,9 @@ def _one_thread():
         yield
 
 
-def train(case: Case, folder: Path, **options: float) -> dict[str, bytes]:
+def train(case: Case, folder: Path, microbatch: int | None, **options: float) -> dict[str, bytes]:
     """Train in this process; return the bytes of the model and of its history."""
-    return trained_bytes(CONFIG, case, folder, **options)
+    return trained_bytes(CONFIG.model_copy(update={"microbatch": microbatch}), case, folder, **options)
 
 
 @pytest.fixture(scope="module", params=[None, 7], ids=["whole steps", "micro-batches"])

@@ -276,7 +276,7 @@ def test_micro_batches_and_ranks_train_what_one_process_trains(case, tmp_path):
     small = TINY.small.model_copy(update={"dropout_rate": 0.0})
     config = TINY.model_copy(update={"small": small, "epochs": 3, "valid_every": 1})
     one = train(config, case, tmp_path / "one")
-    micro = train(config, case, tmp_path / "micro", microbatch=7)
+    micro = train(config.model_copy(update={"microbatch": 7}), case, tmp_path / "micro")
     launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     subprocess.run(command(config, case, tmp_path / "two", *launcher), env=ENVIRONMENT, check=True)
     expected, *others = (
@@ -302,7 +302,7 @@ def test_what_does_not_fit_together_is_named(case, tmp_path):
     ("option", "value", "message"),
     [
         ("--config", '{"epoch": 3}', "--config: unknown key 'epoch'"),
-        ("--microbatch", "0", "--microbatch: 0 is not"),
+        ("--config", '{"microbatch": 0}', "--config: key 'microbatch': "),
     ],
 )
 def test_a_mistake_in_the_settings_is_one_line(option, value, message, case, tmp_path):

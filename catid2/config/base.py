@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import sys
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, field_validator
@@ -42,9 +43,12 @@ def validate(model: type[Model], values: Any, where: str) -> Model:
 
 
 def parse(model: type[Model], text: str) -> Model:
-    """Return the JSON `text` of a script's `--config` as a `model`; errors as `validate`."""
+    """Return the JSON `text` of a script's `--config` as a `model`; errors as `validate`.
+
+    "-" reads the JSON from standard input: an argument of a command holds 128 KiB on Linux, a large study needs more.
+    """
     try:
-        values = json.loads(text)
+        values = json.loads(sys.stdin.read() if text == "-" else text)
     except (ValueError, RecursionError) as error:  # of a number of thousands of digits, too
         raise InputError(
             "--config", f"not JSON: {error}", "pass the stage's settings as one JSON object"

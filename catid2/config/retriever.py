@@ -125,6 +125,12 @@ class RetrieverConfig(Validated):
     max_document_tokens: int = Field(128, ge=2, description="documents are cut to this many tokens")
     epochs: int = Field(100, ge=1, description="passes over the examples")
     batch_size: int = Field(1024, ge=1, description="examples per step, over all ranks")
+    microbatch: int | None = Field(
+        None,
+        ge=1,
+        description="most examples that a rank works on at once; null: its share of `batch_size`. Less needs less "
+        "memory for the same step, up to rounding and the draws of dropout",
+    )
     learning_rate: float = Field(5e-4, gt=0, description="highest learning rate of AdamW")
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = Field(
         "cosine", description="learning rate after the warm-up"

@@ -78,6 +78,18 @@ def settings(stage):
     return of_job
 
 
+def fixed(model):
+    """Return a params function: settings that are the same for all jobs of a rule, as JSON.
+
+    In plain text Snakemake would take a template's {title} for a wildcard.
+    """
+
+    def of_job(wildcards):
+        return model.model_dump_json()
+
+    return of_job
+
+
 def corpus(table):
     """Return the path pattern of a table of the job's corpus."""
     return f"results/{{dataset}}/corpus/{table}"

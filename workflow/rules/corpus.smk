@@ -63,7 +63,7 @@ rule fetch_esci:
     conda:
         ENVIRONMENT
     params:
-        config=pipeline.config.fetch_esci.model_dump_json(),
+        config=fixed(pipeline.config.fetch_esci),
     shell:
         'python "$CATID2_SCRIPTS/fetch_esci.py" --config {params.config:q} --examples {output.examples}'
         " --products {output.products} 2>&1 | tee {log}"
@@ -79,7 +79,7 @@ rule fetch_esci_s:
     conda:
         ENVIRONMENT
     params:
-        config=pipeline.config.fetch_esci_s.model_dump_json(),
+        config=fixed(pipeline.config.fetch_esci_s),
     shell:
         'python "$CATID2_SCRIPTS/fetch_esci_s.py" --config {params.config:q} --output {output} 2>&1 | tee {log}'
 

@@ -17,7 +17,7 @@ rule measure_geometry:
         ENVIRONMENT
     params:
         code=code("measure_geometry"),
-        config=pipeline.config.geometry.of_method().model_dump_json(),
+        config=fixed(pipeline.config.geometry.of_method()),
         model=model_options,
     shell:
         'python "$CATID2_SCRIPTS/measure_geometry.py" --config {params.config:q} --embeddings {input.embeddings} --products {input.products}'

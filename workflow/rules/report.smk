@@ -45,7 +45,7 @@ rule plot_layers:
         ENVIRONMENT
     params:
         code=code("plot_layers"),
-        config=pipeline.config.report.model_dump_json(),
+        config=fixed(pipeline.config.report),
         docids=docids_options,
         simulated=simulated_option,
     shell:
@@ -75,8 +75,8 @@ rule report_locales:
         ENVIRONMENT
     params:
         code=code("report_locales"),
-        config=pipeline.config.report.model_dump_json(),
-        comparison=REPORTED.model_dump_json(),
+        config=fixed(pipeline.config.report),
+        comparison=fixed(REPORTED),
     shell:
         'python "$CATID2_SCRIPTS/report_locales.py" --config {params.config:q} --comparison {params.comparison:q} --results results'
-        " --table {output.table} --page {output.page} > {log} 2>&1"
+        " --table {output.table} --page {output.page} <<< {params.comparison:q} > {log} 2>&1"

@@ -23,7 +23,7 @@ rule evaluate:
         ENVIRONMENT
     params:
         code=code("evaluate"),
-        config=pipeline.config.evaluate.model_dump_json(),
+        config=fixed(pipeline.config.evaluate),
         runs=run_options,
         notes=note_options,
     shell:
@@ -58,8 +58,8 @@ rule summarize_grids:
         config=grid_settings,
         docids=study_docids_options,
     shell:
-        'python "$CATID2_SCRIPTS/summarize_grids.py" --config {params.config:q} --recall {input.recall}'
-        " --corpus results/{wildcards.dataset}/corpus {params.docids} --output {output} > {log} 2>&1"
+        'python "$CATID2_SCRIPTS/summarize_grids.py" --config - --recall {input.recall}'
+        " --corpus results/{wildcards.dataset}/corpus {params.docids} --output {output} <<< {params.config:q} > {log} 2>&1"
 
 
 rule plot_grids:
