@@ -192,6 +192,18 @@ def test_the_papers_run_is_planned_from_nothing(tmp_path):
     assert not any("esci_us" in job or "esci_jp" in job for job in planned)
 
 
+def test_the_plan_of_the_papers_run_can_be_read(tmp_path):
+    """Every job's time and memory is a figure before any input is there, and four screens of 60 lines hold it all."""
+    project = Project(tmp_path, stub=True)
+    done = project.snakemake("--dry-run", "--profile", "slurm", "results/esci_es/recall.tsv")
+    plan = done.stdout + done.stderr
+    assert "<TBD>" not in plan
+    assert not re.search(r"catid2/\w+\.py", plan)
+    jobs = re.findall(r"^ *(?:local)?rule \w+:$", plan, re.M)
+    assert len(re.findall(r"mem_mb=\d+.* runtime=\d+", plan)) == len(jobs) > 15
+    assert len(plan.splitlines()) <= 240
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [

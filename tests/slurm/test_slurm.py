@@ -34,7 +34,7 @@ CORPUS = "corpus_build_corpus_search_bm25"  # what Snakemake calls the group of 
 # What the profile sets for clusters of many users, and a test need not wait for.
 HASTE = ("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10")
 PROFILE = "workflow/profiles/slurm/config.yaml"
-RQVAE_GPU = "    gpu: 1\n    mem_mb: (12000"
+RQVAE_GPU = '    gpu: 1\n    mem_mb: ?f"(12000'
 # Epochs that last long enough for a fault to hit them; in the scripts, which no checkpoint's fingerprint depends on.
 MAIN = 'if __name__ == "__main__":\n'
 SLOW = {
@@ -340,7 +340,7 @@ def test_a_cancelled_job_saves_and_the_next_goes_on(cluster, start, fresh, calm)
 
 
 def test_a_time_limit_saves_and_the_next_attempt_has_more_time(cluster, start, fresh, calm):
-    limit = 'runtime: ?f"min((60 + input.size_mb // 10) * attempt, {longest})"'
+    limit = 'runtime: ?f"min((60 + {read(850)} // 10) * attempt, {longest})"'
     fresh.edit(PROFILE, limit, "runtime: 1 * attempt")
     fresh.edit(PROFILE, "  slurm_extra: --signal=TERM@120\n", "  slurm_extra: --signal=TERM@10\n")
     fresh.edit("scripts/train_rqvae.py", "time.sleep(0.1)", "time.sleep(0.4)")  # 100 s in all
