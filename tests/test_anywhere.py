@@ -1,14 +1,19 @@
 """The workflow from any folder: an awkwardly named checkout, another working directory, another workflow's module."""
 
+import re
 import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
+from catid2.config.comparison import comparison
+from catid2.config.pipeline import Pipeline
 from workflow import Project
 
 # What a shell and PYTHONPATH take for their own. Snakemake 9.27 itself fails on braces in the path of a Snakefile.
 AWKWARD = 'check out: it\'s "here" $HOME [1]'
+LONGEST_ARGUMENT = 128 * 1024  # bytes, on Linux
 TARGET = "results/tiny_es/bm25/seed0/run.parquet"
 
 
@@ -98,3 +103,19 @@ retriever:
         '"prefix":"{wildcards.seed}"',
     ):
         assert any(expected in word for word in words), expected
+
+
+def test_settings_longer_than_an_argument_of_a_command_reach_a_script(tmp_path):
+    project = Project(tmp_path, stub=True)
+    values = yaml.safe_load((project.folder / "config" / "demo.yaml").read_text())
+    tasks = [{"source": "query"}, {"source": "document", "template": "{title} " * 20_000}]
+    values["methods"]["catid2"] = {"retriever": {"tasks": tasks}}
+    assert len(comparison(Pipeline(values, ""), "recall").model_dump_json()) > LONGEST_ARGUMENT
+    (tmp_path / "long.yaml").write_text(yaml.safe_dump(values))
+    only = ("--configfile", "long.yaml", "--rerun-triggers", "mtime", "--", "results/report.html")
+    plan = project.snakemake("--dry-run", *only).stdout
+    for path in re.search(r"rule report_locales:\n    input: (.*)", plan)[1].split(", "):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    project.snakemake("--allowed-rules", "report_locales", *only)
+    assert (tmp_path / "results/report.html").stat().st_size

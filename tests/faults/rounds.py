@@ -102,9 +102,9 @@ def shorten_checkpoints(project: Project, seconds: float) -> None:
     for rules in sorted((project.folder / "workflow" / "rules").glob("*.smk")):
         blocks = re.split(r"^(?=rule )", rules.read_text(), flags=re.MULTILINE)
         for number, block in enumerate(blocks):
-            script = re.search(r'script="(scripts/\w+\.py)"', block)
-            if script and "--checkpoint-seconds" in (project.folder / script.group(1)).read_text():
-                assert option in block, f"{script.group(1)}: its rule gives no {option}"
+            rule = re.match(r"rule (\w+):", block)
+            if rule and "--checkpoint-seconds" in (project.folder / f"scripts/{rule[1]}.py").read_text():
+                assert option in block, f"{rule[1]} gives no {option}"
                 blocks[number] = block.replace(option, f"{option} --checkpoint-seconds {seconds}")
         rules.write_text("".join(blocks))
 

@@ -193,7 +193,8 @@ class Run:
         for pid in self.cluster.pids(self.running(rule)):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process = psutil.Process(pid)
-                if f"scripts/{rule}.py" in process.cmdline() and "RANK" in process.environ():
+                script = str(self.project.folder / "scripts" / f"{rule}.py")
+                if script in process.cmdline() and "RANK" in process.environ():
                     found[process.environ()["RANK"]] = process
         return found
 
@@ -253,6 +254,22 @@ def whole_run(cluster, tiny_run, tmp_path_factory) -> Run:
 def test_gives_the_tables_of_a_local_run(whole_run, tiny_run):
     others = {name for name in files(tiny_run) if BESIDE_RECALL.match(name)}
     assert_same_results(whole_run.project, tiny_run, without=others)
+
+
+def test_the_jobs_of_a_rule_can_be_one_array(cluster, tiny_run, tmp_path):
+    project = tiny_run.copy(tmp_path / "project")
+    docids = [f"results/tiny_es/{method}/seed0/docids.parquet" for method in ("catid2", "tiger", "gradient")]
+    for method in ("catid2", "tiger", "gradient"):
+        shutil.rmtree(project.folder / f"results/tiny_es/{method}")
+    arrays = ("--slurm-array-jobs=train_rqvae,assign_docids",)
+    run = Run(project, cluster, *docids, *TINY_CONFIG, *arrays)
+    run.finish()
+    for rule in ("train_rqvae", "assign_docids"):
+        jobs = run.jobs(rule)
+        assert [job["JobState"] for job in jobs] == ["COMPLETED"] * 3
+        assert {job["ArrayTaskId"] for job in jobs} == {"1", "2", "3"}
+    for path in docids:
+        assert (project.folder / path).read_bytes() == (tiny_run.folder / path).read_bytes()
 
 
 def test_a_locale_is_a_handful_of_jobs(whole_run):

@@ -78,5 +78,5 @@ rule report_locales:
         config=fixed(pipeline.config.report),
         comparison=fixed(REPORTED),
     shell:
-        'python "$CATID2_SCRIPTS/report_locales.py" --config {params.config:q} --comparison {params.comparison:q} --results results'
+        'python "$CATID2_SCRIPTS/report_locales.py" --config {params.config:q} --comparison - --results results'
         " --table {output.table} --page {output.page} <<< {params.comparison:q} > {log} 2>&1"
