@@ -36,11 +36,12 @@ def test_every_rule_has_a_script_of_its_name_and_every_script_a_rule():
     assert set(re.findall(r"^rule (\w+):", text, re.M)) == scripts - {"launch"}
 
 
-def test_readme_names_every_module_and_every_rule():
+def test_the_pipelines_page_names_every_module_and_every_rule():
+    page = (ROOT / "docs" / "pipeline.md").read_text()
     modules = {path.name for path in (ROOT / "catid2").glob("*.py")} - {"__init__.py"}
-    assert [name for name in sorted(modules) if name not in README] == []
+    assert [name for name in sorted(modules) if name not in page] == []
     rules = {path.stem for path in (ROOT / "scripts").glob("*.py")} - {"launch"}
-    assert [rule for rule in sorted(rules) if f"`{rule}`" not in README] == []
+    assert [rule for rule in sorted(rules) if f"`{rule}`" not in page] == []
 
 
 def test_readmes_own_data_is_a_valid_configuration():
@@ -52,8 +53,12 @@ def test_readmes_own_data_is_a_valid_configuration():
     assert Pipeline(paper, "README.md").source("mine_us").esci_s == "categories.json.zst"
 
 
-def test_readmes_links_and_pictures_are_there():
-    targets = re.findall(r"\]\(([^)]+)\)", README)
+@pytest.mark.parametrize(
+    "page", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+)
+def test_links_and_pictures_are_there(page):
+    targets = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text())
+    folder = (ROOT / page).parent
     assert [
-        target for target in targets if not target.startswith("http") and not (ROOT / target).exists()
+        target for target in targets if not target.startswith("http") and not (folder / target).exists()
     ] == []
