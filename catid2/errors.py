@@ -1,6 +1,9 @@
-"""The error that a user can mend: an input, a setting or a place that cannot be used."""
+"""What a user can mend: an input, a setting or a place that cannot be used, or that is probably not as meant."""
 
+import sys
 from pathlib import Path
+
+WARNING = "warning: "  # how the line of a warning starts
 
 
 class InputError(Exception):
@@ -8,3 +11,11 @@ class InputError(Exception):
 
     def __init__(self, where: str | Path, what: str, remedy: str):
         super().__init__(" ".join(f"{where}: {what}; {remedy}".split()))
+
+
+def warn(where: str | Path, what: str, remedy: str) -> None:
+    """Print a warning to stderr, one line of the form of an InputError; the script goes on.
+
+    Snakemake shows the warnings of each job on the screen (catid2.job_warnings).
+    """
+    print(f"{WARNING}{InputError(where, what, remedy)}", file=sys.stderr, flush=True)

@@ -19,8 +19,11 @@ from catid2.config.pipeline import Pipeline
 from catid2.config.sources import EsciSource
 from catid2.config.stage_logs import stage_logs
 from catid2.code import code_digest
+from catid2.job_warnings import show_job_warnings
 
 ENVIRONMENT = "../envs/catid2.yaml"
+
+show_job_warnings()
 
 
 def or_exit(read, *given):
