@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, overload
 
 import numpy as np
 import pyarrow as pa
+import regex
 
 from catid2.artifacts import TEXT_FIELDS, read_footer, read_table, require_dense, row_group_sizes
 from catid2.errors import InputError
@@ -31,8 +32,15 @@ _CJK = (
     "\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f"
 )
-_WORD = re.compile(r"\w+")
-_CJK_RUN_OR_WORD = re.compile(rf"([{_CJK}]+)|[^\W{_CJK}]+")
+# A word starts with a letter, digit or underscore. Combining marks belong to it: vowel signs of Hindi, Tamil and Thai,
+# vowel points of Arabic and Hebrew, accents without a precomposed letter. Variation selectors only choose a glyph.
+_LETTER, _MARK = r"\p{L}\p{N}_", r"[\p{Mn}\p{Mc}--\p{Variation_Selector}]"
+_WORD = regex.compile(rf"(?V1)[{_LETTER}][{_LETTER}{_MARK}]*")
+_CJK_RUN_OR_WORD = regex.compile(
+    rf"(?V1)([{_CJK}]+)|[[{_LETTER}]--[{_CJK}]][[{_LETTER}{_MARK}]--[{_CJK}]]*"
+)
+_ASCII_WORD = re.compile(r"\w+")
+_JOINER = regex.compile(r"[\u200c\u200d](?<=\p{M}.)")  # after a mark they only choose how letters join
 
 
 class Template(NamedTuple):
@@ -178,11 +186,16 @@ def _values(products: pa.Table, field: str) -> list[str]:
 def tokenize(text: str, tokenizer: Tokenizer) -> Sequence[str]:
     """Return the words of a text, after Unicode compatibility normalisation (NFKC) and lower-casing.
 
-    `words`: runs of letters, digits and underscores. No stop words, no stemming, accents stay.
+    `words`: runs of letters with their combining marks, digits and underscores. No stop words, no stemming; accents
+    and vowel points stay. Thai, Lao, Khmer and Burmese have no spaces between words: what stands between two spaces,
+    punctuation marks or zero-width spaces (U+200B) is one word.
     `words_cjk_bigrams`: the same, but runs of Han, kana and Hangul, where spaces do not part words, give
     their overlapping pairs of characters (a run of one character gives itself). No dictionary is needed.
     """
     text = unicodedata.normalize("NFKC", text).lower()
+    if text.isascii():  # neither marks nor CJK; `re` takes half the time
+        return _ASCII_WORD.findall(text)
+    text = _JOINER.sub("", text)
     if tokenizer == "words":
         return _WORD.findall(text)
     words = []

@@ -1,4 +1,7 @@
-"""Templates and words: what drops out, what is refused, how Japanese is cut."""
+"""Templates and words: what drops out, what is refused, how words of each script are cut."""
+
+import re
+import unicodedata
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -139,3 +142,38 @@ def test_both_tokenizers_agree_on_scripts_with_spaces(text):
 
 def test_plain_words_keep_a_japanese_run_whole():
     assert tokenize("赤い 靴下", "words") == ["赤い", "靴下"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("हिन्दी किताब, लाल जूता", ["हिन्दी", "किताब", "लाल", "जूता"]),
+        ("தமிழ் புத்தகம்", ["தமிழ்", "புத்தகம்"]),
+        ("বাংলা বই", ["বাংলা", "বই"]),
+        ("كِتَابٌ جَدِيدٌ", ["كِتَابٌ", "جَدِيدٌ"]),
+        ("סֵפֶר חָדָשׁ", ["סֵפֶר", "חָדָשׁ"]),
+        ("เสื้อยืดผู้ชาย สีแดง", ["เสื้อยืดผู้ชาย", "สีแดง"]),  # no spaces between its words
+        ("เสื้อยืด\u200bผู้ชาย", ["เสื้อยืด", "ผู้ชาย"]),  # unless someone puts zero-width ones there
+        ("İstanbul", ["i̇stanbul"]),  # lower-cased to an i and a combining dot
+        ("m̃ x́y", ["m̃", "x́y"]),  # no precomposed letters
+        ("ක්\u200dෂණ ක්ෂණ", ["ක්ෂණ", "ක්ෂණ"]),  # with and without the joiner of a ligature
+        ("cotton ́ shirt", ["cotton", "shirt"]),  # a mark without a letter is no word
+        ("❤️ size 1️⃣ dress", ["size", "1", "dress"]),  # of emoji only digits
+    ],
+)
+def test_combining_marks_belong_to_their_word(text, words):
+    expected = [unicodedata.normalize("NFKC", word) for word in words]
+    assert tokenize(text, "words") == expected
+    assert tokenize(text, "words_cjk_bigrams") == expected
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["M", "Cs", "Cn"])))
+def test_texts_without_marks_are_cut_as_by_the_regular_expressions_of_python(text):
+    normal = unicodedata.normalize("NFKC", text).lower()
+    if not any(unicodedata.category(character).startswith("M") for character in normal):
+        assert tokenize(text, "words") == re.findall(r"\w+", normal)
+
+
+def test_a_combining_mark_between_kana_does_not_join_their_runs():
+    assert tokenize("か\u309aく", "words_cjk_bigrams") == ["か", "く"]  # no precomposed kana
+    assert tokenize("は\u3099な", "words_cjk_bigrams") == ["ばな"]  # composed first
