@@ -41,6 +41,7 @@ KEYS = {
     "n_docs": pl.Int64,
 }
 MEAN = "mean"
+NO_RETRIEVER = "none"
 CUTOFF = re.compile("[1-9][0-9]{0,8}")  # the k of a column recall@k
 
 
@@ -125,7 +126,7 @@ def evaluate(
     recalls: list[dict[tuple[str, int], np.ndarray]] = [{} for _ in relevant]
     for run in runs:
         listed = read_run(run.path, queries["query_id"], n_docs)
-        longest = listed["rank"].max()
+        longest = listed["rank"].max() or 0
         if longest < min(config.cutoffs[-1], n_docs):
             what = f"{run.method}, seed {run.seed}: at most {longest} documents a query, deeper recall stops there"
             log.warning("%s", what)
@@ -164,20 +165,21 @@ def recall_per_query(
 
 
 def read_retriever(path: Path) -> str:
-    """Return the kind of retriever that made a run, `none` if none did; InputError as read_footer."""
+    """Return the kind of retriever that made a run, NO_RETRIEVER if none did; InputError as read_footer."""
     metadata = read_footer(path)[0].metadata or {}
-    return metadata.get(MADE_BY.encode(), b"none").decode("utf-8", "replace")
+    return metadata.get(MADE_BY.encode(), NO_RETRIEVER.encode()).decode("utf-8", "replace")
 
 
 def read_run(path: Path, query_ids: pl.Series, n_docs: int) -> pl.DataFrame:
     """Return a run, checked against the test queries `query_ids` and the `n_docs` documents.
 
     Raises:
-        InputError: as read_table; or the run is empty, names an unknown query or document, lists a document
-            twice for a query, has ranks other than 1..n or a score that is not finite.
+        InputError: as read_table; or the run is empty although a retriever made it (one of BM25 may have found
+            nothing), names an unknown query or document, lists a document twice for a query, has ranks other than
+            1..n or a score that is not finite.
     """
     run = pl.from_arrow(read_table(path, RUN))
-    if run.is_empty():
+    if run.is_empty() and read_retriever(path) != NO_RETRIEVER:
         raise InputError(path, "no row", "search again")
     for bad, what in (
         (~run["query_id"].is_in(query_ids.implode()), "not a test query of this corpus"),

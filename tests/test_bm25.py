@@ -87,6 +87,20 @@ def test_japanese_is_found_without_spaces_and_full_width_letters_match():
     assert Bm25Index(texts, Bm25Config(tokenizer="words")).search("ケース").doc_id.tolist() == []
 
 
+def test_hindi_is_found_by_its_words_and_not_by_their_letters():
+    texts = ["हिन्दी किताब", "लाल जूता", "कल तक बता दो हम"]  # the last has each consonant of the first
+    index = Bm25Index(texts, Bm25Config())
+    assert index.search("किताब").doc_id.tolist() == [0]
+    assert index.search("जूता").doc_id.tolist() == [1]
+
+
+def test_queries_without_any_hit_give_an_empty_run(tmp_path):
+    products, queries = write_corpus(tmp_path, ["red shoe"], [("unheard", "test"), ("of", "test")])
+    run = search_bm25(Bm25Config(), products, queries)
+    assert run.num_rows == 0
+    assert run.schema.equals(pa.schema(RUN))
+
+
 def test_the_run_ranks_the_test_queries_alone(tmp_path, caplog):
     queries = [("red hat", "test"), ("red", "train"), ("unheard", "test"), ("hat", "test")]
     products, query_file = write_corpus(tmp_path, ["red shoe", "red hat", "hat"], queries)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from catid2.artifacts import JUDGEMENTS, QUERIES, RUN
+from catid2.artifacts import JUDGEMENTS, MADE_BY, QUERIES, RUN
 from catid2.config.base import validate
 from catid2.config.corpus import CorpusConfig
 from catid2.config.evaluate import EvaluateConfig
@@ -86,6 +86,17 @@ def test_recall_by_hand(tmp_path):
     assert single["query_id"].to_list() == [1, 2, 4]
     assert single["n_relevant"].to_list() == [2, 2, 1]
     assert single["recall@3"].to_list() == [1.0, 0.0, 0.0]
+
+
+def test_a_search_that_found_nothing_counts_0(tmp_path):
+    pq.write_table(pa.schema(RUN).empty_table(), tmp_path / "bm25.parquet")
+    found = write_run(tmp_path / "found.parquet", {1: [10], 4: [40]})
+    runs = [RunFile("a", 0, found), RunFile("bm25", 0, tmp_path / "bm25.parquet")]
+    evaluation = evaluate(CONFIG, write_corpus(tmp_path), runs, {})
+    rows = evaluation.table.filter(method="bm25", protocol="all", labels="ES")
+    assert rows.select("n_queries", "recall@5", "recall@5_low", "recall@5_high").row(0) == (3, 0, 0, 0)
+    assert evaluation.per_query.filter(method="bm25", protocol="all", labels="ES")["recall@5"].to_list() == [0] * 3
+    assert "bm25, seed 0: at most 0 documents a query, deeper recall stops there" in evaluation.header
 
 
 def random_case(rng: np.random.Generator) -> tuple[list[tuple], dict[int, list[int]]]:
@@ -221,7 +232,8 @@ def test_other_mistakes_are_named(tmp_path):
         evaluate(CONFIG, inputs, [run], {"bm25": "k1 1.2"})
     with pytest.raises(InputError, match="no such file"):
         evaluate(CONFIG, inputs, [run._replace(path=tmp_path / "missing.parquet")], {})
-    pq.write_table(pa.schema(RUN).empty_table(), tmp_path / "empty.parquet")
+    made_by_t5 = pa.schema(RUN, metadata={MADE_BY: "t5"})
+    pq.write_table(made_by_t5.empty_table(), tmp_path / "empty.parquet")
     with pytest.raises(InputError, match="no row"):
         evaluate(CONFIG, inputs, [run._replace(path=tmp_path / "empty.parquet")], {})
     complements = write_corpus(tmp_path, [pair for pair in PAIRS if pair[2] in "CI"] + [PAIRS[-1]])
