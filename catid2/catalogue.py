@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _ROWS_PER_GROUP = 2**15  # of the parquet files
 _INTEGER = "0|-?[1-9][0-9]{0,17}"  # of 64 bits, written in the one usual way
-# A number in [0, 1) of a query: the first 52 bits of MD5 of "seed:query_id", so that no other query matters.
-_UNIFORM = "('0x' || left(md5($seed || ':' || own_id), 13))::BIGINT / 2^52"
+# A number in [0, 1) of a query: the first 52 bits of MD5 of "seed:text", the text without differences of case and
+# white space. A text that several ids have is of one split, and no other query matters.
+_UNIFORM = "('0x' || left(md5($seed || ':' || text_key(query)), 13))::BIGINT / 2^52"
 
 QUERY_IDS = {"query_id": pa.int64(), "own_id": pa.string()}  # by query_id
 
@@ -221,6 +222,8 @@ def _counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
         "with tags": "FROM item WHERE tags IS NOT NULL",
         "train queries": "FROM query WHERE split = 'train'",
         "test queries": "FROM query WHERE split = 'test'",
+        "queries whose text another has": "FROM "
+        "(SELECT 1 FROM query QUALIFY count(*) OVER (PARTITION BY text_key(query)) > 1)",
         "queries without a judgement (left out)": "FROM query ANTI JOIN judgement USING (own_id)",
         "judgements": "FROM judgement",
         "of an unknown product (build_corpus drops them)": "FROM judgement ANTI JOIN item USING (product_id)",

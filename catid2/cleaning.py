@@ -2,6 +2,7 @@
 
 import html
 import re
+import unicodedata
 
 # A tag opens with a letter right after `<` or `</`, so that "<3" and "a < b" stay text.
 _MARKUP = re.compile(
@@ -30,3 +31,12 @@ def clean_text(text: str | None, markup: bool = True) -> str | None:
         if not text.isprintable():
             text = " ".join(_CONTROL.sub(" ", text).split())
     return text.strip() or None
+
+
+def text_key(text: str) -> str:
+    """Return what two texts share that differ in nothing but case, compatibility forms (NFKC) and white space.
+
+    Queries with the same key are one query: none of them may be in train and another in test, or held out.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return clean_text(unicodedata.normalize("NFKC", folded), markup=False) or ""

@@ -33,10 +33,11 @@ from catid2.corpus_stats import (
     judgement_counts,
     path_counts,
     queries_without_documents,
+    repeated_texts,
     tree_counts,
 )
 from catid2.database import Resources, connect, reading, write_stream
-from catid2.errors import InputError
+from catid2.errors import InputError, warn
 from catid2.esci import TEXT_COLUMNS, check_rows, load_examples, load_products
 from catid2.esci_s import CATEGORY_PATHS, STATES
 from catid2.taxonomy import Tree, build_tree
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from catid2.config.corpus import CorpusConfig
 
 _LOG = logging.getLogger(__name__)
+REPEATED_SHARE = 0.1  # of the test queries: more with a train query's text are worth a warning
 _DOCUMENTS_PER_BATCH = 2**14  # cleaned and written together; about 30 MB of text
 
 
@@ -86,6 +88,9 @@ def build_corpus(
         _choose_products(connection, every)
         _choose_records(connection, raw.categories, locale, config.levels)
         _choose_documents(connection, config.levels)
+        repeated = repeated_texts(connection)
+        if config.drop_repeated_texts:
+            _drop_repeated_texts(connection)
         counts = judgement_counts(connection, "judgement") | {"documents": _rows(connection, "document")}
         kept = _rows(connection, "judgement")
         other_version = {"other_version": example_rows[locale] - _rows(connection, "example")}
@@ -111,11 +116,16 @@ def build_corpus(
                 "before_categories": judgement_counts(connection, "judged"),
                 **counts,
                 "queries_without_documents": queries_without_documents(connection),
+                "test_texts_in_train": repeated,
                 **path_counts(connection, locale),
                 "tree": tree_counts(tree.nodes),
                 "text": text,
             }
             write_json(aside.stats, stats)
+    asked = counts["queries"]["test"]
+    if not config.drop_repeated_texts and repeated["queries"] > REPEATED_SHARE * asked:
+        what = f"{repeated['queries']} of {asked} test queries have the text of a train query"
+        warn(raw.examples, what, "set corpus.drop_repeated_texts: true to leave them out of test")
     _LOG.info(
         "%s: %d documents, %d queries, %d judgements, %d category nodes",
         locale,
@@ -239,6 +249,17 @@ def _choose_documents(connection: duckdb.DuckDBPyConnection, levels: int) -> Non
     connection.execute(
         "CREATE TEMP TABLE judgement AS SELECT judged.*, doc_id FROM judged JOIN document USING (product_id)"
     )
+
+
+def _drop_repeated_texts(connection: duckdb.DuckDBPyConnection) -> None:
+    """Take the test queries whose text a train query has (`repeated`) out of `judgement`; documents stay."""
+    connection.execute(
+        """
+        UPDATE pair SET dropped = 'text_in_train'
+        WHERE dropped IS NULL AND query_id IN (FROM repeated) AND product_id IN (SELECT product_id FROM document)
+        """
+    )
+    connection.execute("DELETE FROM judgement WHERE query_id IN (FROM repeated)")
 
 
 def _place_documents(connection: duckdb.DuckDBPyConnection) -> Tree:

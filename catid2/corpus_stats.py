@@ -27,7 +27,7 @@ def dropped_pairs(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
             CASE WHEN catalogue.product_id IS NULL THEN 'no_product' END) AS reason
         FROM pair LEFT JOIN catalogue USING (product_id)
         """,
-        ("label_not_kept", "repeated_row", "no_product", *_WITHOUT_PATH),
+        ("label_not_kept", "repeated_row", "no_product", *_WITHOUT_PATH, "text_in_train"),
     )
 
 
@@ -126,6 +126,26 @@ def queries_without_documents(connection: duckdb.DuckDBPyConnection) -> int:
         "SELECT count(DISTINCT query_id) FROM example ANTI JOIN judgement USING (query_id)"
     ).fetchall()
     return queries
+
+
+def repeated_texts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Make `repeated`, the test queries of `judgement` whose text a train query has too; return what they hold.
+
+    Texts are compared as `catid2.cleaning.text_key` has them.
+    """
+    connection.execute(
+        """
+        CREATE TEMP TABLE repeated AS
+        WITH asked AS (
+            SELECT DISTINCT query_id, split, text_key(query) AS key FROM example SEMI JOIN judgement USING (query_id)
+        )
+        SELECT query_id FROM asked WHERE split = 'test' AND key IN (SELECT key FROM asked WHERE split = 'train')
+        """
+    )
+    [(queries, judgements)] = connection.execute(
+        "SELECT count(DISTINCT query_id), count(*) FROM judgement SEMI JOIN repeated USING (query_id)"
+    ).fetchall()
+    return {"queries": queries, "judgements": judgements}
 
 
 def path_counts(connection: duckdb.DuckDBPyConnection, locale: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from catid2.cleaning import text_key
 from catid2.errors import InputError
 from catid2.writing import FULL, MAKE_ROOM, needs_room
 
@@ -34,7 +35,7 @@ class Resources(NamedTuple):
 
 @contextlib.contextmanager
 def connect(resources: Resources) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield an in-memory DuckDB that spills into a folder of its own, removed at the end.
+    """Yield an in-memory DuckDB that spills into a folder of its own, removed at the end; SQL has `text_key`.
 
     Folders that killed processes of this host left are removed at the start.
 
@@ -61,6 +62,7 @@ def connect(resources: Resources) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
             # Every table that leaves is sorted; in between, order is free.
             connection.execute("SET preserve_insertion_order = false")
+            connection.create_function("text_key", text_key, ["VARCHAR"], "VARCHAR")
             yield connection
         except duckdb.Error as error:
             if _NO_ROOM.search(str(error)):

@@ -1,7 +1,8 @@
 """What the retriever is taught: (text, document) examples, and the batches of an epoch.
 
-Queries are held out of training for validation by a hash of their id, so the same queries are held out
-whatever the seed, the method or the other queries are. Nothing of the test split is read.
+Queries are held out of training for validation by a hash of their text, so the same queries are held out
+whatever the seed, the method or the other queries are, and no text that is taught is validated on under another id.
+Texts are compared without case and white space (`text_key`). Nothing of the test split is read.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 from torch.utils.data import Sampler
 
 from catid2.artifacts import read_strings
+from catid2.cleaning import text_key
 from catid2.errors import InputError
 from catid2.queries import read_judgements, read_queries
 from catid2.tokens import TokenTable, join, tokenize
@@ -105,7 +107,7 @@ def read_train_queries(
     used, query = np.unique(row, return_inverse=True)
     by_query = np.lexsort([doc, query])
     texts = table.column("query").take(used).to_pylist()
-    held_out = np.array([hashed_share(int(query_ids[i])) < valid_share for i in used])
+    held_out = np.array([hashed_share(text) < valid_share for text in texts])
     return TrainQueries(texts, query[by_query], doc[by_query], held_out, query_ids[used])
 
 
@@ -113,7 +115,7 @@ def read_pairs(path: str | Path, product_ids: pa.Array, held_out: Iterable[str])
     """Return the pairs of a file with the columns product_id and text.
 
     Left out, and counted in the log, are rows whose product is not in the corpus and those whose text is a query that
-    is held out: a search log has these too, and validation would then be of what was taught.
+    is held out (`text_key`): a search log has these too, and validation would then be of what was taught.
 
     Args:
         path: parquet, of a pairs task.
@@ -128,9 +130,10 @@ def read_pairs(path: str | Path, product_ids: pa.Array, held_out: Iterable[str])
     blank = np.asarray(pc.equal(pc.utf8_trim_whitespace(text.fill_null("")), ""))
     if blank.any():
         raise InputError(path, f"row {blank.argmax()} has no text", "leave such rows out")
-    known = pc.is_valid(doc)
-    taught = pc.invert(pc.is_in(text, value_set=pa.array(held_out, pa.string())))
-    kept = pc.and_(known, taught)
+    keys = {text_key(query) for query in held_out}
+    taught = np.array([text_key(asked) not in keys for asked in text.to_pylist()], bool)
+    known = np.asarray(pc.is_valid(doc))
+    kept = pa.array(known & taught)
     pairs = Pairs(text.filter(kept).to_pylist(), np.asarray(doc.filter(kept)).astype(np.int64))
     if not len(pairs.doc):
         what = (
@@ -140,18 +143,19 @@ def read_pairs(path: str | Path, product_ids: pa.Array, held_out: Iterable[str])
         )
         raise InputError(path, what, "give pairs of this corpus")
     log.info(
-        "%s: %d of %d rows are taught, %d are of no product of the corpus",
+        "%s: %d of %d rows are taught, %d are of no product of the corpus, %d of held-out queries",
         path,
         len(pairs.doc),
         len(doc),
         doc.null_count,
+        (known & ~taught).sum(),
     )
     return pairs
 
 
-def hashed_share(query_id: int) -> float:
-    """Return a number in [0, 1) that depends on nothing but the query id."""
-    digest = hashlib.sha256(str(query_id).encode()).digest()
+def hashed_share(text: str) -> float:
+    """Return a number in [0, 1) that depends on nothing but the text of a query, compared as by `text_key`."""
+    digest = hashlib.sha256(text_key(text).encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 

@@ -36,9 +36,7 @@ _CJK = (
 # vowel points of Arabic and Hebrew, accents without a precomposed letter. Variation selectors only choose a glyph.
 _LETTER, _MARK = r"\p{L}\p{N}_", r"[\p{Mn}\p{Mc}--\p{Variation_Selector}]"
 _WORD = regex.compile(rf"(?V1)[{_LETTER}][{_LETTER}{_MARK}]*")
-_CJK_RUN_OR_WORD = regex.compile(
-    rf"(?V1)([{_CJK}]+)|[[{_LETTER}]--[{_CJK}]][[{_LETTER}{_MARK}]--[{_CJK}]]*"
-)
+_CJK_RUN_OR_WORD = regex.compile(rf"(?V1)([{_CJK}]+)|[[{_LETTER}]--[{_CJK}]][[{_LETTER}{_MARK}]--[{_CJK}]]*")
 _ASCII_WORD = re.compile(r"\w+")
 _JOINER = regex.compile(r"[\u200c\u200d](?<=\p{M}.)")  # after a mark they only choose how letters join
 

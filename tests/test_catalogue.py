@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import logging
 import re
 from pathlib import Path
 
@@ -225,27 +226,40 @@ def test_without_categories_and_queries_every_product_stays(tmp_path):
         corpus(tmp_path / "judged", raw_of(files))
 
 
-def splits(folder: Path, ids: list, **settings) -> dict[str, str]:
+def splits(folder: Path, queries: dict[str, str], **settings) -> dict[str, str]:
+    """Return the split of each query of {id: text}."""
     folder.mkdir()
     own = shop(folder, "id\np\n", "x", "x")
-    write_csv(own.queries, [{"query_id": name, "query": "text"} for name in ids])
-    write_csv(own.judgements, [{"query_id": name, "product_id": "p"} for name in ids])
+    write_csv(own.queries, [{"query_id": name, "query": text} for name, text in queries.items()])
+    write_csv(own.judgements, [{"query_id": name, "product_id": "p"} for name in queries])
     files = imported(folder, own, {"columns": {"products": {"product_id": "id"}}} | settings)
     split = {row["query_id"]: row["split"] for row in pq.read_table(files.examples).to_pylist()}
     own_ids = {row["query_id"]: row["own_id"] for row in pq.read_table(files.query_ids).to_pylist()}
     return {own_ids[query_id]: part for query_id, part in split.items()}
 
 
-def test_the_split_is_of_the_query_id_and_the_seed_alone(tmp_path):
-    ids = [f"q{number}" for number in range(1000)]
-    split = splits(tmp_path / "a", ids, test_share=0.3, split_seed=5)
+def test_the_split_is_of_the_text_and_the_seed_alone(tmp_path):
+    queries = {f"q{number}": f"red shoe {number}" for number in range(1000)}
+    split = splits(tmp_path / "a", queries, test_share=0.3, split_seed=5)
     for name, part in split.items():
-        number = int(hashlib.md5(f"5:{name}".encode()).hexdigest()[:13], 16) / 2**52
+        number = int(hashlib.md5(f"5:{queries[name]}".encode()).hexdigest()[:13], 16) / 2**52
         assert part == ("test" if number < 0.3 else "train")
     assert list(split.values()).count("test") == pytest.approx(300, abs=45)
-    some = splits(tmp_path / "b", [*ids[::-7], "another"], test_share=0.3, split_seed=5)
+    fewer = {name: queries[name] for name in list(queries)[::-7]}
+    some = splits(tmp_path / "b", fewer | {"another": "hat"}, test_share=0.3, split_seed=5)
     assert {name: part for name, part in some.items() if name != "another"}.items() <= split.items()
-    assert splits(tmp_path / "c", ids, test_share=0.3) != split
+    assert splits(tmp_path / "c", queries, test_share=0.3) != split
+
+
+def test_a_text_under_several_ids_is_of_one_split(tmp_path, caplog):
+    written = ("Straße {} für  läufer", "STRASSE {} FÜR LÄUFER", "ｓｔｒａｓｓｅ\u3000{}\tfu\u0308r läufer ")
+    days = {f"{day}-{n}": text.format(n) for day, text in enumerate(written) for n in range(60)}
+    with caplog.at_level(logging.INFO):
+        split = splits(tmp_path / "shop", days | {"alone": "hat"}, test_share=0.5)
+    for number in range(60):
+        assert len({split[f"{day}-{number}"] for day in range(3)}) == 1
+    assert set(split.values()) == {"train", "test"}
+    assert "180 queries whose text another has" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -259,7 +273,7 @@ def test_the_split_is_of_the_query_id_and_the_seed_alone(tmp_path):
     ],
 )
 def test_integers_stay_and_other_query_ids_are_numbered_bytewise(tmp_path, ids, numbers):
-    splits(tmp_path / "shop", ids)
+    splits(tmp_path / "shop", dict.fromkeys(ids, "text"))
     table = pq.read_table(tmp_path / "shop" / "raw" / "query_ids.parquet").to_pylist()
     assert {row["own_id"]: row["query_id"] for row in table} == dict(zip(ids, numbers, strict=True))
 

@@ -12,9 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from catid2.artifacts import CATEGORIES, JUDGEMENTS, QUERIES, products_columns, read_table
-from catid2.cleaning import clean_text
+from catid2.cleaning import clean_text, text_key
 from catid2.config.base import validate
 from catid2.config.corpus import CorpusConfig
 from catid2.corpus import CorpusFiles, RawFiles, build_corpus
@@ -336,6 +338,84 @@ def test_the_order_of_raw_rows_and_the_threads_do_not_change_a_byte(tmp_path, ra
         corpora.append({path.name: path.read_bytes() for path in out})
     assert corpora[1] == corpora[0]
     assert corpora[2] == corpora[0]
+
+
+def test_test_queries_with_the_text_of_a_train_query_are_counted_and_left_out_if_asked(tmp_path, capsys):
+    asked = [  # query_id, text, split, products
+        (1, "Straße shoe", "train", "ab"),
+        (2, " STRASSE\u3000ｓｈｏｅ", "test", "bc"),
+        (3, "strasse shoe hat", "test", "ad"),
+        (4, "strasse shoe", "test", "x"),  # of no product that is there
+        (5, "lamp", "train", "x"),
+        (6, "lamp", "test", "a"),  # the train query with its text is not in the corpus
+        (7, "rug", "test", "e"),
+        (8, "RUG", "test", "e"),  # both in test
+    ]
+    examples = [
+        {
+            "query": text,
+            "query_id": query_id,
+            "product_id": product,
+            "product_locale": "us",
+            "esci_label": "E",
+        }
+        | {"small_version": 1, "large_version": 1, "split": split}
+        for query_id, text, split, products in asked
+        for product in products
+    ]
+    texts = dict.fromkeys(TEXT_COLUMNS.values(), "text")
+    products = [{"product_id": name, "product_locale": "us"} | texts for name in "abcde"]
+    paths = [
+        {"type": "product", "locale": "us", "asin": name, "category": ["A", "B", "C"]} for name in "abcde"
+    ]
+    files = Raw(examples, products, [json.dumps(path).encode() for path in paths]).write(tmp_path)
+    found = {}
+    for dropped in (False, True):
+        out = outputs(tmp_path / str(dropped))
+        stats = build_corpus(files, "us", CorpusConfig(drop_repeated_texts=dropped), out, SMALL)
+        assert stats["test_texts_in_train"] == {"queries": 1, "judgements": 2}
+        warning = "examples.parquet: 1 of 5 test queries have the text of a train query; set corpus.drop_repeated_texts"
+        assert (warning in capsys.readouterr().err) == (not dropped)
+        assert stats["documents"] == 5  # c, that only query 2 judges, stays
+        account = stats["examples"]
+        assert account["rows"] == account["kept"] + sum(account["dropped"].values()) == len(examples)
+        assert account["dropped"]["text_in_train"] == (2 if dropped else 0)
+        assert account["dropped"]["no_product"] == 2
+        found[dropped] = (read_table(out.queries, QUERIES), read_table(out.judgements, JUDGEMENTS))
+        for table in found[dropped]:
+            assert set(table["query_id"].to_pylist()) == {1, 3, 6, 7, 8} | ({2} if not dropped else set())
+    for kept, every in zip(found[True], found[False], strict=True):
+        assert kept.equals(every.filter(pa.compute.field("query_id") != 2))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Red Shoe", "red shoe"),
+        (" red\t\u3000shoe\n", "red shoe"),
+        ("ｒｅｄ ｓｈｏｅ", "red shoe"),
+        ("ﾚﾃﾞｨｰｽ", "レディース"),
+        ("STRASSE", "straße"),
+        ("cafe\u0301", "CAFÉ"),
+        ("ΣΟΦΟΣ", "σοφος"),
+        ("ﬁne", "FINE"),
+        ("red\x00shoe", "red shoe"),
+    ],
+)
+def test_texts_of_one_key(one, other):
+    assert text_key(one) == text_key(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("red shoe", "redshoe"), ("niño", "nino"), ("shoe", "shoes"), ("a-b", "a b")]
+)
+def test_texts_of_different_keys(one, other):
+    assert text_key(one) != text_key(other)
+
+
+@given(st.text())
+def test_a_key_is_its_own_key(text):
+    assert text_key(text_key(text)) == text_key(text)
 
 
 # --- real rows ------------------------------------------------------------------------------------------

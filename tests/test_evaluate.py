@@ -95,7 +95,10 @@ def test_a_search_that_found_nothing_counts_0(tmp_path):
     evaluation = evaluate(CONFIG, write_corpus(tmp_path), runs, {})
     rows = evaluation.table.filter(method="bm25", protocol="all", labels="ES")
     assert rows.select("n_queries", "recall@5", "recall@5_low", "recall@5_high").row(0) == (3, 0, 0, 0)
-    assert evaluation.per_query.filter(method="bm25", protocol="all", labels="ES")["recall@5"].to_list() == [0] * 3
+    assert (
+        evaluation.per_query.filter(method="bm25", protocol="all", labels="ES")["recall@5"].to_list()
+        == [0] * 3
+    )
     assert "bm25, seed 0: at most 0 documents a query, deeper recall stops there" in evaluation.header
 
 

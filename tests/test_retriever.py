@@ -1,6 +1,7 @@
 """Model, tokens, loss and batches of the retriever."""
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from retriever_case import KINDS, TINY, random_codes, random_retriever, without_
 from torch.nn import functional
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, BertConfig
 
+from catid2.artifacts import JUDGEMENTS, QUERIES, write_table
 from catid2.config.retriever import RetrieverConfig
 from catid2.errors import InputError
 from catid2.examples import (
@@ -166,7 +168,7 @@ def test_batches_of_tokens_are_those_of_the_tokenizer():
     assert torch.equal(batch.attention_mask, expected["attention_mask"])
 
 
-def test_training_reads_relevant_train_pairs_and_holds_queries_out_by_their_id(tmp_path):
+def test_training_reads_relevant_train_pairs_and_holds_queries_out_by_their_text(tmp_path):
     case = write_case(tmp_path)
     queries = read_train_queries(case.queries, case.judgements, ("E", "S"), 0.3)
     asked = {row["query_id"]: row for row in pq.read_table(case.queries).to_pylist()}
@@ -178,20 +180,40 @@ def test_training_reads_relevant_train_pairs_and_holds_queries_out_by_their_id(t
     ids = sorted({query for query, _ in expected})
     assert [(ids[query], doc) for query, doc in zip(queries.query, queries.doc, strict=True)] == expected
     assert queries.texts == [asked[query]["query"] for query in ids]
-    assert queries.held_out.tolist() == [hashed_share(query) < 0.3 for query in ids]
+    assert queries.held_out.tolist() == [hashed_share(text) < 0.3 for text in queries.texts]
     examples = make_examples(TINY, train_tokenizer(queries.texts, 300), queries, ["text", "", "text"])
     start, end, _ = examples.tasks[0]
     assert not queries.held_out[examples.text[start:end]].any()
     assert examples.doc[examples.tasks[1].start :].tolist() == [0, 2]  # a document without text is no example
 
 
-def test_pairs_of_a_file_are_taught_beside_queries_and_documents(tmp_path):
+def test_a_text_under_several_ids_is_taught_or_validated_on_but_not_both(tmp_path):
+    written = [
+        "Red  Shoe {}",
+        "red shoe {}",
+        "ＲＥＤ ＳＨＯＥ\u3000{}",
+    ]  # a search log has one query many times
+    rows = [(query_id, written[query_id % 3].format(query_id // 3), "train") for query_id in range(300)]
+    judged = [(query_id, query_id % 7, "E", "train", True) for query_id in range(300)]
+    queries, judgements = tmp_path / "queries.parquet", tmp_path / "judgements.parquet"
+    for path, columns, content in ((queries, QUERIES, rows), (judgements, JUDGEMENTS, judged)):
+        values = dict(zip(columns, zip(*content, strict=True), strict=True))
+        write_table(path, pa.table(values, pa.schema(columns)))
+    read = read_train_queries(queries, judgements, ("E",), 0.3)
+    groups = read.held_out.reshape(100, 3)
+    assert (groups == groups[:, :1]).all()
+    assert 15 <= groups[:, 0].sum() <= 45
+
+
+def test_pairs_of_a_file_are_taught_beside_queries_and_documents(tmp_path, caplog):
     case = write_case(tmp_path)
     queries = read_train_queries(case.queries, case.judgements, ("E", "S"), 0.3)
     product_ids = pa.array(["P000", "P001", "P002"])
     rows = [("P002", "red rug"), ("elsewhere", "lamp"), ("P000", "靴"), ("P002", "desk")]
-    rows.append(("P001", "held out"))
-    read = read_pairs(write_pairs(tmp_path / "pairs.parquet", rows), product_ids, ["held out", "lamp"])
+    rows += [("P001", "held out"), ("P000", "ＨＥＬＤ  Out "), ("P001", "Lamp")]
+    with caplog.at_level(logging.INFO):
+        read = read_pairs(write_pairs(tmp_path / "pairs.parquet", rows), product_ids, ["Held out", "lamp"])
+    assert "3 of 7 rows are taught, 1 are of no product of the corpus, 3 of held-out queries" in caplog.text
     assert read.texts == ["red rug", "靴", "desk"]
     assert read.doc.tolist() == [2, 0, 2]
 
@@ -258,7 +280,8 @@ def test_a_train_query_without_text_is_named(tmp_path):
 
 
 def test_the_held_out_share_is_near_what_was_asked():
-    assert abs(np.mean([hashed_share(query) < 0.05 for query in range(20_000)]) - 0.05) < 0.005
+    texts = [f"red shoe {number}" for number in range(20_000)]
+    assert abs(np.mean([hashed_share(text) < 0.05 for text in texts]) - 0.05) < 0.005
 
 
 def numbered_examples(queries: int, documents: int, weights: tuple[float, float]) -> Examples:

@@ -77,7 +77,8 @@ class CatalogueConfig(StageConfig):
         gt=0,
         lt=1,
         description="share of the queries that become test where the queries have no `split`; a query's split "
-        "depends on its query_id and the seed alone, so that it stays when others come or go",
+        "depends on its text and the seed alone, so that it stays when others come or go, and a text that several "
+        "ids have is of one split",
     )
     split_seed: int = Field(0, ge=0, le=LARGEST_SEED, description="another seed gives another split")
     csv_delimiter: str = Field(

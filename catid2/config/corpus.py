@@ -40,6 +40,12 @@ class CorpusConfig(StageConfig):
         description="A document is `seen` if a training pair with one of these labels holds it; must be among "
         "`labels` (protocol of the paper's group).",
     )
+    drop_repeated_texts: bool = Field(
+        False,
+        description="Leave out of test the queries whose text a train query has too, but for case, compatibility forms "
+        "(NFKC) and white space: their answers may have been learnt by heart. `test_texts_in_train` in stats.json "
+        "counts them either way. A split made by `import_catalogue` has none.",
+    )
     clean_html: bool = Field(
         True,
         description="Remove HTML tags from the products' text and decode its entities. White space and control "
