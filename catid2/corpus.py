@@ -122,10 +122,6 @@ def build_corpus(
                 "text": text,
             }
             write_json(aside.stats, stats)
-    asked = counts["queries"]["test"]
-    if not config.drop_repeated_texts and repeated["queries"] > REPEATED_SHARE * asked:
-        what = f"{repeated['queries']} of {asked} test queries have the text of a train query"
-        warn(raw.examples, what, "set corpus.drop_repeated_texts: true to leave them out of test")
     _LOG.info(
         "%s: %d documents, %d queries, %d judgements, %d category nodes",
         locale,
@@ -134,7 +130,22 @@ def build_corpus(
         examples["kept"],
         tree.nodes.num_rows,
     )
+    _warn_of(stats, raw, config)
     return stats
+
+
+def _warn_of(stats: dict[str, Any], raw: RawFiles, config: "CorpusConfig") -> None:
+    """Warn of what a corpus is probably not meant to be like."""
+    repeated, asked = stats["test_texts_in_train"]["queries"], stats["queries"]["test"]
+    if not config.drop_repeated_texts and repeated > REPEATED_SHARE * asked:
+        what = f"{repeated} of {asked} test queries have the text of a train query"
+        warn(raw.examples, what, "set corpus.drop_repeated_texts: true to leave them out of test")
+    single = [level["level"] for level in stats["tree"] if level["nodes"] == 1]
+    if single and stats["path_is_a_placeholder"] < stats["documents"]:
+        what = (
+            f"one node at level {' and '.join(map(str, single))} of the category tree: all products lie in it"
+        )
+        warn(raw.categories, what, "take that name out of the category paths, which then tell products apart")
 
 
 def _nothing_left(path: Path, what: str, dropped: dict[str, int]) -> InputError:

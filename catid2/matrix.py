@@ -66,3 +66,13 @@ class Matrix:
 def fits(size: int, free: int) -> bool:
     """Return whether a matrix of `size` bytes is to lie on a GPU with `free` bytes."""
     return size <= DEVICE_SHARE * free
+
+
+def distinct_rows(matrix: np.ndarray, enough: int) -> int:
+    """Return how many different rows an (N, D) matrix has, or `enough` if it has that many: few are then read."""
+    seen: set[bytes] = set()
+    for row in matrix:
+        seen.add(row.tobytes())
+        if len(seen) == enough:
+            break
+    return len(seen)

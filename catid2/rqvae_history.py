@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from catid2.config.rqvae import RqvaeConfig
 
 NAN = math.nan
+STARVED_SHARE = 0.9  # of the documents: a level from whose HCCL more drop out teaches next to nothing
 TERMS = ("reconstruction", "codebook", "commitment", "disl", "hccl", "cscl")
 GRADIENTS = {"rq": TERMS[:3], "disl": ("disl",), "hccl": ("hccl",), "cscl": ("cscl",)}
 Row = dict[str, float]
@@ -33,8 +34,19 @@ class Problem(NamedTuple):
     fatal: bool
 
 
-def find_problem(row: Row, config: "RqvaeConfig") -> Problem | None:
-    """Return what is wrong with an epoch: a loss that is no number, or a collapsed layer after the grace."""
+def suitable_size(points: int) -> int:
+    """Return a codebook size that trains with so many different embeddings: a quarter, as tried with 10 to 300.
+
+    With as many codes as points the first layer leaves nothing over for the others, which then collapse.
+    """
+    return max(2, points // 4)
+
+
+def find_problem(row: Row, config: "RqvaeConfig", points: int) -> Problem | None:
+    """Return what is wrong with an epoch: a loss that is no number, or a collapsed layer after the grace.
+
+    `points` is the number of different embeddings, which need only be counted up to 4 times the codebook size.
+    """
     if not math.isfinite(row["loss"]):
         return Problem("the loss is not a finite number", "lower learning_rate or the loss weights", True)
     if row["epoch"] <= config.warmup_epochs + config.collapse_grace_epochs:
@@ -44,7 +56,31 @@ def find_problem(row: Row, config: "RqvaeConfig") -> Problem | None:
     if values[layer] >= config.collapse_perplexity * config.codebook_size:
         return None
     text = f"layer {layer} has collapsed: perplexity {values[layer]:.1f} of {config.codebook_size} codes"
-    return Problem(text, "lower beta or gamma, or set on_collapse: report", config.on_collapse == "stop")
+    remedy = "lower beta or gamma" if config.beta or config.gamma else "lower codebook_size"
+    if config.codebook_size > suitable_size(points):
+        remedy = f"set rqvae.codebook_size to {suitable_size(points)} or less"
+    return Problem(text, f"{remedy}, or set on_collapse: report", config.on_collapse == "stop")
+
+
+def starved_levels(row: Row, config: "RqvaeConfig", categories: np.ndarray) -> list[Problem]:
+    """Return the levels of the (N, H) categories from whose HCCL most documents drop out, by the figures of an epoch.
+
+    A document does if its batch holds no other one of its category, or none of a sibling category.
+    """
+    found = []
+    for level, nodes in enumerate(categories.T, start=1):
+        share = row.get(f"dropped_{level}", NAN) / len(nodes)
+        if not share > STARVED_SHARE:  # nan without HCCL, and of a level that has no layer
+            continue
+        what = f"{share:.0%} of the documents drop out of HCCL at level {level} of the category tree"
+        remedy = "set rqvae.levels to less" if level > 1 else "set rqvae.beta to 0"
+        if len(np.unique(nodes)) == 1:
+            what += ", which has one node"
+            remedy = "build the corpus with a tree that divides there, or set rqvae.beta to 0"
+        elif config.batch_size < len(nodes):
+            remedy = f"raise rqvae.batch_size, or {remedy}"
+        found.append(Problem(what, remedy, False))
+    return found
 
 
 def gradient_norms(

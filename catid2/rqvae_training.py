@@ -29,10 +29,19 @@ from catid2.distributed import (
 )
 from catid2.errors import InputError
 from catid2.losses import cscl, disl, hccl, quantisation_loss, squared_error
-from catid2.matrix import Matrix
+from catid2.matrix import Matrix, distinct_rows
 from catid2.quantizer import Quantized
 from catid2.rqvae import RQVAE, architecture
-from catid2.rqvae_history import NAN, TERMS, Row, coding_figures, find_problem, gradient_norms, summary
+from catid2.rqvae_history import (
+    NAN,
+    TERMS,
+    Row,
+    coding_figures,
+    find_problem,
+    gradient_norms,
+    suitable_size,
+    summary,
+)
 from catid2.stopping import Stop, deferred_stop
 from catid2.timings import timed
 
@@ -84,8 +93,8 @@ def train(
         checkpoint_seconds: a finished epoch is saved when the last save is that long ago, in seconds.
 
     Raises:
-        InputError: the loss is no number; a layer has collapsed and the config says to stop; a batch has fewer
-            documents than there are ranks; a checkpoint cannot be written.
+        InputError: there are more codes than different embeddings; the loss is no number; a layer has collapsed and
+            the config says to stop; a batch has fewer documents than there are ranks; a checkpoint cannot be written.
         SystemExit: 143 (TERM) or 130 (INT), when any rank was asked to stop and the state is saved.
     """
     training = Training(embeddings, categories, config, seed, group)
@@ -109,7 +118,7 @@ def _run(training: "Training", checkpoints: Checkpoints, checkpoint_seconds: flo
         started = time.monotonic()
         row = training.run_epoch(epoch)
         logger.info("epoch %d, %.2f s: %s", epoch + 1, time.monotonic() - started, summary(row))
-        problem = find_problem(row, config)
+        problem = find_problem(row, config, training.points)
         if problem:
             if problem.fatal:
                 kept = f"the last good checkpoint is of epoch {saved_epochs}, {checkpoints.path}"
@@ -136,6 +145,8 @@ class Training:
         self, embeddings: np.ndarray, categories: np.ndarray, config: "RqvaeConfig", seed: int, group: Group
     ):
         self.config, self.seed, self.group = config, seed, group
+        self.points = distinct_rows(embeddings, 4 * config.codebook_size)
+        _require_codes_are_fewer(config.codebook_size, self.points, len(embeddings))
         self.matrix = Matrix(embeddings, group.device)  # (N, D) float16
         self.categories = torch.from_numpy(np.array(categories)).long()  # (N, H), on the CPU
         self.history: list[Row] = []
@@ -361,6 +372,16 @@ class Training:
     def _precision(self) -> torch.autocast:
         reduced = self.config.precision == "bfloat16"
         return torch.autocast(self.group.device.type, dtype=torch.bfloat16, enabled=reduced)
+
+
+def _require_codes_are_fewer(codes: int, points: int, documents: int) -> None:
+    if points >= codes:
+        return
+    what = f"{codes} codes a layer for {documents} documents"
+    if points < documents:
+        what += f" that have {points} different embeddings"
+    remedy = f"set it to {suitable_size(points)} or less" if points > 1 else "check the template of the view"
+    raise InputError("rqvae.codebook_size", what, remedy)
 
 
 def _saved(checkpoints: Checkpoints, group: Group) -> State | None:

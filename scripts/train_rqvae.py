@@ -19,7 +19,8 @@ from catid2.command import entry_point
 from catid2.config.base import parse, require_at_least, require_seed
 from catid2.config.rqvae import RqvaeConfig
 from catid2.distributed import process_group
-from catid2.rqvae_history import format_history
+from catid2.errors import warn
+from catid2.rqvae_history import format_history, starved_levels
 from catid2.rqvae_training import train
 from catid2.timings import record_timings
 from catid2.writing import atomic, claim
@@ -84,6 +85,8 @@ def main() -> None:
             trained.model.save(model, model_config, details)
             history.write_text(format_history(trained.history), encoding="utf-8")
         checkpoints.remove()
+    for problem in starved_levels(trained.history[-1], config, categories):
+        warn(arguments.products, problem.text, problem.remedy)
 
 
 if __name__ == "__main__":

@@ -388,6 +388,22 @@ def test_test_queries_with_the_text_of_a_train_query_are_counted_and_left_out_if
         assert kept.equals(every.filter(pa.compute.field("query_id") != 2))
 
 
+@pytest.mark.parametrize(("names", "level"), [(["All", "{}", "b"], "1"), (["{}", "B", "C"], None)])
+def test_a_level_with_one_node_is_warned_of(tmp_path, capsys, names, level):
+    products, paths, examples = [], [], []
+    for product in "abcd":
+        key = {"product_id": product, "product_locale": "us"}
+        products.append(key | dict.fromkeys(TEXT_COLUMNS.values(), "text"))
+        path = [name.format(product) for name in names]
+        paths.append({"type": "product", "locale": "us", "asin": product, "category": path})
+        query = {"query": "q", "query_id": 1, "esci_label": "E", "small_version": 1, "large_version": 1}
+        examples.append(key | query | {"split": "test"})
+    files = Raw(examples, products, [json.dumps(path).encode() for path in paths]).write(tmp_path)
+    build_corpus(files, "us", CorpusConfig(), outputs(tmp_path), SMALL)
+    warning = f"warning: {files.categories}: one node at level {level} of the category tree"
+    assert (warning in capsys.readouterr().err) == (level is not None)
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [

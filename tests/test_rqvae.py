@@ -25,7 +25,7 @@ from catid2.distributed import Group
 from catid2.errors import InputError
 from catid2.losses import hccl
 from catid2.rqvae import RQVAE, architecture
-from catid2.rqvae_history import format_history
+from catid2.rqvae_history import find_problem, format_history
 from catid2.rqvae_training import Trained, train
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train_rqvae.py"
@@ -274,6 +274,83 @@ def test_a_collapse_that_is_reported_is_kept_in_the_checkpoints(tmp_path: Path) 
 def test_a_loss_that_is_no_number_always_stops(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a finite number"):
         fit(tmp_path, learning_rate=1e30, layer_norm=False, on_collapse="report")
+
+
+@pytest.mark.parametrize(
+    ("documents", "different", "what", "size"),
+    [
+        (7, 7, "8 codes a layer for 7 documents; set it to 2 or less", 2),
+        (60, 60, "80 codes a layer for 60 documents; set it to 15 or less", 15),
+        (
+            60,
+            30,
+            "50 codes a layer for 60 documents that have 30 different embeddings; set it to 7 or less",
+            7,
+        ),
+        (
+            60,
+            1,
+            "8 codes a layer for 60 documents that have 1 different embeddings; check the template",
+            None,
+        ),
+    ],
+)
+def test_more_codes_than_points_are_refused_before_training_with_a_size_that_trains(
+    tmp_path: Path, documents: int, different: int, what: str, size: int | None
+) -> None:
+    case = catalogue(documents)
+    case = case._replace(embeddings=case.embeddings[np.arange(documents) % different])
+    checkpoints = Checkpoints(tmp_path / "state", "test")
+
+    def trained(codes: int) -> Trained:
+        config = settings(codebook_size=codes, layers=4, epochs=25, beta=0.3, gamma=0.3)
+        return train(*case, config, 0, Group(), checkpoints, 0)
+
+    with pytest.raises(InputError, match=rf"^rqvae\.codebook_size: {what}"):
+        trained(int(what.split()[0]))
+    assert not checkpoints.path.exists()
+    if size:
+        assert len(trained(size).history) == 25
+
+
+def test_a_collapse_for_want_of_points_names_the_codebook_size() -> None:
+    row = {"epoch": 99, "loss": 1.0} | {f"perplexity_{layer}": 1.0 for layer in range(3)}
+    config = settings(codebook_size=64)
+    assert find_problem(row, config, 256).remedy.startswith("lower beta or gamma, or")
+    assert find_problem(row, config, 200).remedy.startswith("set rqvae.codebook_size to 50 or less, or")
+    plain = settings(codebook_size=64, beta=0, gamma=0)
+    assert find_problem(row, plain, 256).remedy.startswith("lower codebook_size, or")
+
+
+def test_levels_that_teach_nothing_are_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = catalogue()
+    one_node = np.zeros(len(case.categories), np.int64)
+    lone = np.arange(1, len(case.categories) + 1)
+    expected = {
+        "tree": (case.categories, []),
+        "starved": (
+            np.stack([one_node, lone], axis=1),
+            [
+                "100% of the documents drop out of HCCL at level 1 of the category tree, which has one node; build",
+                "100% of the documents drop out of HCCL at level 2 of the category tree; raise rqvae.batch_size, or "
+                "set rqvae.levels to less",
+            ],
+        ),
+    }
+    for name, (categories, warnings) in expected.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        write_inputs(folder, case._replace(categories=categories))
+        run_script(monkeypatch, *arguments(folder, settings(), folder))
+        lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+        assert len(lines) == len(warnings)
+        for line, warning in zip(lines, warnings, strict=True):
+            assert line.startswith(f"warning: {folder / 'products.parquet'}: {warning}")
+    folder = tmp_path / "starved"
+    run_script(monkeypatch, *arguments(folder, settings(beta=0), folder / "without"))
+    assert "warning: " not in capsys.readouterr().err
 
 
 # --- the command line ------------------------------------------------------------------------------------
