@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
+from markupsafe import Markup
 
 from catid2.report import panels, sections
+from catid2.report.characters import printable
 from catid2.report.inputs import MAIN_COUNTS, DatasetTables, read_catalogue, read_docids
 from catid2.report.provenance import package_versions
 from catid2.report.studies import studies_section
@@ -43,15 +45,21 @@ def write_page(
 
 
 def render(page: dict[str, Any]) -> str:
-    """Return the page as HTML; all text is escaped."""
+    """Return the page as HTML; all text is escaped, and characters that HTML forbids are replaced."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("catid2.report", "."),
         autoescape=True,
+        finalize=_printable,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     return environment.get_template("template.html.j2").render(page=page)
+
+
+def _printable(value: Any) -> Any:
+    """Return what the template shows of a value; figures are markup and have been cleaned."""
+    return value if isinstance(value, Markup) else printable(str(value))
 
 
 def page_content(

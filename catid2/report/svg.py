@@ -2,11 +2,10 @@
 
 Inside the page colours become CSS variables, so that a figure follows the reader's light or dark scheme,
 and text stays text, so that it takes the reader's fonts (Japanese titles included) and can be searched.
-The same drawing gives the same bytes: no dates, no random ids.
+The same drawing gives the same bytes: no dates, no random ids. Names in a figure may hold any text.
 """
 
 import contextlib
-import html
 import io
 import re
 import unicodedata
@@ -14,12 +13,14 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from catid2.report.characters import printable
 from catid2.writing import atomic
 
 # Colour in a file -> CSS variable in the page (template.html.j2 defines each for both schemes). The series
@@ -30,10 +31,16 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 CSS_VARIABLES = {INK: "--ink", MUTED: "--muted", LINE: "--line", SHADE: "--shade", GROUND: "--ground"} | {
     colour: f"--s{index}" for index, colour in enumerate(SERIES)
 }
+_COLOURS = re.compile("|".join(CSS_VARIABLES))
+_NO_TURN = re.compile(r"rotate\(-?0 ")
+_SVG = "{http://www.w3.org/2000/svg}"
+ElementTree.register_namespace("", _SVG[1:-1])
+ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
 
 PANEL_WIDTH = 3.7  # inches; 355 CSS pixels: one panel fills a phone's width at its natural size
 STYLE = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # names may hold $
     "font.family": "sans-serif",
     "font.size": 8.5,
     "axes.facecolor": "none",
@@ -112,7 +119,7 @@ def svg_text(figure: Figure) -> str:
     figure.savefig(
         buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
     )
-    return buffer.getvalue()
+    return printable(buffer.getvalue())
 
 
 def save_svg(path: str | Path, figure: Figure) -> None:
@@ -126,31 +133,40 @@ def inline_svg(figure: Figure, description: str) -> str:
     """Return `figure` as an <svg> element for the page, with `description` for those who cannot see it.
 
     What the page's own style says already (fonts, joins) goes, and so do the ids of groups, as several figures
-    share one page; ids that are referred to differ by the salt of `styled`.
+    share one page; ids that are referred to differ by the salt of `styled`. Elements and attributes are changed, never
+    text, in which any of their words may stand.
     """
-    text = svg_text(figure)
-    text = text[text.index("<svg") :]
-    for surplus in (
-        r"<metadata>.*?</metadata>",
-        r"<style.*?</style>",
-        r"<!--.*?-->",
-        r"<defs>\s*</defs>",
-        r'<g(?: id="[^"]*")?/>',
-        r'(?<=<g) id="[^"]*"',
-        r" font-family: [^;]*;",
-        r' transform="rotate\(-?0 [^)]*\)"',
-        r' (?:width|height)="[\d.]+pt"',
-    ):
-        text = re.sub(surplus, "", text, flags=re.DOTALL)
-    text = re.sub(r"\s*\n\s*", "\n", text)
-    for colour, variable in CSS_VARIABLES.items():
-        text = text.replace(colour, f"var({variable})")
-    label = html.escape(description)
-    return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1).strip()
+    root = ElementTree.fromstring(svg_text(figure))
+    _simplify(root)
+    for size in ("width", "height"):
+        root.attrib.pop(size, None)
+    root.attrib = {"role": "img", "aria-label": printable(description)} | root.attrib
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _simplify(element: ElementTree.Element) -> None:
+    """Take out of an element, and of those below it, what `inline_svg` does not want."""
+    name = element.tag.removeprefix(_SVG)
+    if name != "text":
+        element.text = None
+    if name == "g":
+        element.attrib.pop("id", None)
+    if _NO_TURN.match(element.get("transform", "")):
+        del element.attrib["transform"]
+    if "style" in element.attrib:
+        kept = [part for part in element.get("style").split("; ") if not part.startswith("font-family:")]
+        element.set("style", _COLOURS.sub(lambda found: f"var({CSS_VARIABLES[found[0]]})", "; ".join(kept)))
+    for child in list(element):
+        _simplify(child)
+        child.tail = "\n"
+        kind = child.tag.removeprefix(_SVG)
+        if kind in ("metadata", "style") or (kind in ("g", "defs") and not len(child)):
+            element.remove(child)
 
 
 def shorten(text: str, width: int) -> str:
-    """Cut `text` to `width` columns, counting a full-width (Chinese, Japanese) character as two."""
+    """Cut `text`, as one line, to `width` columns; a full-width (Chinese, Japanese) character counts as two."""
+    text = " ".join(text.split())
     columns = 0
     for index, character in enumerate(text):
         columns += 2 if unicodedata.east_asian_width(character) in "WF" else 1

@@ -13,6 +13,7 @@ import polars as pl
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from catid2.errors import InputError
 from catid2.report.figures import AXIS_BELOW, METHOD_NAME, RUNG, TITLE
@@ -134,6 +135,9 @@ def draw_waits(panel: Panel, title: str, times: Times) -> None:
     every = [wait for waits in times.waits.values() for wait in waits]
     low, high = min(wait.p50 for wait in every) / 1.5, max(wait.p95 for wait in every)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter("{x:,g}")  # matplotlib's own writes powers of ten as TeX
+    axes.xaxis.set_minor_formatter(NullFormatter())
     # Room for the batch sizes right of the longest line.
     axes.set(xlim=(low, high * (high / low) ** 0.25), ylim=(sum(heights), 0), yticks=[])
     colour, marker = series_style(0)  # not one a method: colours stand for stages in this figure
