@@ -29,6 +29,10 @@ TITLES = {
     "es": "Fiambrera de acero inoxidable número {} con dos compartimentos, apta para lavavajillas",
     "jp": "ステンレス製弁当箱 {} 二段 保温 食洗機対応 大容量 送料無料",
 }
+DROPPED = {
+    "catid2": (0, 40, 156),
+    "tiger": (np.nan, np.nan, np.nan),
+}  # documents at each level; tiger has no HCCL
 RELIEF = {"catid2": 2.0, "tiger": 0.6, "wo_hccl": 0.8}  # how far categories lie apart in the latents
 
 
@@ -146,7 +150,8 @@ def _write_run(folder: Path, method: str, tree: np.ndarray, size: int, random: n
             "reconstruction": 0.6 + decay + noise[0],
             "collision_rate": collisions,
             "perplexity_0": 7 - 6 * decay,
-        },
+        }
+        | {f"dropped_{level}": np.full(30, count) for level, count in enumerate(DROPPED.get(method, ()), 1)},
     )
     _history(
         folder / "retriever",

@@ -11,10 +11,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from report_tree import CUTOFFS, RELIEF, write_tree
 
-from catid2.artifacts import read_json
+from catid2.artifacts import read_json, write_table
 from catid2.config.grids import GridPoints, GridSummary
 from catid2.config.report import Comparison, NamedDataset, ReportConfig, ReportStudy
 from catid2.errors import InputError
@@ -24,6 +26,7 @@ from catid2.report.figures import spread
 from catid2.report.grids import summarize_grids
 from catid2.report.inputs import read_comparison, read_curves
 from catid2.report.page import write_page
+from catid2.report.panels import DocidFiles, write_layers_figure
 from catid2.report.sections import layer_perplexity
 from catid2.report.svg import new_panels, shorten, styled
 from catid2.report.tables import locale_rows, write_locales
@@ -180,6 +183,37 @@ def test_page_says_which_data_are_simulated(page, tree, tmp_path):
     real = [dataset.model_copy(update={"simulated": False}) for dataset in comparison.datasets]
     other = comparison.model_copy(update={"datasets": tuple(real)})
     assert 'class="note"' not in make_page(results, other, tmp_path / "report.html")
+
+
+def test_the_share_of_documents_that_drop_out_of_hccl_is_shown_where_there_is_hccl(page):
+    rows = Reader(page).rows
+    head = rows.index(["method", "level 1", "level 2", "level 3"])
+    assert rows[head + 1 : head + 4] == [
+        ["demo_us (us)"],
+        ["catid2", "0.0", "25.0", "97.5"],
+        ["demo_es (es, simulated)"],
+    ]
+
+
+def test_a_level_with_one_category_has_no_map_of_full_bars(tree, tmp_path):
+    results, comparison = tree
+    shutil.copytree(results / "demo_us", tmp_path / "demo_us")
+    corpus = tmp_path / "demo_us" / "corpus"
+    products = pq.read_table(corpus / "products.parquet")
+    place = products.column_names.index("category_id_1")
+    root = pa.array([0] * len(products), pa.int32())
+    write_table(corpus / "products.parquet", products.set_column(place, "category_id_1", root))
+    us = Comparison(datasets=comparison.datasets[:1])
+    text = make_page(tmp_path, us, tmp_path / "report.html")
+    assert text.count(">all products lie in one category of level 1</text>") == len(RELIEF)
+    assert "main category of their code" not in text
+    docids = tmp_path / "demo_us" / "catid2" / "seed0" / "docids.parquet"
+    files = [DocidFiles("catid2", docids, docids.with_suffix(".json"))]
+    write_layers_figure(tmp_path / "layers.svg", corpus, files, CONFIG, False)
+    assert "all products lie in one category" in (tmp_path / "layers.svg").read_text("utf-8")
+    tree_level_2 = CONFIG.model_copy(update={"category_level": 2})
+    write_layers_figure(tmp_path / "layers.svg", corpus, files, tree_level_2, False)
+    assert "products in a code's main category" in (tmp_path / "layers.svg").read_text("utf-8")
 
 
 def test_product_titles_are_escaped(tree, tmp_path):

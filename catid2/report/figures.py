@@ -41,7 +41,8 @@ class LayerFigure(NamedTuple):
     title: str
     nmi: np.ndarray  # (H, L) normalised mutual information of category level and layer
     nmi_chance: np.ndarray  # (H, L) the same with the categories shuffled
-    shares: Mapping[int, CategoryShares]  # by layer, from 0
+    shares: Mapping[int, CategoryShares]  # by layer, from 0; none where there is one category
+    note: str = ""  # in place of the shares
 
 
 class Curve(NamedTuple):
@@ -95,7 +96,7 @@ def draw_recall(
 def layers_height(layers: LayerFigure) -> float:
     """Inches that a panel of layers needs."""
     maps = sum(CODE_MAP_TITLE + CODE_MAP_ROW * len(share.names) for share in layers.shares.values())
-    return TITLE + 0.2 + NMI_ROW * len(layers.nmi) + maps + 0.1
+    return TITLE + 0.2 + NMI_ROW * len(layers.nmi) + maps + (0.3 if layers.note else 0.1)
 
 
 def draw_layers(panel: Panel, layers: LayerFigure) -> None:
@@ -105,6 +106,8 @@ def draw_layers(panel: Panel, layers: LayerFigure) -> None:
     top = TITLE + 0.2
     draw_nmi(panel.axes(NAMES, top, width, NMI_ROW * len(layers.nmi)), layers.nmi, layers.nmi_chance)
     top += NMI_ROW * len(layers.nmi)
+    if layers.note:
+        panel.text(0.05, top + 0.17, layers.note, fontsize=8)
     for layer, share in layers.shares.items():
         height = CODE_MAP_ROW * len(share.names)
         text = f"layer {layer + 1}: {len(share.codes)} codes; {share.purity:.0%} of products in a code's main category"

@@ -41,6 +41,8 @@ RQVAE_CURVES = {
     "collision_rate": "RQ-VAE: collision rate",
     "perplexity_0": "RQ-VAE: perplexity of layer 1",
 }
+# Columns of the RQ-VAE's history: documents of an epoch that had no positive or no negative at a category level.
+DROPPED = tuple(f"dropped_{level}" for level in range(1, 10))
 RETRIEVER_CURVES = {
     "loss": "retriever: training loss",
     "recall@10": "retriever: validation recall@10",

@@ -83,6 +83,8 @@ def layer_figure(
 ) -> LayerFigure:
     """Return the figure of layers of one method: NMI of all layers, categories in the first and the last.
 
+    Where the level has one category there is nothing to draw but bars of 100%: a note says so.
+
     Raises:
         InputError: the category tree has not the level that the config names.
     """
@@ -91,6 +93,9 @@ def layer_figure(
         what = f"category_level {config.category_level}, but the tree has {levels} levels"
         raise InputError("--config", what, "name one of its levels")
     nodes, categories = np.unique(catalogue.categories[:, config.category_level - 1], return_inverse=True)
+    if len(nodes) == 1:
+        note = f"all products lie in one category of level {config.category_level}"
+        return LayerFigure(title, statistics.nmi, statistics.nmi_chance, {}, note)
     names = [catalogue.nodes[int(node)] for node in nodes]
     layers = dict.fromkeys((0, docids.codes.shape[1] - 1))
     shares = {
@@ -107,7 +112,7 @@ def layers_svg(dataset: str, layers: LayerFigure) -> Markup:
         + ", ".join(f"{value:.2f} (chance {low:.2f})" for value, low in zip(*pair, strict=True))
         for level, pair in enumerate(zip(layers.nmi, layers.nmi_chance, strict=True), start=1)
     )
-    maps = "; ".join(
+    maps = layers.note or "; ".join(
         f"in layer {layer + 1}, {share.purity:.0%} of products lie in the main category of their code"
         for layer, share in layers.shares.items()
     )
