@@ -142,10 +142,13 @@ def _warn_of(stats: dict[str, Any], raw: RawFiles, config: "CorpusConfig") -> No
         warn(raw.examples, what, "set corpus.drop_repeated_texts: true to leave them out of test")
     single = [level["level"] for level in stats["tree"] if level["nodes"] == 1]
     if single and stats["path_is_a_placeholder"] < stats["documents"]:
-        what = (
-            f"one node at level {' and '.join(map(str, single))} of the category tree: all products lie in it"
+        levels = " and ".join(map(str, single))
+        what = f"all products lie in one node at level {levels} of the category tree"
+        warn(
+            raw.categories,
+            what,
+            "take such names out of the category paths, so that they tell products apart",
         )
-        warn(raw.categories, what, "take that name out of the category paths, which then tell products apart")
 
 
 def _nothing_left(path: Path, what: str, dropped: dict[str, int]) -> InputError:

@@ -246,9 +246,8 @@ class EpochBatches(Sampler[np.ndarray]):
         drawn = sum(round(task.weight * (task.end - task.start)) for task in examples.tasks)
         self.steps = drawn // batch_size
         if not self.steps:
-            raise InputError(
-                "batch_size", f"{batch_size}, but an epoch has {drawn} examples", "set a smaller one"
-            )
+            what = f"{batch_size}, but an epoch has {drawn} examples"
+            raise InputError("batch_size", what, f"set it to {drawn} or less")
 
     def __len__(self) -> int:
         """Micro-batches per epoch of this rank."""

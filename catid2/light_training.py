@@ -171,7 +171,7 @@ class Training:
         self.steps = drawn // config.batch_size  # of an epoch; its remainder is left out
         if not self.steps:
             what = f"{config.batch_size}, but an epoch has {drawn} examples"
-            raise InputError("batch_size", what, "set a smaller one")
+            raise InputError("batch_size", what, f"set it to {drawn} or less")
         matrices = [weights for weights in self.model.parameters() if weights.ndim == 2]
         others = [weights for weights in self.model.parameters() if weights.ndim != 2]  # biases and scales
         self.optimizer = torch.optim.AdamW(

@@ -400,7 +400,9 @@ def test_a_level_with_one_node_is_warned_of(tmp_path, capsys, names, level):
         examples.append(key | query | {"split": "test"})
     files = Raw(examples, products, [json.dumps(path).encode() for path in paths]).write(tmp_path)
     build_corpus(files, "us", CorpusConfig(), outputs(tmp_path), SMALL)
-    warning = f"warning: {files.categories}: one node at level {level} of the category tree"
+    warning = (
+        f"warning: {files.categories}: all products lie in one node at level {level} of the category tree"
+    )
     assert (warning in capsys.readouterr().err) == (level is not None)
 
 

@@ -127,7 +127,7 @@ def test_a_loss_that_is_not_finite_ends_training_and_keeps_what_was_saved(inputs
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"batch_size": 10_000}, r"batch_size: 10000, but an epoch has \d+ examples"),
+        ({"batch_size": 10_000}, r"batch_size: 10000, but an epoch has (\d+) examples; set it to \1 or less"),
         ({"valid_share": 1e-9}, r"valid_share: no query is held out"),
         ({"labels": ("C",), "valid_share": 1e-9}, r"valid_share: no query is held out"),
     ],
