@@ -36,7 +36,7 @@ def clean_text(text: str | None, markup: bool = True) -> str | None:
 def text_key(text: str) -> str:
     """Return what two texts share that differ in nothing but case, compatibility forms (NFKC) and white space.
 
-    Queries with the same key are one query: none of them may be in train and another in test, or held out.
+    Queries with the same key are one query, and no split may part them.
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
     return clean_text(unicodedata.normalize("NFKC", folded), markup=False) or ""

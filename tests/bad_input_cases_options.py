@@ -52,6 +52,10 @@ CASES = [
         ("key 'top_k'", "greater than or equal to 1"), settings("search_dense", top_k=0),
     ),
     Case(
+        "more codes than documents", "train_rqvae", b.nothing,
+        ("rqvae.codebook_size: 5000 codes a layer for", "set it to"), settings("train_rqvae", codebook_size=5000),
+    ),
+    Case(
         "too many dims", "embed", b.nothing,
         ("dims",), settings("embed", encoder={"kind": "tfidf_svd", "dims": 10**6}),
     ),
