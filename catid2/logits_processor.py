@@ -1,13 +1,7 @@
 """The DocID constraint for Hugging Face `generate`: the same trie, the same scores as catid2.beam.
 
-    model.generate(
-        **tokenizer(queries, return_tensors="pt", padding=True),
-        logits_processor=[DocIDLogitsProcessor(trie, model.config.docid_first_tokens)],
-        num_beams=100, num_return_sequences=100, max_new_tokens=trie.depth, min_new_tokens=trie.depth,
-        length_penalty=0.0, do_sample=False,
-    )
-
-beam_search gives the same lists several times faster; this is for programs built around `generate`.
+The README, "Use the result", has a whole example. beam_search gives the same lists several times faster; this is for
+programs built around `generate`.
 """
 
 from collections.abc import Sequence
@@ -46,10 +40,7 @@ class DocIDLogitsProcessor(LogitsProcessor):
             raise ValueError(
                 f"DocIDs have {self.trie.depth} positions; pass max_new_tokens={self.trie.depth}"
             )
-        nodes = torch.zeros(len(input_ids), dtype=torch.long, device=input_ids.device)
-        for earlier in range(position):
-            codes = input_ids[:, self.prompt_length + earlier] - self.first_tokens[earlier]
-            nodes = self.trie.descend(nodes, codes, earlier)
+        nodes = self._nodes(input_ids, position)
         children = self.trie.children(nodes.clamp(min=0), position)
         first, size = self.first_tokens[position], self.trie.sizes[position]
         log_probabilities = scores[:, first : first + size].float().log_softmax(dim=-1)
@@ -58,3 +49,19 @@ class DocIDLogitsProcessor(LogitsProcessor):
         constrained = torch.full_like(scores, float("-inf"))
         # Padding repeats code 0: amax keeps the score of a real child 0 over it.
         return constrained.scatter_reduce(1, first + children.codes, allowed.to(scores.dtype), "amax")
+
+    def doc_ids(self, sequences: torch.LongTensor) -> torch.Tensor:
+        """Return the documents of what `generate` returned, (n,): `sequences` is (n, prompt_length + L).
+
+        It is -1 where the tokens are no DocID.
+        """
+        nodes = self._nodes(sequences, self.trie.depth)
+        return self.trie.doc_ids[nodes.clamp(min=0)].masked_fill(nodes < 0, -1)
+
+    def _nodes(self, input_ids: torch.LongTensor, depth: int) -> torch.Tensor:
+        """Return the node of `depth` that each row's tokens lead to; -1 where they are no prefix of a DocID."""
+        nodes = torch.zeros(len(input_ids), dtype=torch.long, device=input_ids.device)
+        for position in range(depth):
+            codes = input_ids[:, self.prompt_length + position] - self.first_tokens[position]
+            nodes = self.trie.descend(nodes, codes, position)
+        return nodes

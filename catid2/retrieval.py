@@ -199,7 +199,7 @@ def load(config: RetrieveConfig, retriever: Path, corpus: Corpus, device: torch.
 
 def _vectors(level: int | None, retriever: Path, corpus: Corpus, documents: int) -> ViewVectors | None:
     """Return the vectors of documents and queries if the retriever, or ranking below a level, needs any."""
-    if level is None and not _is_light(retriever):
+    if level is None and not is_light(retriever):
         return None
     if corpus.embeddings is None:
         what = retriever if level is None else "rank_below_level"
@@ -207,7 +207,7 @@ def _vectors(level: int | None, retriever: Path, corpus: Corpus, documents: int)
     return read_vectors(corpus.embeddings, corpus.queries, documents)
 
 
-def _is_light(retriever: Path) -> bool:
+def is_light(retriever: Path) -> bool:
     """Return whether a folder holds a light retriever; T5 otherwise, or what load_retriever refuses."""
     if not retriever.is_dir():
         raise InputError(retriever, "no such folder", "run train_retriever first")
@@ -218,7 +218,7 @@ def _load(
     retriever: Path, vectors: ViewVectors | None, query_ids: np.ndarray, texts: list[str]
 ) -> tuple[Retriever, Queries]:
     """Return the retriever of a folder, and the test queries as it takes them."""
-    if not _is_light(retriever):
+    if not is_light(retriever):
         t5, tokenizer = load_retriever(retriever)
         settings = t5.t5.config
         return t5, tokenize(tokenizer, texts, settings.query_prefix, settings.max_query_tokens)
