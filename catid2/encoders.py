@@ -15,18 +15,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import (
-    MODEL_FOR_TEXT_ENCODING_MAPPING,
-    AutoConfig,
-    AutoModel,
-    AutoModelForTextEncoding,
-    AutoTokenizer,
-)
+from transformers import MODEL_FOR_TEXT_ENCODING_MAPPING, AutoModel, AutoModelForTextEncoding
 
 from catid2.errors import InputError
+from catid2.pretrained import load_config, load_model, load_tokenizer
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from catid2.config.embed import HfEncoder
     from catid2.sentence_modules import SentenceModules
@@ -46,20 +41,10 @@ class TransformerEncoder:
         self.config = config
         self.device = device
         self.batch_tokens = batch_tokens
-        try:
-            loaded = AutoConfig.from_pretrained(
-                config.model, revision=config.revision, trust_remote_code=False
-            )
-            self.tokenizer = AutoTokenizer.from_pretrained(
-                config.model, revision=config.revision, trust_remote_code=False
-            )
-            model = _load(config, loaded)
-            modules = _load_modules(config)
-        except InputError:
-            raise
-        except Exception as error:  # tokenizers, for one, raises nothing more specific
-            remedy = "give a folder with config.json, model.safetensors and tokenizer, or a model name the hub knows"
-            raise InputError(config.model, f"cannot be loaded as an encoder ({error})", remedy) from None
+        loaded = load_config(config.model, config.revision)
+        self.tokenizer = load_tokenizer(config.model, config.revision)
+        model = _load(config, loaded, self.tokenizer)
+        modules = _load_modules(config)
         # T5 has relative positions and no such limit; RoBERTa's table is longer than what it can use.
         positions = getattr(loaded, "max_position_embeddings", None)
         if positions and config.max_tokens > min(positions, self.tokenizer.model_max_length):
@@ -133,26 +118,11 @@ def token_batches(lengths: Sequence[int], budget: int) -> Iterator[np.ndarray]:
         start += size
 
 
-def _load(config: HfEncoder, loaded: PretrainedConfig) -> PreTrainedModel:
-    """The encoder alone, with pretrained weights for every parameter that pooling can see.
-
-    A folder's weights must be safetensors. Some older models on the hub have them in PyTorch's own format alone,
-    which Transformers reads as tensors and nothing else (`weights_only`).
-    """
+def _load(config: HfEncoder, loaded: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """The encoder alone, with pretrained weights for every parameter that pooling can see."""
     automatic = AutoModelForTextEncoding if type(loaded) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
-    model, report = automatic.from_pretrained(
-        config.model,
-        revision=config.revision,
-        trust_remote_code=False,
-        dtype=torch.float32,
-        use_safetensors=Path(config.model).is_dir() or None,
-        output_loading_info=True,
-    )
-    # Left out of many checkpoints, and behind the states that are pooled here.
-    missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
-    if missing:
-        what = f"no weights for {len(missing)} parameters, the first is {missing[0]}"
-        raise InputError(config.model, what, "random weights make no embedding; use a whole checkpoint")
+    # A pooler is left out of many checkpoints, and behind the states that are pooled here.
+    model = load_model(automatic, config.model, config.revision, tokenizer, optional=("pooler.",))
     return model.get_encoder() if model.config.is_encoder_decoder and automatic is AutoModel else model
 
 

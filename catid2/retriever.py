@@ -16,9 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 from transformers import (
-    AutoConfig,
     AutoModelForSeq2SeqLM,
-    AutoTokenizer,
     GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -28,6 +26,7 @@ from transformers import (
 
 from catid2.artifacts import read_json
 from catid2.errors import InputError
+from catid2.pretrained import load_config, load_model, load_tokenizer
 from catid2.t5_scorer import T5Scorer
 from catid2.tokenizer import train_tokenizer
 
@@ -173,30 +172,14 @@ def small_t5(config: SmallT5, vocabulary: int) -> T5ForConditionalGeneration:
 def load_pretrained(name: str, revision: str | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return a pretrained T5 or mT5 with its tokenizer, by hub name or folder.
 
-    A folder's weights must be safetensors. Some older models on the hub have them in PyTorch's own format alone,
-    which Transformers reads as tensors and nothing else (`weights_only`).
-
     Raises:
-        InputError: it cannot be loaded, or is another kind of model.
+        InputError: it cannot be loaded, lacks weights, or is another kind of model.
     """
-    only = {"revision": revision, "trust_remote_code": False}
-    try:
-        kind = AutoConfig.from_pretrained(name, **only).model_type
-        if kind not in MODEL_TYPES:
-            raise InputError(name, f"a {kind} model", f"name a model of type {' or '.join(MODEL_TYPES)}")
-        tokenizer = AutoTokenizer.from_pretrained(name, **only)
-        model = AutoModelForSeq2SeqLM.from_pretrained(
-            name, dtype=torch.float32, use_safetensors=Path(name).is_dir() or None, **only
-        )
-    except InputError:
-        raise
-    except Exception as error:  # tokenizers, for one, raises nothing more specific
-        remedy = (
-            "give a folder with config.json, model.safetensors and tokenizer, a name the hub knows, or null "
-            "for `small`"
-        )
-        raise InputError(name, f"cannot be loaded ({error})", remedy) from None
-    return model, tokenizer
+    kind = load_config(name, revision).model_type
+    if kind not in MODEL_TYPES:
+        raise InputError(name, f"a {kind} model", f"name a model of type {' or '.join(MODEL_TYPES)}")
+    tokenizer = load_tokenizer(name, revision)
+    return load_model(AutoModelForSeq2SeqLM, name, revision, tokenizer), tokenizer
 
 
 def add_docid_tokens(
@@ -259,16 +242,13 @@ def load_retriever(folder: str | Path) -> tuple[DocIDRetriever, PreTrainedTokeni
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(folder, "no such folder", "run train_retriever first")
-    remedy = "run train_retriever again"
     _require_layout(folder / "config.json")
     model, tokenizer = load_pretrained(str(folder), None)
     retriever = DocIDRetriever(model)
-    if len(tokenizer) > model.config.vocab_size:
-        what = f"its tokenizer has {len(tokenizer)} tokens, its model {model.config.vocab_size}"
-        raise InputError(folder, what, remedy)
     for name, weights in model.named_parameters():
         if not weights.isfinite().all():
-            raise InputError(folder, f"its tensor {name!r} holds NaN or infinity", remedy)
+            what = f"its tensor {name!r} holds NaN or infinity"
+            raise InputError(folder, what, "run train_retriever again")
     return retriever.eval(), tokenizer
 
 

@@ -1,7 +1,8 @@
 """What a sentence-transformers model does with its transformer's states: pooling, dense layers, normalisation.
 
 Such a model is a list of modules, modules.json. The transformer is loaded as any other; the sentence-transformers
-library reads the modules after it, by their kind and never by a class that the model names.
+library reads the modules after it, by their kind and never by a class that the model names, and weights as tensors
+alone (safetensors, or PyTorch's own files with `weights_only`).
 """
 
 import json
@@ -12,6 +13,7 @@ from sentence_transformers.util import load_file_path
 from torch import Tensor, nn
 
 from catid2.errors import InputError
+from catid2.pretrained import explained, require_content
 
 _KINDS: dict[str, type[Module]] = {kind.__name__: kind for kind in (Pooling, Dense, Normalize)}
 _REMEDY = "set pooling to mean or cls, or use another encoder"
@@ -36,8 +38,8 @@ def load_sentence_modules(model: str, revision: str) -> SentenceModules:
     """Return the modules after the transformer of a model, by folder or name on the hub.
 
     Raises:
-        InputError: the model is no sentence-transformers model, or has a module of another kind; weights of a folder
-            are not safetensors.
+        InputError: the model is no sentence-transformers model, or has a module of another kind, or one that cannot
+            be read.
     """
     listed = load_file_path(model, "modules.json", revision=revision)
     if listed is None:
@@ -49,11 +51,17 @@ def load_sentence_modules(model: str, revision: str) -> SentenceModules:
         raise InputError(
             model, f"its transformer lies in {transformer['path']!r}", f"name that folder; {_REMEDY}"
         )
-    return SentenceModules([_load(model, revision, entry["type"], entry["path"]) for entry in entries])
+    modules = []
+    for entry in entries:
+        with explained(model, f"its module {entry['path']!r}"):
+            modules.append(_load(model, revision, entry["type"], entry["path"]))
+    return SentenceModules(modules)
 
 
 def _load(model: str, revision: str, kind: str, path: str) -> Module:
     name = kind.rpartition(".")[2]
+    if Path(path).name != path:
+        raise InputError(model, f"modules.json names {path!r}, a folder outside its own", _REMEDY)
     if name not in _KINDS:
         raise InputError(model, f"module {path!r} is a {kind}, known are {', '.join(_KINDS)}", _REMEDY)
     if name == "Dense":
@@ -63,8 +71,8 @@ def _load(model: str, revision: str, kind: str, path: str) -> Module:
         )
         if not activation.startswith("torch."):
             raise InputError(model, f"module {path!r} has the activation {activation}", _REMEDY)
-        if Path(model).is_dir() and not (Path(model) / path / "model.safetensors").is_file():
-            raise InputError(
-                Path(model) / path, "no model.safetensors", "convert its weights, or use another encoder"
-            )
+        folder = Path(model) / path
+        if folder.is_dir():
+            safe = folder / "model.safetensors"
+            require_content(safe if safe.is_file() else folder / "pytorch_model.bin")
     return _KINDS[name].load(model, subfolder=path, revision=revision)

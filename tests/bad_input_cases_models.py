@@ -120,13 +120,13 @@ CASES = [
         "retriever gone", "retrieve", b.gone(RETRIEVER),
         ("retriever: no such folder", "run train_retriever"),
     ),
-    Case("weights gone", "retrieve", b.gone(WEIGHTS), ("retriever: cannot be loaded", "model.safetensors")),
-    Case("weights cut", "retrieve", b.cut(WEIGHTS), ("retriever: cannot be loaded", "give a folder")),
+    Case("weights gone", "retrieve", b.gone(WEIGHTS), ("retriever: no model.safetensors",)),
+    Case("weights cut", "retrieve", b.cut(WEIGHTS), ("retriever: its weights cannot be loaded", "make it again")),
     Case(
         "weights NaN", "retrieve", b.tensors(WEIGHTS, scaled("shared.weight", NAN)),
         ("'shared.weight' holds NaN",),
     ),
-    Case("weights of other size", "retrieve", b.key(LAYOUT, "d_ff", 64), ("retriever: cannot be loaded",)),
+    Case("weights of other size", "retrieve", b.key(LAYOUT, "d_ff", 64), ("has the shape", "config.json asks for")),
     Case("layout gone", "retrieve", b.gone(LAYOUT), ("retriever/config.json: no such file",)),
     Case("layout cut", "retrieve", b.cut(LAYOUT), ("retriever/config.json: not JSON",)),
     Case(
@@ -141,9 +141,9 @@ CASES = [
     Case("another kind", "retrieve", b.key(LAYOUT, "model_type", "bert"), ("a bert model", "t5 or mt5")),
     Case(
         "tokenizer gone", "retrieve", b.gone(f"{RETRIEVER}/tokenizer.json"),
-        ("retriever: cannot be loaded (", "tokenizer", "give a folder with config.json"),
+        ("retriever: its tokenizer cannot be loaded (", "make it again"),
     ),
-    Case("tokenizer cut", "retrieve", b.cut(f"{RETRIEVER}/tokenizer.json"), ("retriever: cannot be loaded",)),
+    Case("tokenizer cut", "retrieve", b.cut(f"{RETRIEVER}/tokenizer.json"), ("retriever: its tokenizer cannot",)),
     Case(
         "other DocIDs learnt", "retrieve", b.key(LAYOUT, "docid_sha256", "0"),
         ("not the DocIDs that the retriever in",),

@@ -331,10 +331,6 @@ def test_sentence_transformers_models_that_cannot_be_used_are_named(sentence_mod
     with pytest.raises(InputError, match=r"'2_Dense' has the activation os.system"):
         load(sentence_model)
     (layer / "config.json").write_text(json.dumps(settings))
-    torch.save(load_file(layer / "model.safetensors"), layer / "pytorch_model.bin")
-    (layer / "model.safetensors").unlink()
-    with pytest.raises(InputError, match=r"2_Dense: no model.safetensors"):
-        load(sentence_model)
     listed = json.loads((sentence_model / "modules.json").read_text())
     listed[2]["type"] = "somebody.Dense2"
     (sentence_model / "modules.json").write_text(json.dumps(listed))
@@ -367,7 +363,7 @@ def test_models_that_cannot_be_used_are_named(tmp_path, encoders):
     def load(**settings) -> None:
         TransformerEncoder(view({"kind": "hf"} | settings).encoder, torch.device("cpu"), 64)
 
-    with pytest.raises(InputError, match="cannot be loaded"):
+    with pytest.raises(InputError, match=r"config\.json cannot be loaded"):
         load(model=str(tmp_path / "missing"))
     with pytest.raises(InputError, match="max_tokens 33, it reads 32"):
         load(model=encoders["bert"], max_tokens=33)
@@ -378,20 +374,8 @@ def test_models_that_cannot_be_used_are_named(tmp_path, encoders):
     load(model=str(tmp_path), max_tokens=32)
     config = json.loads((tmp_path / "config.json").read_text()) | {"num_hidden_layers": 3}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match=r"no weights for \d+ parameters, the first is encoder.layer.2"):
+    with pytest.raises(InputError, match=r"no weights for \d+ parameters, the first is 'encoder.layer.2"):
         load(model=str(tmp_path), max_tokens=32)
-
-
-def test_a_folder_with_pickled_weights_alone_is_refused(tmp_path):
-    config = bert_config(save_tokenizer(tmp_path))
-    config.save_pretrained(tmp_path)
-    torch.save(BertModel(config).state_dict(), tmp_path / "pytorch_model.bin")
-    encoder = view({"kind": "hf", "model": str(tmp_path), "max_tokens": 32}).encoder
-    with pytest.raises(
-        InputError, match=r"no file named model\.safetensors .*; give a folder with"
-    ) as caught:
-        TransformerEncoder(encoder, torch.device("cpu"), 64)
-    assert "\n" not in str(caught.value)
 
 
 def test_tfidf_svd_is_seeded_and_keeps_similar_texts_together(tmp_path, products, monkeypatch):

@@ -131,21 +131,8 @@ def test_what_is_no_retriever_is_named(tmp_path):
     BertConfig().save_pretrained(tmp_path / "bert")
     with pytest.raises(InputError, match="a bert model"):
         build_retriever(TINY.model_copy(update={"pretrained": str(tmp_path / "bert")}), SIZES, [], 0)
-    with pytest.raises(InputError, match="cannot be loaded"):
+    with pytest.raises(InputError, match=r"config\.json cannot be loaded"):
         build_retriever(TINY.model_copy(update={"pretrained": str(tmp_path / "missing")}), SIZES, [], 0)
-
-
-def test_a_folder_with_pickled_weights_alone_is_refused(tmp_path):
-    tokenizer = train_tokenizer(["red shoe"], 300)
-    tokenizer.save_pretrained(tmp_path)
-    model = random_retriever("t5", SIZES).t5
-    model.config.save_pretrained(tmp_path)
-    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
-    with pytest.raises(
-        InputError, match=r"no file named model\.safetensors .*; give a folder with"
-    ) as caught:
-        build_retriever(TINY.model_copy(update={"pretrained": str(tmp_path)}), SIZES, [], 0)
-    assert "\n" not in str(caught.value)
 
 
 def test_a_pretrained_model_that_has_docid_tokens_is_refused(tmp_path):

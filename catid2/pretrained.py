@@ -1,0 +1,247 @@
+"""Pretrained models in every layout in which they are published: a folder, or a name on the Hugging Face hub.
+
+Nothing in a model runs: weights are read as tensors alone, from safetensors or from PyTorch's own files with
+`weights_only`, and code that a model brings is refused. No weight is drawn at random: a model whose files lack a tensor
+or a vocabulary is refused, where Transformers would make one up with a warning.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from sentencepiece import SentencePieceProcessor
+from tokenizers import normalizers
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerFast, T5Tokenizer
+from transformers.utils import is_protobuf_available
+
+from catid2.artifacts import read_json
+from catid2.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# Weights of a folder, in the order in which they are looked for; an index names shards beside it.
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+# What stands in a file whose content `git clone` left on the server.
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_REMEDY = "fetch or make it again, or give a folder with config.json, weights and tokenizer, or a model the hub knows"
+
+
+def load_config(name: str, revision: str | None) -> PretrainedConfig:
+    """Return the configuration of a model.
+
+    Raises:
+        InputError: there is no such model, it is of a kind that Transformers does not know, or brings code of its own.
+    """
+    with explained(name, "config.json"):
+        if Path(name).is_dir():
+            require_content(Path(name) / "config.json")
+        return AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+
+
+def load_tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerBase:
+    """Return the tokenizer of a model, fast where there is a fast one; a SentencePiece one begins with NFKC.
+
+    Raises:
+        InputError: it cannot be read, or the model has no vocabulary.
+    """
+    with explained(name, "its tokenizer"):
+        if Path(name).is_dir():
+            _require_readable_vocabulary(Path(name))
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+    # Without any vocabulary Transformers makes one of the special tokens, and perhaps a space.
+    if len(tokenizer) - len(tokenizer.all_special_ids) <= 1:
+        raise InputError(
+            name, "no vocabulary", "put tokenizer.json, spiece.model or vocab.txt into the folder"
+        )
+    return _normalized(tokenizer)
+
+
+def load_model(
+    automatic: Any,
+    name: str,
+    revision: str | None,
+    tokenizer: PreTrainedTokenizerBase,
+    optional: tuple[str, ...] = (),
+) -> PreTrainedModel:
+    """Return a model in float32, every parameter of it read from its files.
+
+    Args:
+        automatic: the class that loads it, such as AutoModel.
+        name: folder, or name on the hub.
+        revision: of a model on the hub.
+        tokenizer: of the model; each of its tokens needs an embedding.
+        optional: beginnings of the names of parameters that may be missing.
+
+    Raises:
+        InputError: weights cannot be read, are of other sizes, or are missing; or tokens have no embedding.
+    """
+    with explained(name, "its weights"):
+        settings, _ = PretrainedConfig.get_config_dict(name, revision=revision)
+        if Path(name).is_dir():
+            for file in _weight_files(Path(name), settings.get("transformers_weights")):
+                require_content(file)
+        model, report = automatic.from_pretrained(
+            name,
+            revision=revision,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            weights_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are in the report
+        )
+    _require_weights(name, model, report, optional, tied=settings.get("tie_word_embeddings") is not False)
+    rows = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > rows:
+        what = f"its tokenizer has {len(tokenizer)} tokens, its weights have embeddings of {rows}"
+        remedy = "take tokenizer_config.json, vocabulary and weights from one and the same model"
+        raise InputError(name, what, remedy)
+    return model
+
+
+def _require_weights(
+    name: str, model: PreTrainedModel, report: dict[str, Any], optional: tuple[str, ...], tied: bool
+) -> None:
+    """Raise InputError unless all weights of `model` were read from files.
+
+    What is tied need not be in the files. T5 1.1 and mT5 say in config.json that their output layer is not, and
+    Transformers ties it all the same where it is missing.
+    """
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith(optional))
+    output = model.get_output_embeddings()
+    if not tied and output is not None and output.weight is model.get_input_embeddings().weight:
+        missing.append("lm_head.weight")
+    remedy = "use a complete checkpoint of this kind of model"
+    if missing:
+        what = f"no weights for {len(missing)} parameters, the first is {missing[0]!r}"
+        alike = [
+            key for key in report["unexpected_keys"] if key.endswith(missing[0]) or missing[0].endswith(key)
+        ]
+        if alike:  # all names are under another prefix
+            what += f", its files hold {min(alike)!r}"
+        raise InputError(name, what, remedy)
+    if report["mismatched_keys"]:
+        key, found, expected = min(report["mismatched_keys"])
+        what = f"its tensor {key!r} has the shape {tuple(found)}, config.json asks for {tuple(expected)}"
+        raise InputError(name, what, remedy)
+
+
+def _weight_files(folder: Path, explicit: str | None) -> list[Path]:
+    """Return the files that weights are read from; `explicit` is the one that config.json names, if any."""
+    for name in (explicit,) if explicit else WEIGHTS:
+        if (folder / name).is_file():
+            return _shards(folder / name) if name.endswith(".index.json") else [folder / name]
+    remedy = f"put one of them there, as the model is published; read are {', '.join(WEIGHTS)}"
+    raise InputError(folder, f"no {explicit or 'model.safetensors or pytorch_model.bin'}", remedy)
+
+
+def _shards(index: Path) -> list[Path]:
+    """Return the files that an index of weights names."""
+    require_content(index)
+    content = read_json(index)
+    names = content.get("weight_map")
+    if not isinstance(names, dict) or not isinstance(content.get("metadata"), dict):
+        raise InputError(index, "not an index of weights", "fetch it again")
+    for name in sorted(map(str, names.values())):
+        if Path(name).name != name:
+            raise InputError(index, f"names {name!r}, a file outside its folder", "use another model")
+        if not (index.parent / name).is_file():
+            raise InputError(index.parent / name, f"no such file, but {index.name} names it", "fetch it too")
+    return [index.parent / name for name in sorted(set(names.values()))]
+
+
+def _require_readable_vocabulary(folder: Path) -> None:
+    """Raise InputError where Transformers would read another vocabulary, or give advice that does not help."""
+    if (folder / "tokenizer.json").is_file():
+        require_content(folder / "tokenizer.json")
+        return
+    for file in sorted(folder.glob("*.model")):
+        require_content(file)
+        if not is_protobuf_available():
+            what = "reading it takes protobuf, which is not installed"
+            raise InputError(file, what, "run: pip install protobuf")
+        try:
+            SentencePieceProcessor(model_proto=file.read_bytes())
+        except RuntimeError:
+            raise InputError(file, "not a whole SentencePiece model", "fetch it again") from None
+    if (folder / "vocab.txt").is_file():
+        require_content(folder / "vocab.txt")
+
+
+def require_content(file: Path) -> None:
+    """Raise InputError if `file` of a model is missing or empty, or a pointer of git-lfs."""
+    if not file.is_file():
+        raise InputError(file, "no such file", _REMEDY)
+    with file.open("rb") as handle:
+        start = handle.read(len(_LFS_POINTER))
+    if start == _LFS_POINTER:
+        raise InputError(file, "a git-lfs pointer, not the file itself", "run git lfs pull in its folder")
+    if not start:
+        raise InputError(file, "empty", "fetch it again")
+
+
+def _normalized(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """Return a tokenizer made from a SentencePiece model that brings texts into NFKC first, as SentencePiece does.
+
+    SentencePiece replaces the longest match, for example half-width カ and its voiced sound mark together by ガ. The
+    `Precompiled` normaliser of the tokenizers library goes by single characters wherever a cluster has 6 bytes or more:
+    the mark becomes a combining one, and カ with it an unknown token. So do decomposed kana and Hangul. Models whose
+    own rule is the identity get NFKC too: half-width and full-width forms are rare in what they have seen.
+
+    It becomes a tokenizer without a class of its own, which is saved and loaded with this normaliser: T5Tokenizer and
+    its like make theirs anew whenever they are loaded.
+    """
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        return tokenizer  # ByT5 reads bytes, and none is unknown to it
+    backend = tokenizer.backend_tokenizer
+    steps = _steps(backend.normalizer)
+    sentencepiece = isinstance(tokenizer, T5Tokenizer) or any(
+        isinstance(step, normalizers.Precompiled) for step in steps
+    )
+    if not sentencepiece or (steps and isinstance(steps[0], normalizers.NFKC)):
+        return tokenizer
+    backend.normalizer = normalizers.Sequence([normalizers.NFKC(), *steps])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        model_max_length=tokenizer.model_max_length,
+        model_input_names=tokenizer.model_input_names,
+        **tokenizer.special_tokens_map,
+    )
+
+
+def _steps(normalizer: normalizers.Normalizer | None) -> list[normalizers.Normalizer]:
+    """Return the normalisers that a normaliser applies one after the other."""
+    if normalizer is None:
+        return []
+    return list(normalizer) if isinstance(normalizer, normalizers.Sequence) else [normalizer]
+
+
+@contextlib.contextmanager
+def explained(name: str, what: str) -> Iterator[None]:
+    """Turn what Transformers raises in the block into one line, without its advice to trust what a model brings."""
+    try:
+        yield
+    except InputError:
+        raise
+    except pickle.UnpicklingError:
+        why = (
+            f"{what} cannot be loaded: a .bin file holds more than tensors, or is not whole, and was not read"
+        )
+        raise InputError(name, why, "fetch or make it again, or use a model with safetensors") from None
+    except Exception as error:  # tokenizers, for one, raises nothing more specific
+        text = str(error)
+        if "trust_remote_code" in text:
+            remedy = "use a model of a kind that Transformers knows"
+            raise InputError(name, "brings code of its own, which is not run", remedy) from None
+        reason = (text.strip() or type(error).__name__).splitlines()[0]
+        raise InputError(name, f"{what} cannot be loaded ({reason})", _REMEDY) from None

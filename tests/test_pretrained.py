@@ -1,0 +1,287 @@
+"""Model folders that cannot be used are refused in one line, by the encoder and by the retriever alike."""
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import breakage as b
+import pytest
+import torch
+from model_layouts import LAYOUTS, Layout, Published, publish
+from safetensors.torch import load_file, save_file
+from test_dual_encoder import TINY
+
+import catid2.pretrained
+from catid2.baselines.dual_encoder import build_encoder
+from catid2.config.embed import HfEncoder
+from catid2.encoders import TransformerEncoder
+from catid2.errors import InputError
+from catid2.retriever import load_pretrained
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 2329638768\n"
+ADVICE = ("weights_only", "trust_remote_code", "tiktoken", "ignore_mismatched_sizes")
+
+
+def layout(like: str) -> Layout:
+    return next(layout for layout in LAYOUTS if layout.like == like)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory) -> dict[str, Published]:
+    """A T5 with safetensors and tokenizer.json, an mT5 as google/mt5-base is, one in shards, and a BERT."""
+    root = tmp_path_factory.mktemp("models")
+    likes = {"t5": "google-t5/t5-base", "mt5": "google/mt5-base", "shards": "google/mt5-xl"}
+    likes |= {"sentences": "sentence-transformers/sentence-t5-base"}
+    likes |= {"bert": "google-bert/bert-base-multilingual-cased"}
+    return {name: publish(layout(like), root / name) for name, like in likes.items()}
+
+
+def as_retriever(folder: Path) -> None:
+    load_pretrained(str(folder), None)
+
+
+def as_encoder(folder: Path) -> None:
+    pooling = "modules" if (folder / "modules.json").exists() else "mean"
+    settings = HfEncoder(model=str(folder), pooling=pooling, max_tokens=16)
+    TransformerEncoder(settings, torch.device("cpu"), 64)
+
+
+def as_dual_encoder(folder: Path) -> None:
+    build_encoder(TINY.model_copy(update={"pretrained": str(folder)}), [], 0)
+
+
+def refusal(load: Callable[[Path], None], folder: Path) -> str:
+    """Return the line with which a folder is refused."""
+    with pytest.raises(InputError) as caught:
+        load(folder)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert "; " in line
+    assert not any(advice in line for advice in ADVICE), line
+    return line
+
+
+def copied(published: Published, folder: Path) -> Path:
+    return Path(shutil.copytree(published.folder, folder / "model"))
+
+
+# --- weights that are not all there --------------------------------------------------------------------
+
+
+def change_bin(folder: Path, change: Callable[[dict], dict]) -> None:
+    path = folder / "pytorch_model.bin"
+    torch.save(change(torch.load(path, weights_only=True)), path)
+
+
+def test_a_retriever_without_any_one_of_its_tensors_is_refused(published, tmp_path):
+    folder = copied(published["mt5"], tmp_path)
+    whole = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    tied = {"shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"}
+    for name in whole:
+        change_bin(folder, lambda _, name=name: {key: value for key, value in whole.items() if key != name})
+        if name in tied:  # the same matrix under another name
+            as_retriever(folder)
+        else:
+            assert f"no weights for 1 parameters, the first is {name!r}; use a complete" in refusal(
+                as_retriever, folder
+            )
+    change_bin(folder, lambda _: {key: value for key, value in whole.items() if key not in tied})
+    assert "no weights for" in refusal(as_retriever, folder)
+
+
+@pytest.mark.parametrize("load", [as_encoder, as_dual_encoder])
+def test_an_encoder_without_any_one_of_its_tensors_is_refused(published, tmp_path, load):
+    folder = copied(published["bert"], tmp_path)
+    whole = load_file(folder / "model.safetensors")
+    for name in whole:
+        save_file({key: value for key, value in whole.items() if key != name}, folder / "model.safetensors")
+        if name.startswith("pooler."):
+            load(folder)
+        else:
+            assert f"no weights for 1 parameters, the first is {name!r}" in refusal(load, folder)
+
+
+def test_an_encoder_alone_is_no_retriever_and_a_retriever_is_an_encoder(published, tmp_path):
+    line = refusal(as_retriever, published["sentences"].folder)
+    assert "the first is 'decoder.block.0.layer.0.SelfAttention.k.weight'" in line
+    folder = copied(published["mt5"], tmp_path)
+    as_encoder(folder)
+    change_bin(folder, lambda whole: {key: value for key, value in whole.items() if "decoder" not in key})
+    as_encoder(folder)
+    refusal(as_retriever, folder)
+
+
+@pytest.mark.parametrize("load", [as_retriever, as_encoder])
+def test_weights_under_other_names_are_refused_and_both_names_said(published, tmp_path, load):
+    folder = copied(published["mt5"], tmp_path)
+    change_bin(folder, lambda whole: {f"wrapped.{key}": value for key, value in whole.items()})
+    line = refusal(load, folder)
+    assert "SelfAttention.k.weight', its files hold 'wrapped." in line
+
+
+@pytest.mark.parametrize("load", [as_retriever, as_encoder])
+def test_weights_of_another_size_are_refused(published, tmp_path, load):
+    folder = copied(published["mt5"], tmp_path)
+    b.key("config.json", "d_ff", 48)(folder)
+    line = refusal(load, folder)
+    assert "DenseReluDense.wi_0.weight' has the shape (32, 16), config.json asks for (48, 16)" in line
+
+
+@pytest.mark.parametrize("load", [as_retriever, as_encoder])
+def test_a_tokenizer_of_another_model_is_refused(published, tmp_path, load):
+    folder = copied(published["mt5"], tmp_path)
+    (folder / "tokenizer_config.json").unlink()  # T5's default: a hundred tokens more
+    assert "its tokenizer has 255 tokens, its weights have embeddings of 167" in refusal(load, folder)
+
+
+# --- files that cannot be read -------------------------------------------------------------------------
+
+
+def written(name: str, content: bytes) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_bytes(content) and None
+
+
+def all_weights_gone(folder: Path) -> None:
+    for path in [*folder.glob("*.bin"), *folder.glob("*.safetensors")]:
+        path.rename(folder / "tf_model.h5")
+
+
+def shard_at(place: str) -> Callable[[Path], None]:
+    """Move the second shard to `place`, and say so in the index."""
+
+    def move(folder: Path) -> None:
+        name = "pytorch_model-00002-of-00002.bin"
+        index = folder / "pytorch_model.bin.index.json"
+        index.write_text(index.read_text().replace(name, place.replace("HERE", str(folder))))
+        (folder / name).rename(folder.parent / "shard.bin")
+
+    return move
+
+
+INDEX = "pytorch_model.bin.index.json"
+UNREADABLE = [
+    ("mt5", all_weights_gone, ("model: no model.safetensors or pytorch_model.bin; put one of them there",)),
+    ("mt5", written("pytorch_model.bin", b""), ("pytorch_model.bin: empty",)),
+    ("mt5", written("pytorch_model.bin", POINTER), ("pytorch_model.bin: a git-lfs pointer", "run git lfs pull")),
+    ("mt5", b.cut("pytorch_model.bin"), ("its weights cannot be loaded (", "fetch or make it again")),
+    ("mt5", written("pytorch_model.bin", b"what is this"), ("its weights cannot be loaded: ", "is not whole")),
+    ("t5", b.cut("model.safetensors"), ("its weights cannot be loaded (", "fetch or make it again")),
+    ("t5", written("model.safetensors", POINTER), ("model.safetensors: a git-lfs pointer", "run git lfs pull")),
+    ("t5", written("tokenizer.json", POINTER), ("tokenizer.json: a git-lfs pointer", "run git lfs pull")),
+    ("t5", b.cut("tokenizer.json"), ("its tokenizer cannot be loaded (", "fetch or make it again")),
+    ("t5", b.gone("tokenizer.json"), ("model: no vocabulary; put tokenizer.json, spiece.model",)),
+    ("mt5", b.gone("spiece.model"), ("model: no vocabulary; put tokenizer.json, spiece.model",)),
+    ("mt5", b.cut("spiece.model"), ("spiece.model: not a whole SentencePiece model; fetch it again",)),
+    ("mt5", written("spiece.model", POINTER), ("spiece.model: a git-lfs pointer", "run git lfs pull")),
+    ("mt5", written("spiece.model", b""), ("spiece.model: empty; fetch it again",)),
+    ("mt5", b.gone("config.json"), ("config.json: no such file; fetch or make it again",)),
+    ("mt5", written("config.json", POINTER), ("config.json: a git-lfs pointer",)),
+    ("mt5", written("config.json", b"{"), ("config.json cannot be loaded (",)),
+    ("mt5", written("config.json", b"{}"), ("config.json cannot be loaded (",)),
+    (
+        "mt5", written("config.json", b'{"model_type": "own", "auto_map": {"AutoConfig": "own.Config"}}'),
+        ("model: brings code of its own, which is not run; use a model of a kind that Transformers knows",),
+    ),
+    ("shards", shard_at("shard.bin"), ("model/shard.bin: no such file, but pytorch_model.bin.index.json names it",)),
+    ("shards", shard_at("../shard.bin"), (f"{INDEX}: names '../shard.bin', a file outside its folder",)),
+    ("shards", shard_at("HERE/../shard.bin"), (f"{INDEX}: names '", "/../shard.bin', a file outside its folder")),
+    ("shards", written(INDEX, b"[]"), (f"{INDEX}: ",)),
+    ("shards", written(INDEX, b"{}"), (f"{INDEX}: not an index of weights; fetch it again",)),
+    ("shards", written("pytorch_model-00002-of-00002.bin", POINTER), ("00002-of-00002.bin: a git-lfs pointer",)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("load", [as_retriever, as_encoder])
+@pytest.mark.parametrize(("model", "damage", "says"), UNREADABLE)
+def test_what_cannot_be_read_is_named_with_its_remedy(published, tmp_path, model, damage, says, load):
+    folder = copied(published[model], tmp_path)
+    damage(folder)
+    line = refusal(load, folder)
+    assert [words for words in says if words not in line] == [], line
+
+
+@pytest.mark.parametrize("load", [as_retriever, as_encoder])
+def test_a_model_that_is_nowhere_is_named(tmp_path, load):
+    for name in ("missing", "somebody/mt5-basse"):
+        assert f"{name}: config.json cannot be loaded (" in refusal(load, tmp_path / name)
+
+
+@pytest.mark.parametrize("load", [as_retriever, as_encoder])
+def test_without_protobuf_the_line_says_what_to_install(published, monkeypatch, load):
+    monkeypatch.setattr(catid2.pretrained, "is_protobuf_available", lambda: False)
+    line = refusal(load, published["mt5"].folder)
+    assert line.endswith(
+        "spiece.model: reading it takes protobuf, which is not installed; run: pip install protobuf"
+    )
+    load(published["t5"].folder)  # tokenizer.json needs none
+
+
+def test_pointers_and_other_files_that_are_not_read_do_no_harm(published, tmp_path):
+    folder = copied(published["t5"], tmp_path)
+    for name in ("pytorch_model.bin", "spiece.model", "tf_model.h5", "onnx.bin"):
+        (folder / name).write_bytes(POINTER)
+    as_retriever(folder)
+    as_encoder(folder)
+
+
+# --- pickles -------------------------------------------------------------------------------------------
+
+PLANT = {
+    "plain pickle": lambda path, planted: path.write_bytes(pickle.dumps(planted)),
+    "PyTorch file": lambda path, planted: torch.save(planted, path),
+    "old PyTorch file": lambda path, planted: torch.save(planted, path, _use_new_zipfile_serialization=False),
+}
+PLACES = {
+    "mt5": "pytorch_model.bin",
+    "shards": "pytorch_model-00002-of-00002.bin",
+    "sentences": "2_Dense/pytorch_model.bin",
+}
+
+
+@pytest.mark.parametrize("form", PLANT)
+@pytest.mark.parametrize("model", PLACES)
+@pytest.mark.parametrize("load", [as_retriever, as_encoder])
+def test_a_planted_pickle_never_runs(published, tmp_path, load, model, form):
+    folder, trace = copied(published[model], tmp_path), tmp_path / "loaded"
+    PLANT[form](folder / PLACES[model], {"shared.weight": b.Planted(str(trace))})
+    line = refusal(load, folder)
+    assert not trace.exists()
+    if load is as_encoder or model != "sentences":  # the encoder of sentences is no retriever anyway
+        assert "cannot be loaded: a .bin file holds more than tensors" in line
+    torch.load(folder / PLACES[model], weights_only=False) if form != "plain pickle" else pickle.loads(
+        (folder / PLACES[model]).read_bytes()
+    )
+    assert trace.exists()  # it would have run
+
+
+def test_a_pickle_beside_safetensors_is_not_looked_at(published, tmp_path):
+    folder = copied(published["t5"], tmp_path)
+    torch.save({"shared.weight": b.Planted(str(tmp_path / "loaded"))}, folder / "pytorch_model.bin")
+    as_retriever(folder)
+    as_encoder(folder)
+    assert not (tmp_path / "loaded").exists()
+
+
+def test_modules_outside_the_folder_are_refused(published, tmp_path):
+    folder = copied(published["sentences"], tmp_path)
+    shutil.move(folder / "2_Dense", tmp_path / "2_Dense")
+    listed = json.loads((folder / "modules.json").read_text())
+    listed[2]["path"] = "../2_Dense"
+    (folder / "modules.json").write_text(json.dumps(listed))
+    assert "modules.json names '../2_Dense', a folder outside its own" in refusal(as_encoder, folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_a_dense_layer_without_its_weights_is_refused(published, tmp_path, name):
+    folder = copied(published["sentences"], tmp_path)
+    (folder / "2_Dense" / "pytorch_model.bin").unlink()
+    assert "2_Dense/pytorch_model.bin: no such file" in refusal(as_encoder, folder)
+    wrong = {"other.weight": torch.zeros(6, 16)}
+    save_file(wrong, folder / "2_Dense" / name) if "safe" in name else torch.save(
+        wrong, folder / "2_Dense" / name
+    )
+    assert "its module '2_Dense' cannot be loaded (Error(s) in loading state_dict for Dense" in refusal(
+        as_encoder, folder
+    )
