@@ -243,5 +243,10 @@ def explained(name: str, what: str) -> Iterator[None]:
         if "trust_remote_code" in text:
             remedy = "use a model of a kind that Transformers knows"
             raise InputError(name, "brings code of its own, which is not run", remedy) from None
+        if "precompiled_charsmap" in text:  # Transformers 5.17 does not know that it may be empty
+            why = "its spiece.model has no rule of normalization, and this version of Transformers wants one"
+            raise InputError(name, why, "run: pip install --upgrade transformers") from None
         reason = (text.strip() or type(error).__name__).splitlines()[0]
+        if "backend tokenizer" in reason:
+            reason = "no tokenizer.json, nor another vocabulary that Transformers knows for it"
         raise InputError(name, f"{what} cannot be loaded ({reason})", _REMEDY) from None

@@ -218,6 +218,16 @@ def test_without_protobuf_the_line_says_what_to_install(published, monkeypatch, 
     load(published["t5"].folder)  # tokenizer.json needs none
 
 
+def test_a_transformers_that_cannot_read_a_spiece_model_is_to_be_upgraded(published, monkeypatch):
+    def from_pretrained(*_: object, **__: object) -> None:
+        raise Exception(
+            "Error while attempting to build Precompiled normalizer: Cannot parse precompiled_charsmap"
+        )
+
+    monkeypatch.setattr(catid2.pretrained.AutoTokenizer, "from_pretrained", from_pretrained)
+    assert refusal(as_encoder, published["mt5"].folder).endswith("; run: pip install --upgrade transformers")
+
+
 def test_pointers_and_other_files_that_are_not_read_do_no_harm(published, tmp_path):
     folder = copied(published["t5"], tmp_path)
     for name in ("pytorch_model.bin", "spiece.model", "tf_model.h5", "onnx.bin"):
