@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from sentencepiece import SentencePieceProcessor
-from tokenizers import normalizers
+from tokenizers import Tokenizer, normalizers
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerFast, T5Tokenizer
 from transformers.utils import is_protobuf_available
 
@@ -64,7 +65,7 @@ def load_tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerBase:
         raise InputError(
             name, "no vocabulary", "put tokenizer.json, spiece.model or vocab.txt into the folder"
         )
-    return _normalized(tokenizer)
+    return _normalized(tokenizer, _tokenizer_json(name, revision))
 
 
 def load_model(
@@ -190,33 +191,50 @@ def require_content(file: Path) -> None:
         raise InputError(file, "empty", "fetch it again")
 
 
-def _normalized(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """Return a tokenizer made from a SentencePiece model that brings texts into NFKC first, as SentencePiece does.
+def _tokenizer_json(name: str, revision: str | None) -> Path | None:
+    """Return the tokenizer.json of a model, if it has one; a model of the hub has been loaded before."""
+    if Path(name).is_dir():
+        file = Path(name) / "tokenizer.json"
+        return file if file.is_file() else None
+    cached = try_to_load_from_cache(name, "tokenizer.json", revision=revision)
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def _normalized(tokenizer: PreTrainedTokenizerBase, file: Path | None) -> PreTrainedTokenizerBase:
+    """Return the tokenizer of a SentencePiece model so that it brings texts into NFKC first, as SentencePiece does.
 
     SentencePiece replaces the longest match, for example half-width カ and its voiced sound mark together by ガ. The
     `Precompiled` normaliser of the tokenizers library goes by single characters wherever a cluster has 6 bytes or more:
     the mark becomes a combining one, and カ with it an unknown token. So do decomposed kana and Hangul. Models whose
     own rule is the identity get NFKC too: half-width and full-width forms are rare in what they have seen.
 
-    It becomes a tokenizer without a class of its own, which is saved and loaded with this normaliser: T5Tokenizer and
-    its like make theirs anew whenever they are loaded.
+    T5Tokenizer and its like make their normaliser anew whenever they are loaded, and keep only `Precompiled` of it.
+    The tokenizer that is returned has no class of its own: what its tokenizer.json says is loaded again, and so is what
+    `file`, the tokenizer.json of the model, says.
     """
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         return tokenizer  # ByT5 reads bytes, and none is unknown to it
     backend = tokenizer.backend_tokenizer
     steps = _steps(backend.normalizer)
-    sentencepiece = isinstance(tokenizer, T5Tokenizer) or any(
-        isinstance(step, normalizers.Precompiled) for step in steps
-    )
-    if not sentencepiece or (steps and isinstance(steps[0], normalizers.NFKC)):
+    if not isinstance(tokenizer, T5Tokenizer) and not _has(steps, normalizers.Precompiled):
         return tokenizer
-    backend.normalizer = normalizers.Sequence([normalizers.NFKC(), *steps])
+    if file:
+        backend = Tokenizer.from_file(str(file))
+        backend.no_padding()
+        backend.no_truncation()
+        steps = _steps(backend.normalizer)
+    if not _has(steps, normalizers.NFKC):
+        backend.normalizer = normalizers.Sequence([normalizers.NFKC(), *steps])
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         model_max_length=tokenizer.model_max_length,
         model_input_names=tokenizer.model_input_names,
         **tokenizer.special_tokens_map,
     )
+
+
+def _has(steps: list[normalizers.Normalizer], kind: type[normalizers.Normalizer]) -> bool:
+    return any(isinstance(step, kind) for step in steps)
 
 
 def _steps(normalizer: normalizers.Normalizer | None) -> list[normalizers.Normalizer]:

@@ -12,12 +12,15 @@ import torch
 from model_layouts import LAYOUTS, Layout, Published, publish
 from safetensors.torch import load_file, save_file
 from test_dual_encoder import TINY
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import AutoTokenizer
 
 import catid2.pretrained
 from catid2.baselines.dual_encoder import build_encoder
 from catid2.config.embed import HfEncoder
 from catid2.encoders import TransformerEncoder
 from catid2.errors import InputError
+from catid2.pretrained import load_tokenizer
 from catid2.retriever import load_pretrained
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 2329638768\n"
@@ -295,3 +298,35 @@ def test_a_dense_layer_without_its_weights_is_refused(published, tmp_path, name)
     assert "its module '2_Dense' cannot be loaded (Error(s) in loading state_dict for Dense" in refusal(
         as_encoder, folder
     )
+
+
+# --- tokenizers ----------------------------------------------------------------------------------------
+
+
+def test_a_tokenizer_json_holds_as_it_is_written(published, tmp_path):
+    """One as Hugging Face's Flax example trains for T5: T5Tokenizer forgets Lowercase, and adds a hundred tokens."""
+    trained = Tokenizer(models.Unigram())
+    steps = [normalizers.Nmt(), normalizers.NFKC(), normalizers.Lowercase()]
+    trained.normalizer = normalizers.Sequence(steps)
+    trained.pre_tokenizer = pre_tokenizers.Metaspace()
+    special = {"special_tokens": ["<pad>", "</s>", "<unk>"], "unk_token": "<unk>"}
+    trainer = trainers.UnigramTrainer(vocab_size=60, show_progress=False, **special)
+    trained.train_from_iterator(["red shoe lamp", "blue kettle ガラス"] * 20, trainer)
+    trained.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    trained.enable_truncation(2)  # as those of sentence-transformers
+    folder = copied(published["t5"], tmp_path)
+    trained.save(str(folder / "tokenizer.json"))
+    trained.no_truncation()
+    texts = ["Red SHOE", "ＢＬＵＥ ｶﾞﾗｽ"]
+    expected = [trained.encode(text).ids for text in texts]
+    tokenizer = load_tokenizer(str(folder), None)
+    assert tokenizer(texts)["input_ids"] == expected
+    assert not any(tokenizer.unk_token_id in row for row in expected)
+    assert len(tokenizer) == trained.get_vocab_size()
+    tokenizer.save_pretrained(tmp_path / "saved")
+    (tmp_path / "saved" / "config.json").write_bytes((folder / "config.json").read_bytes())
+    for again in (
+        AutoTokenizer.from_pretrained(tmp_path / "saved"),
+        load_tokenizer(str(tmp_path / "saved"), None),
+    ):
+        assert again(texts)["input_ids"] == expected
