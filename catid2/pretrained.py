@@ -44,6 +44,9 @@ def load_config(name: str, revision: str | None) -> PretrainedConfig:
     Raises:
         InputError: there is no such model, it is of a kind that Transformers does not know, or brings code of its own.
     """
+    # On the hub a name has one slash at most.
+    if not Path(name).is_dir() and (name.startswith(("/", ".", "~")) or name.count("/") > 1):
+        raise InputError(name, "no such folder", _REMEDY)
     with explained(name, "config.json"):
         if Path(name).is_dir():
             require_content(Path(name) / "config.json")
@@ -118,16 +121,15 @@ def _require_weights(
     What is tied need not be in the files. T5 1.1 and mT5 say in config.json that their output layer is not, and
     Transformers ties it all the same where it is missing.
     """
-    missing = sorted(key for key in report["missing_keys"] if not key.startswith(optional))
+    missing = {key for key in report["missing_keys"] if not key.startswith(optional)}
     output = model.get_output_embeddings()
     if not tied and output is not None and output.weight is model.get_input_embeddings().weight:
-        missing.append("lm_head.weight")
+        missing.add("lm_head.weight")
     remedy = "use a complete checkpoint of this kind of model"
     if missing:
-        what = f"no weights for {len(missing)} parameters, the first is {missing[0]!r}"
-        alike = [
-            key for key in report["unexpected_keys"] if key.endswith(missing[0]) or missing[0].endswith(key)
-        ]
+        first = min(missing)
+        what = f"no weights for {len(missing)} parameters, the first is {first!r}"
+        alike = [key for key in report["unexpected_keys"] if key.endswith(first) or first.endswith(key)]
         if alike:  # all names are under another prefix
             what += f", its files hold {min(alike)!r}"
         raise InputError(name, what, remedy)
