@@ -5,6 +5,7 @@ writes aside and renames (`catid2.writing`), so that an output is there whole or
 """
 
 import contextlib
+import difflib
 import json
 import tokenize
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,26 +62,83 @@ def docids_columns(length: int, layers: int) -> dict[str, pa.DataType]:
 
 # --- tables -----------------------------------------------------------------------------------------
 
+# What git-lfs leaves in place of a file that it has not downloaded; its specification keeps it below 1,024 bytes.
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_LARGEST_POINTER = 1024
+
 
 def require_file(path: str | Path) -> Path:
-    """Return `path` as a Path, or raise InputError if no such file is there."""
+    """Return `path` as a Path.
+
+    Raises:
+        InputError: no such file is there, or git-lfs has left a pointer in its place.
+    """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(path, "a folder, not a file", "name the file")
     if not path.is_file():
         raise InputError(
             path, "no such file", "run the stage that makes it, or correct the path in the config"
         )
+    if path.stat().st_size < _LARGEST_POINTER and path.read_bytes().startswith(_POINTER):
+        raise InputError(
+            path, "a git-lfs pointer, not the file itself", "run `git lfs pull` in its repository"
+        )
     return path
 
 
-def read_footer(path: str | Path) -> tuple[pa.Schema, int]:
-    """Return the columns and the number of rows of a parquet file.
+def parquet_parts(path: str | Path) -> list[Path]:
+    """Return the files of a parquet table: the file itself, or by name the parts that Spark or Polars put in a folder.
+
+    Names that start with `_` or `.` are of their writers' notes, as _SUCCESS is. Rows of a table in parts are counted
+    through all of them, as pandas counts them.
 
     Raises:
-        InputError: the file is missing, cut or no parquet.
+        InputError: as require_file; or a folder without parts, or with folders in it.
     """
-    path = require_file(path)
+    path = Path(path)
+    if not path.is_dir():
+        return [require_file(path)]
+    parts = sorted(part for part in path.iterdir() if part.name[0] not in "_.")
+    folders = [part for part in parts if part.is_dir()]
+    if folders or not parts:
+        what = (
+            f"its parts lie in folders ({folders[0].name})" if folders else "a folder without parquet files"
+        )
+        raise InputError(path, what, "write the table as one file, or as a folder of files")
+    return [require_file(part) for part in parts]
+
+
+def read_footer(path: str | Path) -> tuple[pa.Schema, int]:
+    """Return the columns and the number of rows of a parquet file, or of a folder of parts.
+
+    Raises:
+        InputError: as parquet_parts; or a file is cut or no parquet, or two parts have different columns.
+    """
+    first, *others = [_read_footer(part) for part in parquet_parts(path)]
+    for part, (schema, _) in zip(parquet_parts(path)[1:], others, strict=True):
+        if not schema.equals(first[0]):
+            what = f"its columns are {_listed(schema)}, those of the part before it {_listed(first[0])}"
+            raise InputError(part, what, "write all parts with the same columns")
+    return first[0], first[1] + sum(rows for _, rows in others)
+
+
+def _read_footer(path: Path) -> tuple[pa.Schema, int]:
     with _whole_parquet(path), pq.ParquetFile(path) as file:
         return file.schema_arrow, file.metadata.num_rows
+
+
+def _listed(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)
+
+
+def require_column(path: str | Path, name: str, names: Sequence[str]) -> None:
+    """Raise InputError unless a column stands once among the names of those that a file has."""
+    if names.count(name) != 1:
+        close = [] if name in names else difflib.get_close_matches(name, names, n=1)
+        fault = "is there twice" if name in names else "is missing"
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise InputError(path, f"column {name!r} {fault}", f"{hint}it has {', '.join(names)}")
 
 
 # KeyError: of a damaged footer Arrow can list a column that it then does not find.
@@ -111,19 +169,21 @@ def read_table(
 ) -> pa.Table:
     """Return the named columns of a parquet file, checked for presence and type, in the order asked for.
 
-    With `row_groups` only these are read, and rows in messages count within them.
+    With `row_groups` only these are read, and rows in messages count within them. A folder of parts, which has no
+    row groups, is read as one table.
 
     Raises:
         InputError: the file is missing, cut, damaged or no parquet; a column is missing, of another type or holds
             a null where it is a number or a flag.
     """
+    if Path(path).is_dir():
+        return pa.concat_tables(read_table(part, columns) for part in parquet_parts(path))
     path = require_file(path)
     with _whole_parquet(path):
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             schema = file.schema_arrow
             for name, kind in columns.items():
-                if name not in schema.names:
-                    raise InputError(path, f"column {name!r} is missing", f"it has {', '.join(schema.names)}")
+                require_column(path, name, schema.names)
                 if schema.field(name).type != kind:
                     found = schema.field(name).type
                     raise InputError(

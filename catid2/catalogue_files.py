@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from catid2.artifacts import is_text, read_footer, require_file
-from catid2.database import BLANKS, CLEAN_NAME, reading
+from catid2.database import BLANKS, CLEAN_NAME, HAS_NAME, open_parquet, reading
 from catid2.errors import InputError
 
 _ROWS_PER_BATCH = 2**14
@@ -79,7 +79,7 @@ def load_table(
                 name if name in lists else f"string_split({name}::VARCHAR, {_text(_separator(path, column))})"
             )
             clean = f"list_transform({names}::VARCHAR[], lambda name: {CLEAN_NAME})"
-            filled = f"list_filter({clean}, lambda name: name <> '')"
+            filled = f"list_filter({clean}, lambda name: {HAS_NAME})"
             parts.append(f"CASE WHEN len({filled}) > 0 THEN {filled} END AS {name}")
             parts.append(f"coalesce(len({names}) - len({filled}), 0)::INTEGER AS {name}_blank")
     with reading(path):
@@ -120,11 +120,6 @@ def check_once(connection: duckdb.DuckDBPyConnection, table: Table, column: str)
 def _text(value: str) -> str:
     """Return a string of SQL."""
     return "'" + value.replace("'", "''") + "'"
-
-
-def _name(column: str) -> str:
-    """Return a column's name in SQL."""
-    return '"' + column.replace('"', '""') + '"'
 
 
 def _separator(path: Path, column: Column) -> str:
@@ -169,11 +164,9 @@ def _kind(found: pa.DataType) -> str:
 
 
 def _load_parquet(connection: duckdb.DuckDBPyConnection, path: Path, columns: Mapping[str, Column]) -> None:
-    chosen = ", ".join(f"{_name(column.own)} AS {name}" for name, column in columns.items())
-    with reading(path):
-        connection.execute(
-            f"CREATE TEMP VIEW own AS SELECT file_row_number AS row, {chosen} FROM read_parquet({_text(str(path))})"
-        )
+    open_parquet(
+        connection, "own", path, {name: column.own for name, column in columns.items() if column.own}
+    )
 
 
 def _no_column(path: Path, column: str, names: list[str]) -> InputError:

@@ -40,3 +40,27 @@ def text_key(text: str) -> str:
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
     return clean_text(unicodedata.normalize("NFKC", folded), markup=False) or ""
+
+
+# Written without a trace on the page: zero-width spaces, directions, byte order marks, soft hyphens.
+_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
+# They join or part letters of Arabic and Indic scripts, so they show; whether they are written is a matter of taste.
+_JOINERS = re.compile("[\u200c\u200d]")
+
+
+def clean_name(name: str) -> str:
+    """Return the name of a category, or a tag, as it is shown; "" if nothing is left of it.
+
+    In this order: entities are decoded once, invisible characters removed, letters and their accents composed (NFC),
+    control characters turned into spaces, and runs of white space into one.
+    """
+    if "&" in name:
+        name = _ENTITY.sub(lambda entity: html.unescape(entity.group()), name)
+    if not name.isascii():
+        name = unicodedata.normalize("NFC", _INVISIBLE.sub("", name))
+    return " ".join(_CONTROL.sub(" ", name).split())
+
+
+def name_key(name: str) -> str:
+    """Return what all spellings of a category's name share: `text_key` of the clean name without joiners."""
+    return text_key(_JOINERS.sub("", clean_name(name)))

@@ -3,8 +3,8 @@
 A document is a product of the locale that a kept judgement names (with `documents: all`, any product) and whose
 category path has at least H levels (levels, not characters). Of the ESCI-S records with its asin, a product takes one
 whose path has H levels if there is one; of several, one of its own locale, else of the first locale by name; of several
-still, the longest path, then the first by name. Documents are numbered bytewise by product_id: nothing depends on the
-order of the raw rows.
+still, the longest path, then the first by name. Names that differ in spelling only are one category. Documents are
+numbered bytewise by product_id: nothing depends on the order of the raw rows.
 """
 
 import logging
@@ -35,12 +35,13 @@ from catid2.corpus_stats import (
     queries_without_documents,
     repeated_texts,
     tree_counts,
+    warn_of_loss,
 )
-from catid2.database import Resources, connect, reading, write_stream
+from catid2.database import Resources, connect, open_parquet, reading, write_stream
 from catid2.errors import InputError, warn
 from catid2.esci import TEXT_COLUMNS, check_rows, load_examples, load_products
 from catid2.esci_s import CATEGORY_PATHS, STATES
-from catid2.taxonomy import Tree, build_tree
+from catid2.taxonomy import Tree, build_tree, one_spelling
 from catid2.writing import atomic
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def build_corpus(
             raise _nothing_left(raw.examples, f"judgement of locale {locale!r}", examples["dropped"])
         if not counts["documents"]:
             raise _nothing_left(raw.products, f"product of locale {locale!r}", products["dropped"])
-        tree = _place_documents(connection)
+        tree, spellings = _place_documents(connection)
         with atomic(*files) as paths:
             aside = CorpusFiles(*paths)
             text = _write_products(connection, raw.products, config, aside.products)
@@ -112,16 +113,19 @@ def build_corpus(
                 "config": config.model_dump(mode="json"),
                 "examples": examples,
                 "products": products,
-                "esci_s": esci_s_account(connection, raw.categories),
+                "esci_s": esci_s_account(connection),
                 "before_categories": judgement_counts(connection, "judged"),
                 **counts,
                 "queries_without_documents": queries_without_documents(connection),
                 "test_texts_in_train": repeated,
                 **path_counts(connection, locale),
+                "spellings_merged": spellings,
                 "tree": tree_counts(tree.nodes),
                 "text": text,
             }
             write_json(aside.stats, stats)
+    warn_of_loss(raw.examples, "judgements", examples)
+    warn_of_loss(raw.products, "products", products)
     _LOG.info(
         "%s: %d documents, %d queries, %d judgements, %d category nodes",
         locale,
@@ -158,10 +162,13 @@ def _nothing_left(path: Path, what: str, dropped: dict[str, int]) -> InputError:
 
 
 def check_category_paths(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Make the view `raw_category_paths` of a table of CATEGORY_PATHS, checked; InputError if it is none."""
     schema, _ = read_footer(path)
     if not schema.equals(pa.schema(CATEGORY_PATHS)):
         found = ", ".join(f"{field.name} {field.type}" for field in schema)
         raise InputError(path, f"not a table of category paths (it has {found})", "run extract_categories")
+    view = "raw_category_paths"
+    open_parquet(connection, view, path, {name: name for name in CATEGORY_PATHS})
     usable = "state = 'usable'"
     wrong = {
         "state": f"state IS NULL OR NOT list_contains({list(STATES)}, state)",
@@ -172,7 +179,7 @@ def check_category_paths(connection: duckdb.DuckDBPyConnection, path: Path) -> N
     }
     with reading(path):
         for column, condition in wrong.items():
-            check_rows(connection, str(path), column, condition, "run extract_categories again")
+            check_rows(connection, view, path, column, condition, "run extract_categories again")
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, table: str) -> int:
@@ -226,14 +233,14 @@ def _choose_records(
             """
             CREATE TEMP TABLE record AS
             SELECT asin AS product_id, locale, path
-            FROM read_parquet($path) SEMI JOIN wanted ON wanted.product_id = asin
+            FROM raw_category_paths SEMI JOIN wanted ON wanted.product_id = asin
             QUALIFY row_number() OVER (
                 PARTITION BY asin
                 ORDER BY coalesce(len(path), 0) >= $levels DESC, coalesce(locale = $locale, false) DESC,
                     locale, coalesce(len(path), 0) DESC, path
             ) = 1
             """,
-            {"path": str(categories), "levels": levels, "locale": locale},
+            {"levels": levels, "locale": locale},
         )
 
 
@@ -276,14 +283,20 @@ def _drop_repeated_texts(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("DELETE FROM judgement WHERE query_id IN (FROM repeated)")
 
 
-def _place_documents(connection: duckdb.DuckDBPyConnection) -> Tree:
-    """Build the tree of the documents' paths, and make `place`: the nodes of each path."""
+def _place_documents(connection: duckdb.DuckDBPyConnection) -> tuple[Tree, dict[str, int]]:
+    """Make `place`, the names and nodes of each path of the documents; return their tree and what it merged."""
     counts = connection.execute("SELECT path, count(*) FROM document GROUP BY path").fetchall()
-    paths = [tuple(path) for path, _ in counts]
-    tree = build_tree(paths, [count for _, count in counts])
+    paths, n_docs = [tuple(path) for path, _ in counts], [count for _, count in counts]
+    spelled = one_spelling(paths, n_docs)
+    tree = build_tree(spelled.paths, n_docs)
+    columns = {"path": paths, "names": spelled.paths}
+    arrays = {name: pa.array(values, pa.list_(pa.string())) for name, values in columns.items()}
     nodes = {f"category_id_{level}": column for level, column in enumerate(tree.ancestors.T, start=1)}
-    connection.register("place", pa.table({"path": pa.array(paths, pa.list_(pa.string()))} | nodes))
-    return tree
+    connection.register("place", pa.table(arrays | nodes))
+    respelled = [
+        count for path, shown, count in zip(paths, spelled.paths, n_docs, strict=True) if path != shown
+    ]
+    return tree, {"nodes": spelled.merged, "documents_respelled": sum(respelled)}
 
 
 # --- the files of the corpus --------------------------------------------------------------------------
@@ -296,7 +309,7 @@ def _write_products(
     levels = range(1, config.levels + 1)
     columns = ["doc_id", "document.product_id"]
     columns += [f"{TEXT_COLUMNS[field]}::VARCHAR AS {field}" for field in TEXT_FIELDS]
-    columns += [f"path[{level}] AS category_{level}" for level in levels]
+    columns += [f"names[{level}] AS category_{level}" for level in levels]
     columns += [f"category_id_{level}" for level in levels]
     text = {field: {"missing": 0, "emptied": 0, "changed": 0} for field in TEXT_FIELDS}
     schema = pa.schema(products_columns(config.levels))
@@ -322,10 +335,9 @@ def _write_products(
         rows = connection.sql(
             f"""
             SELECT {", ".join(columns)}
-            FROM read_parquet($path) AS raw JOIN document ON document.row = raw.file_row_number JOIN place USING (path)
+            FROM raw_products JOIN document USING (row) JOIN place USING (path)
             ORDER BY doc_id
-            """,
-            params={"path": str(products)},
+            """
         )
         write_stream(target, cleaned(rows.to_arrow_reader(_DOCUMENTS_PER_BATCH)), schema)
     return text

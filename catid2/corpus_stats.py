@@ -4,6 +4,7 @@ They are counted from the tables that catid2.corpus makes: `example`, `product`,
 `document` and `judgement`.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,18 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from catid2.errors import warn
 from catid2.esci_s import STATES
 from catid2.taxonomy import PLACEHOLDER
 
 _WITHOUT_PATH = ("no_esci_s_record", "no_category", "path_too_short")
+_REMEDIES = {  # what to do about the rows that are lost, by reason; other rows are not asked for, or are there twice
+    "no_product": "check that judgements and products belong together",
+    "no_esci_s_record": "check that products and ESCI-S belong together",
+    "no_category": "give their products a category",
+    "path_too_short": "lower corpus.levels",
+}
+_LOSS = 0.1  # share of rows above which a loss is a warning
 _LABEL_SETS = {"E+S+C": ["E", "S", "C"], "E+S": ["E", "S"]}
 
 
@@ -51,18 +60,31 @@ def balance(rows: dict[str, int], locale: str, kept: int, dropped: dict[str, int
     return {"rows": sum(rows.values()), "kept": kept, "dropped": {"other_locale": other} | dropped}
 
 
-def esci_s_account(connection: duckdb.DuckDBPyConnection, categories: Path) -> dict[str, Any]:
+def warn_of_loss(path: Path, what: str, account: Mapping[str, Any]) -> None:
+    """Warn if more than a tenth of the rows that the configuration asks for became nothing.
+
+    Args:
+        path: of the raw file.
+        what: its rows are, in the plural.
+        account: of `balance`.
+    """
+    lost = {reason: account["dropped"].get(reason, 0) for reason in _REMEDIES}
+    rows = account["kept"] + sum(lost.values())
+    if sum(lost.values()) > _LOSS * rows:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in lost.items() if count)
+        remedy = _REMEDIES[max(lost, key=lost.__getitem__)]
+        warn(path, f"{sum(lost.values()):,} of {rows:,} {what} are lost ({reasons})", remedy)
+
+
+def esci_s_account(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """Return the account of the lines of ESCI-S, all locales: rows = kept (with a path) + what was dropped."""
-    counts = connection.execute(
-        "SELECT state, count(*) FROM read_parquet($path) GROUP BY state", {"path": str(categories)}
-    )
+    counts = connection.execute("SELECT state, count(*) FROM raw_category_paths GROUP BY state")
     states = dict.fromkeys(STATES, 0) | dict(counts.fetchall())
     [(blank, records, keys)] = connection.execute(
         """
         SELECT count(*) FILTER (blank_names > 0), count(asin), count(DISTINCT (asin, locale)) FILTER (asin IS NOT NULL)
-        FROM read_parquet($path)
-        """,
-        {"path": str(categories)},
+        FROM raw_category_paths
+        """
     ).fetchall()
     return {
         "rows": sum(states.values()),

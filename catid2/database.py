@@ -1,12 +1,13 @@
 """DuckDB as the corpus stages use it: in memory, under a limit, spilling to a folder that goes away."""
 
 import contextlib
+import functools
 import os
 import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,15 +15,18 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catid2.cleaning import text_key
+from catid2.artifacts import parquet_parts, read_footer, require_column
+from catid2.cleaning import clean_name, text_key
 from catid2.errors import InputError
 from catid2.writing import FULL, MAKE_ROOM, needs_room
 
 _NO_ROOM = re.compile("|".join(["max_temp_directory_size", *map(os.strerror, FULL)]))
 BLANKS = r"[\s\p{Z}\p{Cc}]+"  # RE2: white space of any script and control characters
-CLEAN_NAME = (
-    f"trim(regexp_replace(coalesce(name, ''), '{BLANKS}', ' ', 'g'))"  # SQL, of a column or variable `name`
-)
+# SQL, of a column or variable `name`: on one line, otherwise as it is written; and whether anything is left of it.
+CLEAN_NAME = f"trim(regexp_replace(coalesce(name, ''), '{BLANKS}', ' ', 'g'))"
+HAS_NAME = "clean_name(name) <> ''"
+_NAMES = 2**16  # clean ones that are kept: a catalogue names the same categories again and again
+_PATTERN = re.compile(r"[*?\[]")  # what makes DuckDB take a path for a pattern
 
 
 class Resources(NamedTuple):
@@ -35,7 +39,7 @@ class Resources(NamedTuple):
 
 @contextlib.contextmanager
 def connect(resources: Resources) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield an in-memory DuckDB that spills into a folder of its own, removed at the end; SQL has `text_key`.
+    """Yield an in-memory DuckDB that spills into a folder of its own, removed at the end; SQL has `text_key` and `clean_name`.
 
     Folders that killed processes of this host left are removed at the start.
 
@@ -46,6 +50,10 @@ def connect(resources: Resources) -> Iterator[duckdb.DuckDBPyConnection]:
     if resources.temp_dir is not None and not resources.temp_dir.is_dir():
         raise InputError(f"--temp-dir {resources.temp_dir}", "no such folder", "make it, or name another")
     temp_dir = resources.temp_dir or Path(tempfile.gettempdir())
+    if _PATTERN.search(os.fspath(temp_dir)):
+        raise InputError(
+            f"--temp-dir {temp_dir}", "DuckDB takes it for a pattern", "name one without *, ? and ["
+        )
     own = f"catid2-duckdb-{socket.gethostname()}-"  # and a process, and random letters
     _remove_leftovers(temp_dir, own)
     with needs_room(temp_dir / own):
@@ -56,6 +64,9 @@ def connect(resources: Resources) -> Iterator[duckdb.DuckDBPyConnection]:
             if resources.threads is not None:
                 settings["threads"] = str(resources.threads)
             connection = duckdb.connect(":memory:", config=settings)
+            connection.create_function(
+                "clean_name", functools.lru_cache(_NAMES)(clean_name), ["VARCHAR"], "VARCHAR"
+            )
         except duckdb.Error as error:
             remedy = "write them like --memory-limit 2GB --threads 2"
             raise InputError("--memory-limit, --threads", _first_line(error), remedy) from None
@@ -92,6 +103,54 @@ def _is_running(process: int) -> bool:
     except PermissionError:  # another user's
         return True
     return True
+
+
+def open_parquet(
+    connection: duckdb.DuckDBPyConnection, name: str, path: str | Path, columns: Mapping[str, str]
+) -> None:
+    """Make the view `name` of a parquet file, or of a folder of parts: `row`, counted from 0, and its columns.
+
+    This is the one way in which DuckDB opens a table. It does not see the path, which it would take for a pattern,
+    nor the folders it is in, whose names it would take for columns, but a link with a plain name. It finds columns by
+    their place, as it does not tell "Query" from "query".
+
+    Args:
+        connection: from `connect`.
+        name: of the view.
+        path: of the file or folder.
+        columns: those of the view, and what they are called in the file.
+
+    Raises:
+        InputError: as read_footer; or a column is missing or there twice.
+    """
+    names = read_footer(path)[0].names
+    for own in columns.values():
+        require_column(path, own, names)
+    places = ", ".join(f"c{place}" for place in range(len(names)))
+    chosen = "".join(f", c{names.index(own)} AS {ours}" for ours, own in columns.items())
+    selects = []
+    first = 0
+    for part in parquet_parts(path):
+        table = f"read_parquet({_text(_link(connection, part))}, hive_partitioning = false)"
+        selects.append(f"SELECT file_row_number + {first} AS row{chosen} FROM {table} AS part ({places})")
+        first += read_footer(part)[1]
+    with reading(path):
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {' UNION ALL '.join(selects)}")
+
+
+def _link(connection: duckdb.DuckDBPyConnection, path: Path) -> str:
+    """Make a link to a file in the folder where the connection spills, and return its path."""
+    [(folder,)] = connection.execute("SELECT current_setting('temp_directory')").fetchall()
+    links = Path(folder, "links")
+    links.mkdir(exist_ok=True)
+    link = links / f"{sum(1 for _ in links.iterdir())}.parquet"
+    link.symlink_to(path.absolute())
+    return os.fspath(link)
+
+
+def _text(value: str) -> str:
+    """Return a string of SQL."""
+    return "'" + value.replace("'", "''") + "'"
 
 
 @contextlib.contextmanager

@@ -10,8 +10,8 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from catid2.artifacts import LABELS, SPLITS, is_text, read_footer
-from catid2.database import BLANKS, reading
+from catid2.artifacts import LABELS, SPLITS, is_text, read_footer, require_column
+from catid2.database import BLANKS, open_parquet, reading
 from catid2.errors import InputError
 
 LOCALES = ("us", "es", "jp")
@@ -37,8 +37,8 @@ TEXT_COLUMNS = {  # field of the corpus → column of ESCI
 PRODUCTS = {"product_id": "string", "product_locale": "string"} | dict.fromkeys(TEXT_COLUMNS.values(), "text")
 
 
-def check_columns(path: str | Path, columns: Mapping[str, str]) -> str:
-    """Check that `path` is a whole parquet file with `columns`, each "string", "integer" or "text"; return it.
+def check_columns(path: str | Path, columns: Mapping[str, str]) -> None:
+    """Check that `path` is a whole parquet table with `columns`, each "string", "integer" or "text".
 
     "text" is a string column that may also be of type null, as pandas writes one that is null throughout.
 
@@ -47,12 +47,10 @@ def check_columns(path: str | Path, columns: Mapping[str, str]) -> str:
     """
     schema, _ = read_footer(path)
     for name, kind in columns.items():
-        if name not in schema.names:
-            raise InputError(path, f"column {name!r} is missing", f"it has {', '.join(schema.names)}")
+        require_column(path, name, schema.names)
         found = schema.field(name).type
         if kind != _kind(found) and not (kind == "text" and _kind(found) in ("string", "null")):
             raise InputError(path, f"column {name!r} is {found}, not {kind}", "write it with that type")
-    return str(path)
 
 
 def _kind(found: pa.DataType) -> str:
@@ -79,20 +77,24 @@ def load_examples(
             locales); no row is of `locale` (a file without rows is let through if it `may_be_empty`); in its rows a
             query has two texts or splits, or a pair two labels.
     """
-    path = check_columns(path, EXAMPLES)
+    check_columns(path, EXAMPLES)
+    view = "raw_examples"
+    open_parquet(connection, view, path, {name: name for name in EXAMPLES})
     with reading(path):
-        _check_values(connection, path, {"product_locale": LOCALES, "esci_label": LABELS, "split": SPLITS})
-        _check_values(connection, path, {f"{version}_version": ("0", "1") for version in VERSIONS})
-        _check_filled(connection, path, ("query_id", "query", "product_id"))
+        _check_values(
+            connection, view, path, {"product_locale": LOCALES, "esci_label": LABELS, "split": SPLITS}
+        )
+        _check_values(connection, view, path, {f"{version}_version": ("0", "1") for version in VERSIONS})
+        _check_filled(connection, view, path, ("query_id", "query", "product_id"))
         rows = {locale: 0} if may_be_empty and not read_footer(path)[1] else None
-        rows = rows or _rows_per_locale(connection, path, locale)
+        rows = rows or _rows_per_locale(connection, view, path, locale)
         connection.execute(
             f"""
             CREATE TEMP TABLE example AS
-            SELECT file_row_number AS row, query_id::BIGINT AS query_id, query, product_id, esci_label AS label, split
-            FROM read_parquet($path) WHERE product_locale = $locale AND {version}_version = 1
+            SELECT row, query_id::BIGINT AS query_id, query, product_id, esci_label AS label, split
+            FROM {view} WHERE product_locale = $locale AND {version}_version = 1
             """,
-            {"path": path, "locale": locale},
+            {"locale": locale},
         )
     for column in ("query", "split"):
         _check_agreement(connection, path, "query_id", column)
@@ -103,30 +105,33 @@ def load_examples(
 def load_products(connection: duckdb.DuckDBPyConnection, path: str | Path, locale: str) -> dict[str, int]:
     """Load the keys of the products of `locale` into a table `product`; return the file's rows per locale.
 
-    Columns: product_id, row (the first row with that id), copies (rows with that id). The texts stay in the file.
+    Columns: product_id, row (the first row with that id), copies (rows with that id). The texts stay in the file,
+    which the view `raw_products` reads.
 
     Raises:
         InputError: the file or a column is unusable; a key is null or of an unknown locale (checked for all
             locales); no row is of `locale`; two rows have the same key and different content.
     """
-    path = check_columns(path, PRODUCTS)
+    check_columns(path, PRODUCTS)
+    view = "raw_products"
+    open_parquet(connection, view, path, {name: name for name in PRODUCTS})
     with reading(path):
-        _check_values(connection, path, {"product_locale": LOCALES})
-        _check_filled(connection, path, ("product_id",))
-        rows = _rows_per_locale(connection, path, locale)
+        _check_values(connection, view, path, {"product_locale": LOCALES})
+        _check_filled(connection, view, path, ("product_id",))
+        rows = _rows_per_locale(connection, view, path, locale)
         connection.execute(
-            """
+            f"""
             CREATE TEMP TABLE product AS
-            SELECT product_id, min(file_row_number) AS row, count(*) AS copies
-            FROM read_parquet($path) WHERE product_locale = $locale GROUP BY product_id
+            SELECT product_id, min(row) AS row, count(*) AS copies
+            FROM {view} WHERE product_locale = $locale GROUP BY product_id
             """,
-            {"path": path, "locale": locale},
+            {"locale": locale},
         )
         _check_copies(connection, path, locale)
     return rows
 
 
-def _check_copies(connection: duckdb.DuckDBPyConnection, path: str, locale: str) -> None:
+def _check_copies(connection: duckdb.DuckDBPyConnection, path: str | Path, locale: str) -> None:
     """Raise InputError if products of `locale` with the same id differ in a text."""
     repeated = connection.execute("SELECT product_id FROM product WHERE copies > 1").fetchall()
     if not repeated:
@@ -134,14 +139,14 @@ def _check_copies(connection: duckdb.DuckDBPyConnection, path: str, locale: str)
     found = connection.execute(
         f"""
         WITH copy AS (
-            SELECT product_id, file_row_number AS row, ({", ".join(TEXT_COLUMNS.values())}) AS content
-            FROM read_parquet($path)
+            SELECT product_id, row, ({", ".join(TEXT_COLUMNS.values())}) AS content
+            FROM raw_products
             WHERE product_locale = $locale AND product_id IN (SELECT unnest($repeated))
         )
         SELECT product_id, arg_min(row, content), arg_max(row, content)
         FROM copy GROUP BY product_id HAVING count(DISTINCT content) > 1 ORDER BY product_id LIMIT 1
         """,
-        {"path": path, "locale": locale, "repeated": [product_id for (product_id,) in repeated]},
+        {"locale": locale, "repeated": [product_id for (product_id,) in repeated]},
     ).fetchall()
     for product_id, row, other in found:
         what = f"product {product_id!r} of locale {locale!r} has different content in rows {row} and {other}"
@@ -149,11 +154,12 @@ def _check_copies(connection: duckdb.DuckDBPyConnection, path: str, locale: str)
 
 
 def _check_values(
-    connection: duckdb.DuckDBPyConnection, path: str, allowed: Mapping[str, Sequence[str]]
+    connection: duckdb.DuckDBPyConnection, view: str, path: str | Path, allowed: Mapping[str, Sequence[str]]
 ) -> None:
     for column, values in allowed.items():
         check_rows(
             connection,
+            view,
             path,
             column,
             f"{column} IS NULL OR {column}::VARCHAR NOT IN ({', '.join(repr(value) for value in values)})",
@@ -161,19 +167,20 @@ def _check_values(
         )
 
 
-def _check_filled(connection: duckdb.DuckDBPyConnection, path: str, columns: Sequence[str]) -> None:
+def _check_filled(
+    connection: duckdb.DuckDBPyConnection, view: str, path: str | Path, columns: Sequence[str]
+) -> None:
     for column in columns:
         wrong = f"{column} IS NULL OR regexp_full_match({column}::VARCHAR, '({BLANKS})?')"
-        check_rows(connection, path, column, wrong, "every row needs one")
+        check_rows(connection, view, path, column, wrong, "every row needs one")
 
 
 def check_rows(
-    connection: duckdb.DuckDBPyConnection, path: str, column: str, wrong: str, remedy: str
+    connection: duckdb.DuckDBPyConnection, view: str, path: str | Path, column: str, wrong: str, remedy: str
 ) -> None:
-    """Raise InputError for the first row for which the SQL condition `wrong` holds."""
+    """Raise InputError for the first row of `view`, made of `path`, for which the SQL condition `wrong` holds."""
     found = connection.execute(
-        f"SELECT file_row_number, {column}::VARCHAR FROM read_parquet(?) WHERE {wrong} ORDER BY 1 LIMIT 1",
-        [path],
+        f"SELECT row, {column}::VARCHAR FROM {view} WHERE {wrong} ORDER BY row LIMIT 1"
     ).fetchall()
     for row, value in found:
         raise InputError(
@@ -181,10 +188,12 @@ def check_rows(
         )
 
 
-def _rows_per_locale(connection: duckdb.DuckDBPyConnection, path: str, locale: str) -> dict[str, int]:
+def _rows_per_locale(
+    connection: duckdb.DuckDBPyConnection, view: str, path: str | Path, locale: str
+) -> dict[str, int]:
     rows = dict(
         connection.execute(
-            "SELECT product_locale, count(*) FROM read_parquet(?) GROUP BY product_locale ORDER BY 1", [path]
+            f"SELECT product_locale, count(*) FROM {view} GROUP BY product_locale ORDER BY 1"
         ).fetchall()
     )
     if locale not in rows:
@@ -193,7 +202,7 @@ def _rows_per_locale(connection: duckdb.DuckDBPyConnection, path: str, locale: s
     return rows
 
 
-def _check_agreement(connection: duckdb.DuckDBPyConnection, path: str, key: str, column: str) -> None:
+def _check_agreement(connection: duckdb.DuckDBPyConnection, path: str | Path, key: str, column: str) -> None:
     """Raise InputError if rows of `example` with the same `key` differ in `column`."""
     found = connection.execute(
         f"""

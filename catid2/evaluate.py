@@ -347,7 +347,7 @@ def read_recall(path: str | Path) -> pl.DataFrame:
     try:
         if not path.read_bytes().endswith(b"\n"):
             raise InputError(path, "cut short: its last line has no end", remedy)
-        table = pl.read_csv(path, separator="\t", comment_prefix="#", infer_schema=False)
+        table = pl.read_csv(path, separator="\t", comment_prefix="#", infer_schema=False, glob=False)
         figures = [name for name in table.columns if name.startswith("recall@")]
         table = table.select(
             [pl.col(name).cast(kind) for name, kind in KEYS.items()] + [pl.col(figures).cast(pl.Float64)]

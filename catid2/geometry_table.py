@@ -94,7 +94,7 @@ def read_geometry_table(path: str | Path) -> pl.DataFrame:
     try:
         text = path.read_text("utf-8")
         told = re.search(r"^# (\d+) rows follow$", text, re.MULTILINE)
-        table = pl.read_csv(path, separator="\t", comment_prefix="#", infer_schema=False)
+        table = pl.read_csv(path, separator="\t", comment_prefix="#", infer_schema=False, glob=False)
         table = table.select(pl.col(name).cast(kind) for name, kind in COLUMNS.items())
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
         raise InputError(path, f"not a table of geometry ({error})", remedy) from None

@@ -1,9 +1,11 @@
 """The category tree: from paths of names to numbered nodes.
 
 A node is a PATH, not a name: "Accessories" under "Phones" and "Accessories" under "Cameras" are two nodes, and a
-name that comes again further down its own path is a node of its own, so that a tree can have no cycle.
+name that comes again further down its own path is a node of its own, so that a tree can have no cycle. Below one
+parent, names that differ in spelling only ("DVDs", "dvds", the same in full width) are one node.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from catid2.artifacts import CATEGORIES
+from catid2.cleaning import clean_name, name_key
 
 # The path of every product of a catalogue without categories: as deep as a tree can be, one node a level.
 PLACEHOLDER = ("all",) * 9
@@ -23,11 +26,36 @@ class Tree(NamedTuple):
     ancestors: np.ndarray  # (paths, levels) int32: the node of each path at each level
 
 
+class Spelled(NamedTuple):
+    """Paths in which every node has one spelling."""
+
+    paths: list[tuple[str, ...]]  # in the order of those given
+    merged: int  # nodes that had several spellings
+
+
+def one_spelling(paths: Sequence[tuple[str, ...]], n_docs: Sequence[int]) -> Spelled:
+    """Give each node the spelling that most documents use, of several such the bytewise first, and clean it.
+
+    Args:
+        paths: distinct paths, from the top down, names as they are written.
+        n_docs: documents at each path.
+    """
+    keys = [tuple(map(name_key, path)) for path in paths]
+    spellings: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)  # of each node
+    for path, key, count in zip(paths, keys, n_docs, strict=True):
+        for level, name in enumerate(path, start=1):
+            spellings[key[:level]][name] += count
+    most = {node: min(names, key=lambda name: (-names[name], name)) for node, names in spellings.items()}
+    shown = {node: clean_name(name) for node, name in most.items()}
+    spelled = [tuple(shown[key[:level]] for level in range(1, len(key) + 1)) for key in keys]
+    return Spelled(spelled, sum(len(names) > 1 for names in spellings.values()))
+
+
 def build_tree(paths: Sequence[tuple[str, ...]], n_docs: Sequence[int]) -> Tree:
     """Number the nodes of `paths`, level by level and bytewise by path within a level.
 
     Args:
-        paths: distinct category paths, from the top down, all with as many levels; their order does not matter.
+        paths: category paths, from the top down, all with as many levels; their order does not matter.
         n_docs: documents at each path; a node's count is the sum over the paths below it.
 
     Raises:

@@ -51,7 +51,18 @@ LINES = [  # (line, state, path, names removed because they are blank)
     (b'{"asin": " ", "category": ["B"]}', "no_asin", ["B"], 0),
     (b'{"asin": "D1", "category": ["B"', "broken_line", None, 0),
     (b'{"asin": "D2", "category": ["B"]} more', "broken_line", None, 0),
-    (b'{"asin": "D3", "category": ["B\xff"]}', "broken_line", None, 0),
+    (b'{"asin": "E1", "category": ["B"]} {"asin": "E2"}', "broken_line", None, 0),
+    (b'{"asin": "F1", "category": ["B\xff"]}', "bad_category", None, 0),
+    (b'{"asin": "F2", "category": ["B\\ud83d"]}', "bad_category", None, 0),
+    (b'{"asin": "F3", "locale": "\\udc00", "category": ["B"]}', "usable", ["B"], 0),
+    (b'{"asin": "F4\\ud83d", "category": ["B"]}', "no_asin", ["B"], 0),
+    (b'{"asin": "G1", "category": ["B"], "reviews": ["cut \\ud83d"]}', "usable", ["B"], 0),
+    (b'{"asin": "G2", "category": ["B"], "reviews": ["caf\xe9"]}', "usable", ["B"], 0),
+    (b'{"asin": "G3", "category": ["B"], "reviews": ["a\x01b\x00c"]}', "usable", ["B"], 0),
+    (b'{"asin": "G4", "category": ["B"], "price": NaN, "stars": [Infinity, -Infinity]}', "usable", ["B"], 0),
+    (b'{"asin": "G5", "category": ["B"], "category": ["C"]}', "usable", ["B"], 0),
+    (b'{"asin": "G6", "category": ["B"], "category": ["C"], "x": "\\udc00"}', "usable", ["B"], 0),
+    (b'{"asin": "H1", "category": ["\xe2\x80\x8b", "&nbsp;", "B &amp; C"]}', "usable", ["B &amp; C"], 2),
     (b'["asin"]', "broken_line", None, 0),
     (b'"asin"', "broken_line", None, 0),
     (b"null", "broken_line", None, 0),
@@ -106,7 +117,7 @@ def test_a_whole_zstd_file_passes_and_any_cut_of_it_does_not(tmp_path, options):
         compress(GOOD, **options) + skippable + compress(b"\0" * 10**6, **options) + compress(b"", **options)
     )
     path.write_bytes(whole)
-    assert check_whole_zstd(path) == str(path)
+    assert check_whole_zstd(path) == path
     frames = (len(compress(GOOD, **options)), len(skippable), len(compress(b"\0" * 10**6, **options)))
     boundaries = {sum(frames[:i]) for i in range(1, 4)}  # cut between frames: a whole, shorter file
     for length in {1, 3, 6, len(whole) // 3, len(whole) // 2, len(whole) - 5, len(whole) - 1} - boundaries:
@@ -123,8 +134,14 @@ def test_a_whole_zstd_file_passes_and_any_cut_of_it_does_not(tmp_path, options):
         (compress(GOOD)[:-9], "cut short at"),
         (compress(GOOD) + b"garbage", "no zstd frame at byte"),
         (compress(b""), "no line is a record with a category (it is empty)"),
-        (compress(b'[\n{"asin": "A1",\n"category": ["B"]}\n]'), "no line is a record with a category"),
-        (compress(b'{"asin": "A", "x": "' + b"y" * 70_000_000 + b'"}\n' + GOOD), "maximum_object_size"),
+        (
+            compress(b'{"asin": "A1",\n"category": ["B"]}'),
+            "no line is a record with a category (2 broken_line)",
+        ),
+        (compress(b'{\n"asin": "A1", "category": ["B"]}\n{"asin": A2}'), "not JSON after 1 records"),
+        (compress(b'[{"asin": "A", "x": "' + b"y" * 70_000_000 + b'"}]'), "not JSON after 0 records"),
+        (compress(b'{"asin": "A", "x": "' + b"y" * 70_000_000 + b'"}\n' + GOOD), "line 1 has more than"),
+        (compress(GOOD)[:40] + bytes(40) + compress(GOOD)[80:], "cannot be decompressed"),
     ],
 )
 def test_an_unusable_file_is_one_line_and_leaves_nothing(tmp_path, content, message):
@@ -150,8 +167,45 @@ def test_resources_that_make_no_sense_or_do_not_suffice(tmp_path):
         pass
     source = tmp_path / "esci.json.zst"
     source.write_bytes(compress(GOOD))
-    with pytest.raises(InputError, match=r"^--memory-limit 8MB: .*give more memory"):
-        extract_categories(source, tmp_path / "paths.parquet", Resources("8MB", 1))
+    with pytest.raises(InputError, match=r"^--memory-limit 2MB: .*give more memory"):
+        extract_categories(source, tmp_path / "paths.parquet", Resources("2MB", 1))
+
+
+RECORDS = [
+    {"asin": f"A{number}", "category": ["É", f"{number}"], "reviews": ["x" * 999]} for number in range(9000)
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("\n".join(map(json.dumps, RECORDS)), {"level": 1}),
+        ("\ufeff" + "\r\n".join(map(json.dumps, RECORDS)) + "\r\n", {"level": 1}),
+        (json.dumps(RECORDS, ensure_ascii=False), {"level": 1}),
+        ("\n" + json.dumps(RECORDS, indent=2), {"level": 1}),
+        ("\n".join(json.dumps(record, indent=1) for record in RECORDS), {"level": 1}),
+    ],
+    ids=["lines", "byte order mark", "array", "pretty array", "pretty records"],
+)
+def test_the_same_records_however_they_are_laid_out(tmp_path, text, options):
+    source, target = tmp_path / "esci.json.zst", tmp_path / "paths.parquet"
+    source.write_bytes(compress(text.encode(), **options))
+    states = extract_categories(source, target, SMALL)
+    assert {state: count for state, count in states.items() if count} == {"usable": len(RECORDS)}
+    rows = pq.read_table(target).to_pylist()
+    assert {row["asin"]: row["path"] for row in rows} == {row["asin"]: row["category"] for row in RECORDS}
+
+
+@pytest.mark.parametrize("window_log", [27, 28, 31])
+def test_windows_of_any_length(tmp_path, window_log):
+    parameters = zstandard.ZstdCompressionParameters(window_log=window_log, enable_ldm=True)
+    stream = zstandard.ZstdCompressor(
+        compression_params=parameters
+    ).compressobj()  # of a length not told before
+    path = tmp_path / "esci.json.zst"
+    path.write_bytes(stream.compress(GOOD) + stream.flush())
+    assert zstandard.get_frame_parameters(path.read_bytes()).window_size == 2**window_log
+    assert extract_categories(path, tmp_path / "paths.parquet", SMALL)["usable"] == 20000
 
 
 # --- examples and products ----------------------------------------------------------------------------
@@ -261,7 +315,7 @@ def test_wrong_columns(tmp_path):
     with pytest.raises(InputError, match="column 'query_id' is double, not integer"):
         check_columns(path, EXAMPLES)
     write(path, [PRODUCT | {"product_color": None}])  # null throughout: pandas writes the type null
-    assert check_columns(path, PRODUCTS) == str(path)
+    check_columns(path, PRODUCTS)
     write(path, [PRODUCT | {"product_id": None}])
     with pytest.raises(InputError, match="column 'product_id' is null, not string"):
         check_columns(path, PRODUCTS)

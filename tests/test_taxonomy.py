@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catid2.artifacts import CATEGORIES
-from catid2.taxonomy import build_tree
+from catid2.cleaning import clean_name
+from catid2.taxonomy import build_tree, one_spelling
 
 BESTBUY = Path(__file__).parents[2] / "shared" / "data" / "bestbuy_categories.json"
 
@@ -79,3 +80,42 @@ def test_real_names_repeated_under_several_parents():
     found = Counter(node["name"] for node in nodes if node["level"] == 3)
     assert found == under_level_2
     assert sum(node["n_docs"] for node in nodes if node["level"] == 1) == len(deep)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Décoration", "De\u0301coration"),
+        ("Home & Kitchen", "Home &amp; Kitchen"),
+        ("Home & Kitchen", "Home\u00a0&  Kitchen\u200b"),
+        ("DVD", "ＤＶＤ"),
+        ("DVD", "\ufeffdvd"),
+        ("ガンダム", "ｶﾞﾝﾀﾞﾑ"),
+        ("office", "o\ufb03ce"),
+        ("STRASSE", "straße"),
+        ("Soft­ware", "Software"),
+        ("کتاب‌ها", "کتابها"),
+    ],
+)
+def test_spellings_of_one_name_are_one_node(one, other):
+    spelled = one_spelling([("Shop", one), ("Shop", other), ("shop", one)], [3, 2, 2])
+    assert spelled.paths == [("Shop", clean_name(one))] * 3
+    assert spelled.merged == 2
+    tree = build_tree(spelled.paths, [3, 2, 2])
+    assert tree.nodes["n_docs"].to_pylist() == [7, 7]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Saft", "Säft"), ("か", "が"), ("A B", "AB"), ("AT&T", "ATT"), ("T&regs", "T®s"), ("①", "2")],
+)
+def test_other_names_are_other_nodes(one, other):
+    assert one_spelling([(one,), (other,)], [1, 1]) == ([(one,), (other,)], 0)
+
+
+def test_the_most_frequent_spelling_is_shown_and_of_several_the_first():
+    paths = [("toys", "a"), ("Toys", "b"), ("TOYS", "c"), ("Toys", "d"), ("Home", "toys"), ("Home", "Toys")]
+    spelled = one_spelling(paths, [5, 2, 1, 4, 1, 1])
+    assert [path[0] for path in spelled.paths] == ["Toys"] * 4 + ["Home"] * 2
+    assert [path[1] for path in spelled.paths] == ["a", "b", "c", "d", "Toys", "Toys"]
+    assert spelled.merged == 2  # "toys" at the top, and below Home

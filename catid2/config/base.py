@@ -2,15 +2,18 @@
 
 import difflib
 import json
+import os.path
 import sys
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError, field_validator
 
 from catid2.errors import InputError
 
 LARGEST_NUMBER = 2**53  # beyond it a JSON number is no longer exact
 LARGEST_SEED = 2**32 - 1  # of transformers.set_seed; NumPy and PyTorch take more
+# A path as a shell takes it that expands `~` and nothing else.
+UserPath = Annotated[str, AfterValidator(os.path.expanduser)]
 
 
 class StageConfig(BaseModel):

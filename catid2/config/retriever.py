@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from catid2.config.base import StageConfig
+from catid2.config.base import StageConfig, UserPath
 from catid2.text import parse_template
 
 Label = Literal["E", "S", "C", "I"]
@@ -59,7 +59,7 @@ class PairsTask(StageConfig):
     """Texts of a file → DocIDs of their products: queries that a model generated for documents (NCI), a search log."""
 
     source: Literal["pairs"]
-    path: str = Field(
+    path: UserPath = Field(
         pattern=r"\.parquet$",
         description="parquet with string columns product_id and text, any number of rows a product. Rows whose product "
         "is not in the corpus are left out, and those whose text is a held-out query. Nothing of the test split may be "

@@ -4,25 +4,25 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from catid2.config.base import LARGEST_SEED, StageConfig
+from catid2.config.base import LARGEST_SEED, StageConfig, UserPath
 from catid2.config.catalogue import CatalogueConfig
 from catid2.config.simulate import SimulateConfig
 
 Locale = Literal["us", "es", "jp"]
-OwnFile = Annotated[str, Field(pattern=r"\.(parquet|csv)$")]
+OwnFile = Annotated[UserPath, Field(pattern=r"\.(parquet|csv)$")]
 
 
 class EsciSource(StageConfig):
     """Amazon's files. Those at their default path are downloaded when missing; another path must exist."""
 
     kind: Literal["esci"]
-    examples: str = Field(
+    examples: UserPath = Field(
         "resources/esci/shopping_queries_dataset_examples.parquet", description="ESCI judgements, parquet"
     )
-    products: str = Field(
+    products: UserPath = Field(
         "resources/esci/shopping_queries_dataset_products.parquet", description="ESCI products, parquet"
     )
-    esci_s: str = Field("resources/esci_s/esci.json.zst", description="ESCI-S records, zstd JSON lines")
+    esci_s: UserPath = Field("resources/esci_s/esci.json.zst", description="ESCI-S records, zstd JSON lines")
 
 
 class SimulatedSource(StageConfig):

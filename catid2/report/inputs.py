@@ -143,7 +143,7 @@ def read_tsv(path: str | Path, columns: tuple[str, ...]) -> pl.DataFrame:
     try:
         if not path.read_bytes().endswith(b"\n"):
             raise InputError(path, "cut short: its last line has no end", "make it again")
-        table = pl.read_csv(path, separator="\t", comment_prefix="#", infer_schema_length=None)
+        table = pl.read_csv(path, separator="\t", comment_prefix="#", infer_schema_length=None, glob=False)
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
         raise InputError(path, f"not a table ({error})", "make it again") from None
     for column in columns:
