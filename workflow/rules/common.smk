@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT))
 # For the rules' shell commands. The scripts find the package through a link next to them, whether or not it is installed.
 os.environ.update(CATID2_SCRIPTS=str(ROOT / "scripts"))
 
-from catid2.artifacts import InputError
+from catid2.artifacts import InputError, parquet_parts, require_file
 from catid2.config.comparison import comparison
 from catid2.config.file import read_settings
 from catid2.config.pipeline import Pipeline
@@ -129,34 +129,55 @@ def source_name(wildcards):
     return pipeline.config.datasets[wildcards.dataset].source
 
 
-def raw_file(kind):
-    """Return an input function: the raw file `kind` (examples, products or esci_s) of the job's source."""
+def raw_path(kind):
+    """Return a params function: the path of the raw file `kind` (examples, products or esci_s) of the job's source."""
 
     def of_job(wildcards):
         name = source_name(wildcards)
         source = pipeline.config.sources[name]
-        if not isinstance(source, EsciSource):
-            return f"resources/{name}/{RAW_FILES[kind]}"
-        path = getattr(source, kind)
         return (
-            path if path == EsciSource.model_fields[kind].default else found(path, f"sources.{name}.{kind}")
+            getattr(source, kind) if isinstance(source, EsciSource) else f"resources/{name}/{RAW_FILES[kind]}"
         )
 
     return of_job
 
 
-def found(path, place, part="key"):
-    """Return `path`, which stands at a place of the configuration; end with one line if no file is there."""
-    if not Path(path).is_file():
+def raw_file(kind):
+    """Return an input function: the raw file `kind` of the job's source, or the parts that it consists of."""
+
+    def of_job(wildcards):
+        name, path = source_name(wildcards), raw_path(kind)(wildcards)
+        if path == DOWNLOADED[kind] or not isinstance(pipeline.config.sources[name], EsciSource):
+            return path
+        return found(path, f"sources.{name}.{kind}", in_parts=kind != "esci_s")
+
+    return of_job
+
+
+def found(path, place, part="key", in_parts=True):
+    """Return the files of `path`, which stands at a place of the configuration; end with one line if there are none.
+
+    There are several where a table may be in parts, and is.
+    """
+    if not Path(path).exists():
         sys.exit(f"error: {pipeline.where}: {place}: no file {path}; correct the path or drop the {part}")
-    return path
+    return list(map(str, or_exit(parquet_parts, path) if in_parts else [or_exit(require_file, path)]))
+
+
+def own_path(key):
+    """Return a params function: the path `key` (products, queries or judgements) of a catalogue, "" if it has none."""
+
+    def of_job(wildcards):
+        return getattr(pipeline.config.sources[wildcards.source], key) or ""
+
+    return of_job
 
 
 def own_file(key):
-    """Return an input function: the file `key` (products, queries or judgements) of a catalogue, if it has one."""
+    """Return an input function: the file `key` of a catalogue, if it has one, or the parts that it consists of."""
 
     def of_job(wildcards):
-        path = getattr(pipeline.config.sources[wildcards.source], key)
+        path = own_path(key)(wildcards)
         return found(path, f"sources.{wildcards.source}.{key}") if path else []
 
     return of_job
@@ -184,11 +205,10 @@ def source_locale(wildcards):
     return pipeline.config.sources[wildcards.source].locale
 
 
-def judged_options(wildcards, input):
+def judged_options(wildcards):
     """Return `--queries PATH --judgements PATH` if the job's catalogue has them."""
-    if not input.queries:
-        return ""
-    return f"--queries {shlex.quote(input.queries)} --judgements {shlex.quote(input.judgements)}"
+    paths = {key: own_path(key)(wildcards) for key in ("queries", "judgements")}
+    return " ".join(f"--{key} {shlex.quote(path)}" for key, path in paths.items() if path)
 
 
 def source_seed(wildcards):
@@ -286,7 +306,7 @@ def vectors_of_training(wildcards):
 def pairs_of_training(wildcards):
     """Return the files of pairs that the job's retriever is taught; end with one line if one is not there."""
     paths = pipeline.stage("retriever", wildcards.dataset, wildcards.method).pairs_files
-    return [found(path, "retriever.tasks", "task") for path in paths]
+    return [file for path in paths for file in found(path, "retriever.tasks", "task")]
 
 
 def vectors_of_search(wildcards):

@@ -44,9 +44,10 @@ rule import_catalogue:
         code=code("import_catalogue"),
         config=import_settings,
         locale=source_locale,
+        products=own_path("products"),
         judged=judged_options,
     shell:
-        'python "$CATID2_SCRIPTS/import_catalogue.py" --config {params.config:q} --locale {params.locale} --products {input.products:q}'
+        'python "$CATID2_SCRIPTS/import_catalogue.py" --config {params.config:q} --locale {params.locale} --products {params.products:q}'
         " {params.judged} --examples-out {output.examples} --products-out {output.products}"
         " --category-paths-out {output.category_paths} --tags-out {output.tags} --query-ids-out {output.query_ids}"
         " --threads {threads} --temp-dir {resources.tmpdir:q} > {log} 2>&1"
@@ -123,9 +124,11 @@ rule build_corpus:
         code=code("build_corpus"),
         config=corpus_settings,
         locale=locale,
+        examples=raw_path("examples"),
+        products=raw_path("products"),
     shell:
         'python "$CATID2_SCRIPTS/build_corpus.py" --config {params.config:q} --locale {params.locale}'
-        " --examples {input.examples:q} --products {input.products:q} --category-paths {input.category_paths:q}"
+        " --examples {params.examples:q} --products {params.products:q} --category-paths {input.category_paths:q}"
         " --products-out {output.products} --queries-out {output.queries}"
         " --judgements-out {output.judgements} --categories-out {output.categories}"
         " --stats-out {output.stats} --threads {threads} --temp-dir {resources.tmpdir:q} > {log} 2>&1"
