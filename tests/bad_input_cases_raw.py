@@ -7,6 +7,7 @@ import pyarrow as pa
 from bad_inputs import ESCI_S, EXAMPLES, PATHS, PRODUCTS, Case
 
 GOOD = json.dumps({"asin": "A", "locale": "es", "category": ["a", "b", "c"]}).encode()
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 5\n"
 
 CASES = [
     # --- ESCI: judgements
@@ -24,7 +25,11 @@ CASES = [
     ),
     Case(
         "examples a folder", "build_corpus", b.nothing,
-        ("resources: no such file",), {"--examples": "resources"},
+        ("resources: its parts lie in folders", "as one file"), {"--examples": "resources"},
+    ),
+    Case(
+        "examples a pointer", "build_corpus", b.content(EXAMPLES, POINTER),
+        ("examples.parquet: a git-lfs pointer", "`git lfs pull`"),
     ),
     Case(
         "examples no label", "build_corpus", b.without(EXAMPLES, "esci_label"),
@@ -115,6 +120,14 @@ CASES = [
     Case(
         "records cut", "extract_categories", b.cut(ESCI_S),
         ("esci.json.zst: cut short at", "download it again"),
+    ),
+    Case(
+        "records a pointer", "extract_categories", b.content(ESCI_S, POINTER),
+        ("esci.json.zst: a git-lfs pointer", "`git lfs pull`"),
+    ),
+    Case(
+        "records a folder", "extract_categories", b.nothing,
+        ("resources: a folder, not a file",), {"--esci-s": "resources"},
     ),
     Case("records empty", "extract_categories", b.content(ESCI_S, b""), ("esci.json.zst: an empty file",)),
     Case(

@@ -17,10 +17,12 @@ class EsciSource(StageConfig):
 
     kind: Literal["esci"]
     examples: UserPath = Field(
-        "resources/esci/shopping_queries_dataset_examples.parquet", description="ESCI judgements, parquet"
+        "resources/esci/shopping_queries_dataset_examples.parquet",
+        description="ESCI judgements, parquet: a file, or a folder of parts",
     )
     products: UserPath = Field(
-        "resources/esci/shopping_queries_dataset_products.parquet", description="ESCI products, parquet"
+        "resources/esci/shopping_queries_dataset_products.parquet",
+        description="ESCI products, parquet: a file, or a folder of parts",
     )
     esci_s: UserPath = Field("resources/esci_s/esci.json.zst", description="ESCI-S records, zstd JSON lines")
 

@@ -12,6 +12,8 @@ sys.path.insert(0, str(ROOT))
 # For the rules' shell commands. The scripts find the package through a link next to them, whether or not it is installed.
 os.environ.update(CATID2_SCRIPTS=str(ROOT / "scripts"))
 
+from snakemake.io import contains_wildcard
+
 from catid2.artifacts import InputError, parquet_parts, require_file
 from catid2.config.comparison import comparison
 from catid2.config.file import read_settings
@@ -159,6 +161,10 @@ def found(path, place, part="key", in_parts=True):
 
     There are several where a table may be in parts, and is.
     """
+    if contains_wildcard(path):
+        sys.exit(
+            f"error: {pipeline.where}: {place}: Snakemake takes the braces in {path} for a wildcard; rename it, or name a link"
+        )
     if not Path(path).exists():
         sys.exit(f"error: {pipeline.where}: {place}: no file {path}; correct the path or drop the {part}")
     return list(map(str, or_exit(parquet_parts, path) if in_parts else [or_exit(require_file, path)]))
