@@ -516,10 +516,7 @@ def test_the_script_says_one_line_and_leaves_nothing(tmp_path, raw_files, fault)
     done = subprocess.run(command(files, out, config=config), capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith(message)
-    examples, products, summary = done.stderr.splitlines()
-    assert examples.startswith(f"warning: {files.examples}: ")
-    assert products.startswith(f"warning: {files.products}: ")
-    assert summary.endswith(" category nodes")
+    assert done.stderr.count("\n") == 1
     assert list(out.products.parent.glob("*")) == []
 
 
