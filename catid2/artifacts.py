@@ -115,12 +115,14 @@ def read_footer(path: str | Path) -> tuple[pa.Schema, int]:
     Raises:
         InputError: as parquet_parts; or a file is cut or no parquet, or two parts have different columns.
     """
-    first, *others = [_read_footer(part) for part in parquet_parts(path)]
-    for part, (schema, _) in zip(parquet_parts(path)[1:], others, strict=True):
-        if not schema.equals(first[0]):
-            what = f"its columns are {_listed(schema)}, those of the part before it {_listed(first[0])}"
+    first, *others = parts = parquet_parts(path)
+    footers = [_read_footer(part) for part in parts]
+    schema = footers[0][0]
+    for part, (found, _) in zip(others, footers[1:], strict=True):
+        if not found.equals(schema):
+            what = f"its columns are {_listed(found)}, those of {first.name} {_listed(schema)}"
             raise InputError(part, what, "write all parts with the same columns")
-    return first[0], first[1] + sum(rows for _, rows in others)
+    return schema, sum(rows for _, rows in footers)
 
 
 def _read_footer(path: Path) -> tuple[pa.Schema, int]:

@@ -60,11 +60,11 @@ def extract_categories(source: str | Path, target: str | Path, resources: Resour
     source = check_whole_zstd(source)
     with connect(resources) as connection, reading(source):
         columns = ", ".join(f"{field} JSON" for field in _FIELDS)
-        connection.execute(f"CREATE TEMP TABLE raw ({columns}, unread VARCHAR)")
-        _read(connection, _records(_text(source), source))
-        unread = connection.execute("SELECT unread FROM raw WHERE unread IS NOT NULL").fetchall()
-        connection.execute("DELETE FROM raw WHERE unread IS NOT NULL")
-        _read(connection, (_made_strict(record) for (record,) in unread))
+        connection.execute(f"CREATE TEMP TABLE raw ({columns})")
+        for batch in _batches(_records(_text(source), source)):
+            refused = _parse(connection, batch)
+            refused = _parse(connection, [_made_strict(record) for record in refused])
+            _parse(connection, ["{}"] * len(refused))
         connection.execute(
             """
             CREATE TEMP TABLE record AS
@@ -177,19 +177,19 @@ def _objects(pieces: Iterable[str], path: Path) -> Iterator[str]:
         raise InputError(path, what, "write it as JSON lines, a record a line")
 
 
-def _read(connection: duckdb.DuckDBPyConnection, records: Iterable[str]) -> None:
-    """Add records to the table `raw`; `unread` is a record that DuckDB takes for no JSON."""
+def _parse(connection: duckdb.DuckDBPyConnection, records: list[str]) -> list[str]:
+    """Add the fields of records to the table `raw`; return the records that DuckDB takes for no JSON."""
+    if not records:
+        return []
     places = ", ".join(f"'$.{field}'" for field in _FIELDS)
     chosen = ", ".join(f"nullif(fields[{place}], 'null')" for place in range(1, len(_FIELDS) + 1))
-    for batch in _batches(records):
-        connection.register("batch", pa.table({"text": pa.array(batch, pa.string())}))
-        connection.execute(
-            f"""
-            INSERT INTO raw SELECT {chosen}, CASE WHEN fields IS NULL THEN text END
-            FROM (SELECT text, TRY(json_extract(text, [{places}])) AS fields FROM batch)
-            """
-        )
-        connection.unregister("batch")
+    connection.register("batch", pa.table({"text": pa.array(records, pa.string())}))
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE parsed AS SELECT text, TRY(json_extract(text, [{places}])) AS fields FROM batch"
+    )
+    connection.unregister("batch")
+    connection.execute(f"INSERT INTO raw SELECT {chosen} FROM parsed WHERE fields IS NOT NULL")
+    return [text for (text,) in connection.execute("SELECT text FROM parsed WHERE fields IS NULL").fetchall()]
 
 
 def _batches(records: Iterable[str]) -> Iterator[list[str]]:
@@ -205,17 +205,17 @@ def _batches(records: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _made_strict(record: str) -> str:
-    """Return the fields that are read of a record that strict JSON does not allow; "" if nothing else allows it.
+    """Return the fields that are read of a record that strict JSON does not allow; "" if it is no JSON at all.
 
     A surrogate without its partner, or a byte that is not UTF-8, spoils the field it stands in and no other.
     """
     try:
         # Of a key that stands there twice the first counts, as in DuckDB.
         values = json.loads(record, strict=False, object_pairs_hook=lambda pairs: dict(reversed(pairs)))
+        found = {field: values[field] for field in _FIELDS if isinstance(values, dict) and field in values}
+        texts = {field: json.dumps(value, ensure_ascii=False) for field, value in found.items()}
     except (ValueError, RecursionError):
         return ""
-    found = {field: values[field] for field in _FIELDS if isinstance(values, dict) and field in values}
-    texts = {field: json.dumps(value, ensure_ascii=False) for field, value in found.items()}
     return json.dumps({field: "" if _SURROGATES.search(texts[field]) else found[field] for field in found})
 
 
