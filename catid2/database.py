@@ -39,9 +39,10 @@ class Resources(NamedTuple):
 
 @contextlib.contextmanager
 def connect(resources: Resources) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield an in-memory DuckDB that spills into a folder of its own, removed at the end; SQL has `text_key` and `clean_name`.
+    """Yield an in-memory DuckDB that spills into a folder of its own, removed at the end.
 
-    Folders that killed processes of this host left are removed at the start.
+    SQL has `text_key` and `clean_name` of catid2.cleaning. Folders that killed processes of this host left are removed
+    at the start.
 
     Raises:
         InputError: a resource that DuckDB does not understand, or, within the block, too little memory or no room to
@@ -64,9 +65,6 @@ def connect(resources: Resources) -> Iterator[duckdb.DuckDBPyConnection]:
             if resources.threads is not None:
                 settings["threads"] = str(resources.threads)
             connection = duckdb.connect(":memory:", config=settings)
-            connection.create_function(
-                "clean_name", functools.lru_cache(_NAMES)(clean_name), ["VARCHAR"], "VARCHAR"
-            )
         except duckdb.Error as error:
             remedy = "write them like --memory-limit 2GB --threads 2"
             raise InputError("--memory-limit, --threads", _first_line(error), remedy) from None
@@ -74,6 +72,8 @@ def connect(resources: Resources) -> Iterator[duckdb.DuckDBPyConnection]:
             # Every table that leaves is sorted; in between, order is free.
             connection.execute("SET preserve_insertion_order = false")
             connection.create_function("text_key", text_key, ["VARCHAR"], "VARCHAR")
+            kept = functools.lru_cache(_NAMES)(clean_name)
+            connection.create_function("clean_name", kept, ["VARCHAR"], "VARCHAR")
             yield connection
         except duckdb.Error as error:
             if _NO_ROOM.search(str(error)):
