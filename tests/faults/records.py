@@ -1,7 +1,7 @@
 """What a run has left on disk: which outputs Snakemake holds for complete, and every file's identity and content.
 
 An output is complete when the driver has recorded the finish of its job: the record is whole, none of the job's
-outputs is marked incomplete, and all are there (of a failed job Snakemake keeps the record and removes the outputs).
+outputs is marked incomplete, and all are there (of a failed job Snakemake keeps the record, and what it has written).
 A driver that is killed between the end of a job and the record has not got that far; such a job may be made again, and
 so may one whose process was killed.
 """

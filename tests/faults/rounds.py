@@ -25,6 +25,8 @@ LOCKED = "Directory cannot be locked"
 _FAILED_JOB = re.compile(r"^Error in rule \w+:\n(?:    .*\n)*?    log: (\S+)", re.MULTILINE)
 # what a killed Snakemake itself leaves in the folder for temporary files: of its scheduler, and copies of sources
 _OF_SNAKEMAKE = re.compile(r"[0-9a-f]{32}-pulp\.\w+|snakemake\w{8}")
+# A job that is killed when its outputs are there is not run again, so its claim and its checkpoint stay.
+_OF_A_FINISHED_JOB = re.compile(r"(^|/)(\.owner-[^/]*|checkpoints(/.*)?)$")
 DEPTHS = ("driver", "rule", "rank")
 MOMENTS = ("start", "any", "output", "writing")
 
@@ -355,6 +357,7 @@ class Run:
             ]
         self.defects += [f"{path} differs from the undisturbed run's" for path in self.different]
         left = records.names(self.folder) - self.undisturbed.names
+        left = {name for name in left if not _OF_A_FINISHED_JOB.search(name)}
         left |= {f"TMPDIR/{name}" for name in self.temporary() - self.undisturbed.temporary}
         self.temporary_files = len(left)
         self.defects += [f"{name} is left, an undisturbed run leaves no such file" for name in sorted(left)]

@@ -5,6 +5,7 @@ every file under results/ with those of an undisturbed run on the same machine w
 """
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -451,3 +452,30 @@ def test_snakemake_killed_and_started_again_goes_on(cluster, start, fresh, calm)
     second.finish()
     assert [job["JobState"] for job in second.jobs("train_rqvae")] == ["COMPLETED"]
     assert_same_results(fresh, calm)
+
+
+def test_a_forgotten_job_takes_nothing_from_the_one_started_again(cluster, start, fresh, calm):
+    first = start(fresh)
+    first.wait_for_log(RQVAE_LOG, "epoch 60,")
+    forgotten = first.running("train_rqvae")
+    owner = fresh.folder / "results/tiny_es/catid2/seed0/rqvae/.owner-model.safetensors"
+    worker = psutil.Process(json.loads(owner.read_text())["pid"])
+    first.kill()
+    worker.suspend()  # until the other has finished
+    unlock = ["snakemake", "--unlock", RECALL, *FAULTS_CONFIG]
+    subprocess.run(unlock, cwd=fresh.folder, env=fresh.environment, check=True, capture_output=True)
+    second = start(fresh)
+    second.finish()
+    log = (fresh.folder / RQVAE_LOG).read_bytes()
+    worker.resume()
+
+    def states() -> dict[str, str]:
+        return {job["JobId"]: job["JobState"] for job in first.jobs("train_rqvae")}
+
+    end = time.monotonic() + 120
+    while states()[forgotten] == "RUNNING":
+        assert time.monotonic() < end, second.explain()
+        time.sleep(0.1)
+    assert list(states().values()) == ["FAILED", "COMPLETED"]
+    assert_same_results(fresh, calm)
+    assert (fresh.folder / RQVAE_LOG).read_bytes() == log
