@@ -21,6 +21,7 @@ RUNTIME = frozenset(
         "checkpoint",
         "code",
         "command",
+        "complete",
         "errors",
         "failures",
         "launch",

@@ -17,6 +17,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import MODEL_FOR_TEXT_ENCODING_MAPPING, AutoModel, AutoModelForTextEncoding
 
+from catid2.complete import require_complete
 from catid2.errors import InputError
 from catid2.pretrained import load_config, load_model, load_tokenizer
 
@@ -41,6 +42,7 @@ class TransformerEncoder:
         self.config = config
         self.device = device
         self.batch_tokens = batch_tokens
+        require_complete(Path(config.model))  # of a folder that train_dual_encoder wrote
         loaded = load_config(config.model, config.revision)
         self.tokenizer = load_tokenizer(config.model, config.revision)
         model = _load(config, loaded, self.tokenizer)

@@ -27,6 +27,7 @@ from catid2.checkpoint import (
     restore_tensors,
     tensors_of,
 )
+from catid2.complete import list_files
 from catid2.distributed import Group
 from catid2.errors import InputError
 from catid2.examples import Task, draw, read_train_queries
@@ -113,6 +114,7 @@ def train_light(
         save_file(training.best, aside / "model.safetensors")
         write_json(aside / "config.json", describe(model))
         (aside / "history.tsv").write_text(history(training.rows, training.best_step), encoding="utf-8")
+        list_files(aside)
     state.remove()
 
 

@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
 
 from catid2.artifacts import read_json, write_json
+from catid2.complete import list_files
 from catid2.distributed import Group, from_first, gather, wait_for_all
 from catid2.errors import InputError
 from catid2.examples import EpochBatches
@@ -296,3 +297,4 @@ def write_trained(output: Path, best: Path, tokenizer: PreTrainedTokenizerBase, 
             shutil.copyfile(file, aside / file.name)  # not the mode: safetensors lets only the owner read
         tokenizer.save_pretrained(aside)
         (aside / "history.tsv").write_text(history, encoding="utf-8")
+        list_files(aside)

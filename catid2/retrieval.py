@@ -14,6 +14,7 @@ from torch.nn import functional
 from catid2.artifacts import MADE_BY, read_json, read_table, write_table
 from catid2.beam import CodeScorer, beam_search
 from catid2.checkpoint import fingerprint
+from catid2.complete import require_complete
 from catid2.dense import DenseRanking, dense_ranking, require_depth
 from catid2.distributed import Group, gather, process_group
 from catid2.errors import InputError
@@ -211,6 +212,7 @@ def is_light(retriever: Path) -> bool:
     """Return whether a folder holds a light retriever; T5 otherwise, or what load_retriever refuses."""
     if not retriever.is_dir():
         raise InputError(retriever, "no such folder", "run train_retriever first")
+    require_complete(retriever)
     return read_json(retriever / "config.json").get("model_type") == LightRetriever.kind
 
 

@@ -120,14 +120,14 @@ CASES = [
         "retriever gone", "retrieve", b.gone(RETRIEVER),
         ("retriever: no such folder", "run train_retriever"),
     ),
-    Case("weights gone", "retrieve", b.gone(WEIGHTS), ("retriever: no model.safetensors",)),
+    Case("weights gone", "retrieve", b.gone(WEIGHTS), ("retriever: model.safetensors is missing", "again")),
     Case("weights cut", "retrieve", b.cut(WEIGHTS), ("retriever: its weights cannot be loaded", "make it again")),
     Case(
         "weights NaN", "retrieve", b.tensors(WEIGHTS, scaled("shared.weight", NAN)),
         ("'shared.weight' holds NaN",),
     ),
     Case("weights of other size", "retrieve", b.key(LAYOUT, "d_ff", 64), ("has the shape", "config.json asks for")),
-    Case("layout gone", "retrieve", b.gone(LAYOUT), ("retriever/config.json: no such file",)),
+    Case("layout gone", "retrieve", b.gone(LAYOUT), ("retriever: config.json is missing",)),
     Case("layout cut", "retrieve", b.cut(LAYOUT), ("retriever/config.json: not JSON",)),
     Case(
         "layout key", "retrieve", b.key(LAYOUT, "docid_sizes", ...),
@@ -141,7 +141,7 @@ CASES = [
     Case("another kind", "retrieve", b.key(LAYOUT, "model_type", "bert"), ("a bert model", "t5 or mt5")),
     Case(
         "tokenizer gone", "retrieve", b.gone(f"{RETRIEVER}/tokenizer.json"),
-        ("retriever: its tokenizer cannot be loaded (", "make it again"),
+        ("retriever: tokenizer.json is missing", "remove the folder"),
     ),
     Case("tokenizer cut", "retrieve", b.cut(f"{RETRIEVER}/tokenizer.json"), ("retriever: its tokenizer cannot",)),
     Case(
