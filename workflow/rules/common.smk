@@ -21,6 +21,7 @@ from catid2.config.pipeline import Pipeline
 from catid2.config.sources import EsciSource
 from catid2.config.stage_logs import stage_logs
 from catid2.code import code_digest
+from catid2.contents import contents
 from catid2.job_warnings import show_job_warnings
 
 ENVIRONMENT = "../envs/catid2.yaml"
@@ -159,7 +160,8 @@ def raw_file(kind):
 def found(path, place, part="key", in_parts=True):
     """Return the files of `path`, which stands at a place of the configuration; end with one line if there are none.
 
-    There are several where a table may be in parts, and is.
+    There are several where a table may be in parts, and is. They are the user's: time stamps do not count (`ancient`),
+    contents do, as a parameter (below).
     """
     if contains_wildcard(path):
         sys.exit(
@@ -167,7 +169,7 @@ def found(path, place, part="key", in_parts=True):
         )
     if not Path(path).exists():
         sys.exit(f"error: {pipeline.where}: {place}: no file {path}; correct the path or drop the {part}")
-    return list(map(str, or_exit(parquet_parts, path) if in_parts else [or_exit(require_file, path)]))
+    return ancient(list(map(str, or_exit(parquet_parts, path) if in_parts else [or_exit(require_file, path)])))
 
 
 def own_path(key):
@@ -187,6 +189,32 @@ def own_file(key):
         return found(path, f"sources.{wildcards.source}.{key}") if path else []
 
     return of_job
+
+
+def contents_of_raw_files(*kinds):
+    """Return a params function: the contents of the raw files `kinds` of the job's source; none where a rule makes them.
+
+    Snakemake alone does not notice a file that was replaced by an older one.
+    """
+
+    def of_job(wildcards):
+        source = pipeline.config.sources[source_name(wildcards)]
+        paths = [getattr(source, kind) for kind in kinds] if isinstance(source, EsciSource) else []
+        return or_exit(contents, paths)
+
+    return of_job
+
+
+def contents_of_catalogue(wildcards):
+    """Return the contents of the files of the job's catalogue."""
+    source = pipeline.config.sources[wildcards.source]
+    return or_exit(contents, filter(None, (source.products, source.queries, source.judgements)))
+
+
+def contents_of_pairs(wildcards):
+    """Return the contents of the files of pairs that the job's retriever is taught."""
+    paths = pipeline.stage("retriever", wildcards.dataset, wildcards.method).pairs_files
+    return or_exit(contents, paths)
 
 
 # --- raw files and corpus

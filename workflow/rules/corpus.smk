@@ -42,6 +42,7 @@ rule import_catalogue:
         ENVIRONMENT
     params:
         code=code("import_catalogue"),
+        contents=contents_of_catalogue,
         config=import_settings,
         locale=source_locale,
         products=own_path("products"),
@@ -99,6 +100,7 @@ rule extract_categories:
         ENVIRONMENT
     params:
         code=code("extract_categories"),
+        contents=contents_of_raw_files("esci_s"),
     shell:
         'python "$CATID2_SCRIPTS/extract_categories.py" --esci-s {input.esci_s:q} --output {output} --threads {threads}'
         " --temp-dir {resources.tmpdir:q} > {log} 2>&1"
@@ -122,6 +124,7 @@ rule build_corpus:
         ENVIRONMENT
     params:
         code=code("build_corpus"),
+        contents=contents_of_raw_files("examples", "products"),
         config=corpus_settings,
         locale=locale,
         examples=raw_path("examples"),

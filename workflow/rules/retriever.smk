@@ -23,6 +23,7 @@ rule train_retriever:
         nodes=1,
     params:
         code=code("train_retriever"),
+        contents=contents_of_pairs,
         config=settings("retriever"),
         embeddings=embeddings_option,
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/retriever",
