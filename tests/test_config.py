@@ -9,7 +9,7 @@ import yaml
 
 from catid2.config import document
 from catid2.config.base import parse
-from catid2.config.comparison import comparison
+from catid2.config.comparison import comparison, require_own_report
 from catid2.config.pipeline import METHOD_STAGES, Pipeline, read_pipeline
 from catid2.config.retriever import LightConfig, RetrieverConfig
 from catid2.config.rqvae import RqvaeConfig
@@ -374,3 +374,35 @@ def test_the_report_claims_no_checksum_of_files_that_were_not_checked():
         "sha256 4a735b69"
     )
     assert "no checksum known" in own.inputs["e.parquet"]
+
+
+# --- whose report it is
+
+
+def test_a_report_of_other_datasets_is_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    demo = Pipeline(values("demo.yaml"), "mine.yaml")
+    table = Path("results/locales.tsv")
+    require_own_report(demo, str(table))  # there is none yet
+    table.parent.mkdir()
+    for rows in (
+        "",
+        "demo_us\tus\ndemo_us\tus\n",
+    ):  # cut short, or of a dataset that is this configuration's too
+        table.write_text(f"# recall@k: a share\ndataset\tlocale\n{rows}")
+        require_own_report(demo, str(table))
+    table.write_text("# recall@k: a share\ndataset\tlocale\ndemo_us\tus\nshop\tus\nshop\tus\nother\tes\n")
+    with pytest.raises(InputError) as caught:
+        require_own_report(demo, str(table))
+    assert str(caught.value) == (
+        "results/locales.tsv: compares shop, other, which mine.yaml does not have; set report.folder in mine.yaml, or "
+        "remove results/locales.tsv and results/report.html"
+    )
+
+
+@pytest.mark.parametrize(
+    "folder", ["/tmp", "results/..", "results/", "results/{dataset}", "elsewhere", "results/a b"]
+)
+def test_a_report_lies_below_results(folder):
+    with pytest.raises(InputError, match=r"report\.folder"):
+        Pipeline(values("demo.yaml") | {"report": {"folder": folder}}, "test")

@@ -251,6 +251,22 @@ def test_a_broken_config_yaml_is_one_line(tmp_path, content, says):
     assert "Traceback" not in done.stderr
 
 
+def test_the_report_of_another_configuration_is_kept(project):
+    table = project.folder / "results/locales.tsv"
+    table.write_text("# a header\ndataset\tlocale\nshop\tus\n")
+    done = project.snakemake("--dry-run", *DEMO, check=False)
+    assert done.returncode == 1
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert re.match(
+        r"error: results/locales.tsv: compares shop, which \S*config/demo.yaml does not have; set ", line
+    )
+    assert project.planned("results/demo_us/recall.tsv", *DEMO) == set()
+    append(project, "config/demo.yaml", "report: {folder: results/demo}\n")
+    assert (
+        "results/demo/locales.tsv, results/demo/report.html" in project.snakemake("--dry-run", *DEMO).stdout
+    )
+
+
 def test_a_raw_file_that_the_config_names_must_be_there(tmp_path):
     project = Project(tmp_path, stub=True)
     project.edit(

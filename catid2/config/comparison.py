@@ -1,10 +1,12 @@
 """What the report compares, told from the configuration: datasets, methods, seeds, shared folders, settings."""
 
+from pathlib import Path
 from typing import Any
 
 from catid2.config.pipeline import CHAIN, METHOD_STAGES, Pipeline
 from catid2.config.report import Comparison, NamedDataset, ReportDataset, ReportMethod, ReportStudy
 from catid2.config.sources import EsciSource
+from catid2.errors import InputError
 
 
 def comparison(pipeline: Pipeline, study: str) -> Comparison:
@@ -37,6 +39,28 @@ def comparison(pipeline: Pipeline, study: str) -> Comparison:
         if name != study
     )
     return Comparison(study=study, datasets=datasets, studies=others, defaults=shown)
+
+
+def require_own_report(pipeline: Pipeline, table: str) -> None:
+    """Check that a report made before compares no dataset that the configuration does not have.
+
+    Args:
+        pipeline: the configuration.
+        table: its locales.tsv, which may be there or not.
+
+    Raises:
+        InputError: the report is another configuration's.
+    """
+    if not Path(table).is_file():
+        return
+    lines = Path(table).read_text("utf-8", errors="replace").splitlines()
+    rows = [line for line in lines if not line.startswith("#")][1:]
+    compared = dict.fromkeys(row.split("\t")[0] for row in rows)
+    if others := [name for name in compared if name not in pipeline.config.datasets]:
+        what = f"compares {', '.join(others)}, which {pipeline.where} does not have"
+        page = Path(table).with_name("report.html")
+        remedy = f"set report.folder in {pipeline.where}, or remove {table} and {page}"
+        raise InputError(table, what, remedy)
 
 
 def _named(pipeline: Pipeline, dataset: str) -> dict[str, Any]:

@@ -12,8 +12,14 @@ from catid2.config.base import StageConfig
 
 
 class ReportConfig(StageConfig):
-    """What the page shows; none of it changes a number in locales.tsv."""
+    """What the page shows, and where it goes; none of it changes a number in locales.tsv."""
 
+    folder: str = Field(
+        "results",
+        pattern=r"^results(/[A-Za-z0-9][A-Za-z0-9_.-]*)*$",
+        description="folder of locales.tsv and report.html. The report of a configuration with other datasets is not "
+        "replaced: give one of the two another folder, such as `results/demo`",
+    )
     cutoff: int = Field(10, ge=1, description="the k of the recall@k that the page's summary names")
     stable_share: float = Field(
         0.9, gt=0, le=1, description="of the best recall of a grid: points that reach it are marked as stable"

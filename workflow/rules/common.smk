@@ -15,7 +15,7 @@ os.environ.update(CATID2_SCRIPTS=str(ROOT / "scripts"))
 from snakemake.io import contains_wildcard
 
 from catid2.artifacts import InputError, parquet_parts, require_file
-from catid2.config.comparison import comparison
+from catid2.config.comparison import comparison, require_own_report
 from catid2.config.file import read_settings
 from catid2.config.pipeline import Pipeline
 from catid2.config.sources import EsciSource
@@ -551,6 +551,14 @@ def geometry_options(wildcards):
 
 REPORTED = comparison(pipeline, "recall")
 REPORTED_NAMES = [dataset.name for dataset in REPORTED.datasets]
+REPORT_TABLE = f"{pipeline.config.report.folder}/locales.tsv"
+REPORT_PAGE = f"{pipeline.config.report.folder}/report.html"
+
+
+def reported_tables(wildcards):
+    """Return the tables of the report's datasets; end with one line if it would replace another configuration's report."""
+    or_exit(require_own_report, pipeline, REPORT_TABLE)
+    return [f"results/{dataset}/recall.tsv" for dataset in REPORTED_NAMES]
 
 
 def shared(stage, *names):

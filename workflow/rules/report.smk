@@ -56,7 +56,7 @@ rule plot_layers:
 rule report_locales:
     """Put the locales side by side: a table, and a page that stands alone."""
     input:
-        tables=expand("results/{dataset}/recall.tsv", dataset=REPORTED_NAMES),
+        tables=reported_tables,
         corpora=[path for dataset in REPORTED.datasets for path in corpus_tables(dataset.name)],
         views=views(),
         docids=shared("docids", "docids.parquet", "docids.json"),
@@ -67,8 +67,8 @@ rule report_locales:
             f"results/{name}/efficiency.tsv" for name in REPORTED_NAMES if pipeline.config.report.efficiency
         ],
     output:
-        table=report("results/locales.tsv", caption="../report/locales.rst", category="Locales"),
-        page=report("results/report.html", caption="../report/page.rst", category="Locales"),
+        table=report(REPORT_TABLE, caption="../report/locales.rst", category="Locales"),
+        page=report(REPORT_PAGE, caption="../report/page.rst", category="Locales"),
     log:
         "logs/report_locales.log",
     conda:
