@@ -13,19 +13,19 @@ import duckdb
 import pyarrow as pa
 
 from catid2.artifacts import LABELS, SPLITS, TAGS
+from catid2.catalogue_columns import Column
 from catid2.catalogue_files import (
-    GRADE,
-    ID,
-    NAMES,
-    Column,
+    CsvFormat,
     Table,
     check_filled,
     check_once,
     check_rows,
     load_table,
 )
+from catid2.catalogue_ids import check_known
+from catid2.catalogue_names import Splitting
 from catid2.database import Resources, connect, write_stream
-from catid2.errors import InputError
+from catid2.errors import InputError, warn
 from catid2.esci import EXAMPLES, TEXT_COLUMNS
 from catid2.esci_s import CATEGORY_PATHS
 from catid2.taxonomy import PLACEHOLDER
@@ -45,7 +45,7 @@ QUERY_IDS = {"query_id": pa.int64(), "own_id": pa.string()}  # by query_id
 
 
 class OwnFiles(NamedTuple):
-    """A catalogue: parquet or CSV, told by the ending of the name."""
+    """A catalogue: parquet, CSV or JSON lines, told by the endings of the names."""
 
     products: Path
     queries: Path | None = None
@@ -77,10 +77,10 @@ def import_catalogue(
     if (own.queries is None) != (own.judgements is None):
         raise InputError("--queries, --judgements", "one without the other", "name both or neither")
     with connect(resources) as connection:
-        products = _load_products(connection, own.products, config)
+        tables = [products := _load_products(connection, own.products, config)]
         if own.queries and own.judgements:
-            queries = _load_queries(connection, own.queries, config)
-            _load_judgements(connection, own.judgements, queries, products, config)
+            tables.append(queries := _load_queries(connection, own.queries, config))
+            tables.append(_load_judgements(connection, own.judgements, queries, products, config))
         else:
             connection.execute(
                 "CREATE TEMP TABLE query (own_id VARCHAR, query_id BIGINT, query VARCHAR, split VARCHAR)"
@@ -91,6 +91,9 @@ def import_catalogue(
         counts = _counts(connection)
         with atomic(*files) as paths:
             _write(connection, locale, config.columns.products.category is None, ImportedFiles(*paths))
+    for table in tables:
+        for what, remedy in table.doubts:
+            warn(table.path, what, remedy)
     _LOG.info("%s", ", ".join(f"{count} {what}" for what, count in counts.items()))
     return counts
 
@@ -98,14 +101,19 @@ def import_catalogue(
 # --- the tables ---------------------------------------------------------------------------------------
 
 
+def _csv(config: "CatalogueConfig") -> CsvFormat:
+    return CsvFormat(config.csv_delimiter, config.csv_quoting)
+
+
 def _load_products(connection: duckdb.DuckDBPyConnection, path: Path, config: "CatalogueConfig") -> Table:
     """Make `item`: row, product_id, the text fields, category and tags."""
     names = config.columns.products
-    columns = {"product_id": Column(names.product_id, ID)}
+    columns = {"product_id": Column(names.product_id, "id")}
     columns |= {field: Column(getattr(names, field)) for field in TEXT_COLUMNS}
-    columns["category"] = Column(names.category, NAMES, config.category_separator)
-    columns["tags"] = Column(names.tags, NAMES, config.tag_separator)
-    table = load_table(connection, "item", path, columns, config.csv_delimiter)
+    paths = Splitting("category_separator", config.category_separator, config.path_separator)
+    columns["category"] = Column(names.category, "names", paths)
+    columns["tags"] = Column(names.tags, "names", Splitting("tag_separator", config.tag_separator))
+    table = load_table(connection, "item", path, columns, _csv(config))
     check_filled(connection, table, "product_id")
     check_once(connection, table, "product_id")
     return table
@@ -115,11 +123,11 @@ def _load_queries(connection: duckdb.DuckDBPyConnection, path: Path, config: "Ca
     """Make `query`: own_id, query_id, query and split."""
     names = config.columns.queries
     columns = {
-        "own_id": Column(names.query_id, ID),
+        "own_id": Column(names.query_id, "id"),
         "query": Column(names.query),
-        "split": Column(names.split),
+        "split": Column(names.split, "code"),
     }
-    table = load_table(connection, "own_query", path, columns, config.csv_delimiter)
+    table = load_table(connection, "own_query", path, columns, _csv(config))
     check_filled(connection, table, "own_id", "query")
     check_once(connection, table, "own_id")
     if names.split:
@@ -147,26 +155,18 @@ def _load_judgements(
     queries: Table,
     products: Table,
     config: "CatalogueConfig",
-) -> None:
+) -> Table:
     """Make `judgement`: row, own_id (of the query), product_id and label (E, S, C or I)."""
     names = config.columns.judgements
     columns = {
-        "query_id": Column(names.query_id, ID),
-        "product_id": Column(names.product_id, ID),
-        "label": Column(names.label, GRADE),
+        "query_id": Column(names.query_id, "id"),
+        "product_id": Column(names.product_id, "id"),
+        "label": Column(names.label, "grade"),
     }
-    table = load_table(connection, "own_judgement", path, columns, config.csv_delimiter)
+    table = load_table(connection, "own_judgement", path, columns, _csv(config))
     check_filled(connection, table, "query_id", "product_id")
-    unknown = "query_id NOT IN (SELECT own_id FROM query)"
-    remedy = "add the query, or remove its judgements"
-    check_rows(connection, table, "query_id", unknown, f" is not in {queries.path}", remedy)
-    known = connection.execute(
-        "SELECT count(*) FROM own_judgement SEMI JOIN item USING (product_id)"
-    ).fetchall()
-    if known == [(0,)]:
-        first = "row = (SELECT min(row) FROM own_judgement)"
-        fault = f" is not in {products.path}, nor is any other"
-        check_rows(connection, table, "product_id", first, fault, "check that the files belong together")
+    check_known(connection, table, "query_id", queries, "own_id")
+    check_known(connection, table, "product_id", products, "product_id", some_are_enough=True)
     labels = _labels(connection, config) if names.label else {None: "E"}
     connection.register(
         "meaning",
@@ -197,6 +197,7 @@ def _load_judgements(
         " has another label for this query in an earlier row",
         "keep one",
     )
+    return table
 
 
 def _labels(connection: duckdb.DuckDBPyConnection, config: "CatalogueConfig") -> dict[str, str]:

@@ -1,33 +1,36 @@
-"""Tables of one's own, parquet or CSV (UTF-8, with a header), as tables of the database under our names.
+"""Tables of one's own, parquet, CSV or JSON lines, as tables of the database under our names.
 
-Each is checked when it is opened: a wrong file, column or value becomes one line that names it. Rows are counted
-from 0, in CSV files below the header.
+Each is checked when it is opened: a wrong file, column or value becomes one line that names it. In a text file lines
+are counted as an editor does, from 1; in a parquet file rows, from 0.
 """
 
-import csv
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from catid2.artifacts import is_text, read_footer, require_file
-from catid2.database import BLANKS, CLEAN_NAME, HAS_NAME, open_parquet, reading
+from catid2.artifacts import is_text, parquet_parts, read_footer
+from catid2.catalogue_columns import ROWS_PER_CHUNK, Chunk, Column, place
+from catid2.catalogue_csv import csv_chunks
+from catid2.catalogue_formats import format_of
+from catid2.catalogue_json import json_chunks
+from catid2.catalogue_names import NameReader, Unclear
+from catid2.config.catalogue import CsvQuoting
+from catid2.database import BLANKS, CLEAN_NAME, HAS_NAME
 from catid2.errors import InputError
 
-_ROWS_PER_BATCH = 2**14
-_SURROGATES = re.compile("[\udc80-\udcff]")  # what Python makes of bytes that are not UTF-8
-_LONGEST_FIELD = 2**31 - 1
-
-
-class Column(NamedTuple):
-    """A column of a file: what it is called there (None: it is not there), and what it may hold."""
-
-    own: str | None
-    kinds: tuple[str, ...] = ("string",)  # of a parquet file; a CSV file holds strings
-    separator: str | None = None  # of a column of kind "list": splits it if it is a string
+_EDGES = r"^[\s\p{Z}\p{C}]+|[\s\p{Z}\p{C}]+$"  # RE2: white space and invisible characters around a value
+_DECIMAL = "[0-9]+[.]0+"  # an id that was a number with gaps in its column, as pandas writes it
+_TYPES = {  # of a column of a parquet file
+    "text": ("string",),
+    "code": ("string",),
+    "id": ("string", "integer", "number"),
+    "grade": ("string", "integer", "number"),
+    "names": ("list", "string"),
+}
 
 
 class Table(NamedTuple):
@@ -36,11 +39,15 @@ class Table(NamedTuple):
     name: str
     path: Path
     columns: Mapping[str, Column]
+    unit: str  # what `row` counts: "line" or "row"
+    doubts: list[tuple[str, str]]  # what may be meant otherwise, with its remedy
 
 
-ID = ("string", "integer")
-GRADE = ("string", "integer", "number")
-NAMES = ("list",)
+class CsvFormat(NamedTuple):
+    """What the configuration says of CSV files; None: the file shows it."""
+
+    delimiter: str | None = None
+    quoting: CsvQuoting | None = None
 
 
 def load_table(
@@ -48,47 +55,112 @@ def load_table(
     table: str,
     path: Path,
     columns: Mapping[str, Column],
-    delimiter: str,
+    csv: CsvFormat,
 ) -> Table:
-    """Make `table` of a file: `row`, and each of `columns` as text, or of kind "list" as a list of clean names.
+    """Make `table` of a file: `row`, and each of `columns` as text, or of kind "names" as a list of clean names.
 
     Names lose control characters and surplus white space; `{column}_blank` counts the null and blank ones, which are
-    removed. A column that is not there is null in every row, and so is an empty field of a CSV file.
+    removed. Ids, grades and codes lose white space and invisible characters around them, and ids the ".0" that all of
+    their column have. A column that is not there is null in every row, and so is an empty field of a CSV file.
 
     Raises:
-        InputError: the file is missing, damaged, neither parquet nor CSV, or has no rows; a column is missing or of
-            another type.
+        InputError: the file is missing, damaged, of another format, or has no rows; a column is missing or of another
+            type; a cell of names can be read in more than one way.
     """
     used = {name: column for name, column in columns.items() if column.own}
-    if path.suffix.lower() == ".parquet":
-        lists = _parquet_lists(path, used)
-        _load_parquet(connection, path, used)
-    elif path.suffix.lower() == ".csv":
-        lists = set()
-        _load_csv(connection, path, used, delimiter)
+    known = format_of(path)
+    if known == "parquet":
+        chunks = _parquet_chunks(path, used)
     else:
-        raise InputError(path, "neither .parquet nor .csv", "write it as one of these, and end its name so")
-    parts = ["row"]
+        chunks = (
+            json_chunks(path, used) if known == "json" else csv_chunks(path, used, csv.delimiter, csv.quoting)
+        )
+    unit = "row" if known == "parquet" else "line"
+    types, parts = ["row BIGINT"], ["row"]
     for name, column in columns.items():
-        if column.kinds != NAMES:
-            parts.append(f"{name if column.own else 'NULL'}::VARCHAR AS {name}")
-        elif not column.own:
-            parts.append(f"NULL::VARCHAR[] AS {name}, 0 AS {name}_blank")
-        else:
-            names = (
-                name if name in lists else f"string_split({name}::VARCHAR, {_text(_separator(path, column))})"
-            )
-            clean = f"list_transform({names}::VARCHAR[], lambda name: {CLEAN_NAME})"
+        if column.kind == "names":
+            types += [f"{name} VARCHAR[]", f"{name}_blank INTEGER"]
+            clean = f"list_transform({name}, lambda name: {CLEAN_NAME})"
             filled = f"list_filter({clean}, lambda name: {HAS_NAME})"
-            parts.append(f"CASE WHEN len({filled}) > 0 THEN {filled} END AS {name}")
-            parts.append(f"coalesce(len({names}) - len({filled}), 0)::INTEGER AS {name}_blank")
-    with reading(path):
-        connection.execute(f"CREATE TEMP TABLE {table} AS SELECT {', '.join(parts)} FROM own")
-        connection.execute("DROP TABLE IF EXISTS own_rows; DROP VIEW own")
-    [(rows,)] = connection.execute(f"SELECT count(*) FROM {table}").fetchall()
+            parts.append(f"CASE WHEN len({filled}) > 0 THEN {filled} END" if column.own else "NULL")
+            parts.append(f"coalesce(len({name}) - len({filled}), 0)" if column.own else "0")
+        else:
+            types.append(f"{name} VARCHAR")
+            bare = (
+                name if column.kind == "text" else f"nullif(regexp_replace({name}, '{_EDGES}', '', 'g'), '')"
+            )
+            parts.append(bare if column.own else "NULL")
+    readers = {name: NameReader(column.splitting) for name, column in used.items() if column.splitting}
+    connection.execute(f"CREATE TEMP TABLE {table} ({', '.join(types)})")
+    rows = 0
+    for chunk in chunks:
+        arrays = {"row": pa.array(chunk.places, pa.int64())}
+        for name, column in used.items():
+            value = chunk.values[name]
+            reader = readers.get(name)
+            arrays[name] = (
+                _names(path, unit, column, chunk, value, reader) if reader else _texts(path, column, value)
+            )
+        connection.register("chunk", pa.table(arrays))
+        connection.execute(f"INSERT INTO {table} SELECT {', '.join(parts)} FROM chunk")
+        connection.unregister("chunk")
+        rows += len(chunk.places)
     if not rows:
         raise InputError(path, "no rows", "write the table again")
-    return Table(table, path, columns)
+    for name, column in used.items():
+        if column.kind == "id":
+            connection.execute(
+                f"""
+                UPDATE {table} SET {name} = split_part({name}, '.', 1)
+                WHERE (SELECT bool_and(regexp_full_match({name}, '{_DECIMAL}')) FROM {table})
+                """
+            )
+    return Table(table, path, columns, unit, _doubts(path, used, readers))
+
+
+def _doubts(
+    path: Path, columns: Mapping[str, Column], readers: Mapping[str, NameReader]
+) -> list[tuple[str, str]]:
+    doubts = []
+    for name, reader in readers.items():
+        where = f"column {columns[name].own!r}"
+        try:
+            reader.check()
+        except Unclear as unclear:
+            raise InputError(path, f"{where}: {unclear}", unclear.remedy) from None
+        doubts += [(f"{where}: {what}", remedy) for what, remedy in reader.doubts()]
+    return doubts
+
+
+def _names(
+    path: Path, unit: str, column: Column, chunk: Chunk, values: pa.Array | list, reader: NameReader
+) -> pa.Array:
+    """Return a column of names as lists of texts."""
+    names = []
+    for row, cell in zip(
+        chunk.places, values.to_pylist() if isinstance(values, pa.Array) else values, strict=True
+    ):
+        try:
+            names.append(reader.read(cell))
+        except Unclear as unclear:
+            what = f"column {column.own!r}, {unit} {row}: {unclear}"
+            raise InputError(path, what, unclear.remedy) from None
+    return pa.array(names, pa.list_(pa.string()))
+
+
+def _texts(path: Path, column: Column, values: pa.Array | list) -> pa.Array:
+    """Return a column of texts, ids or numbers as texts."""
+    array = values if isinstance(values, pa.Array) else pa.array(values, pa.string())
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if column.kind == "id" and _kind(array.type) == "number":
+        try:
+            # Of decimals as long as they are; of floats what they hold exactly.
+            array = array.cast(pa.decimal128(38, 0) if pa.types.is_decimal(array.type) else pa.int64())
+        except pa.ArrowInvalid as error:
+            what = f"column {column.own!r} is {array.type}, and not of whole numbers ({error})"
+            raise InputError(path, what, "write ids as texts or integers") from None
+    return array.cast(pa.string())
 
 
 def check_rows(
@@ -100,7 +172,7 @@ def check_rows(
     ).fetchall()
     for row, value in found:
         shown = "null" if value is None else repr(value)
-        what = f"column {table.columns[column].own!r}, row {row}: {shown}{fault}"
+        what = f"column {table.columns[column].own!r}, {table.unit} {row}: {shown}{fault}"
         raise InputError(table.path, what, remedy)
 
 
@@ -113,39 +185,41 @@ def check_filled(connection: duckdb.DuckDBPyConnection, table: Table, *columns: 
 
 def check_once(connection: duckdb.DuckDBPyConnection, table: Table, column: str) -> None:
     """Raise InputError for the first row whose value in `column` an earlier row has."""
-    again = f"SELECT row FROM {table.name} QUALIFY row_number() OVER (PARTITION BY {column} ORDER BY row) > 1"
-    check_rows(connection, table, column, f"row IN ({again})", " is there twice", "keep one of the rows")
-
-
-def _text(value: str) -> str:
-    """Return a string of SQL."""
-    return "'" + value.replace("'", "''") + "'"
-
-
-def _separator(path: Path, column: Column) -> str:
-    if column.separator is None:
-        what = f"column {column.own!r} is text, not a list of names"
-        raise InputError(path, what, "give its category_separator or tag_separator in the config")
-    return column.separator
+    found = connection.execute(
+        f"""
+        SELECT row, {column}, first FROM (SELECT row, {column}, min(row) OVER (PARTITION BY {column}) AS first
+            FROM {table.name}) WHERE row > first ORDER BY row LIMIT 1
+        """
+    ).fetchall()
+    for row, value, first in found:
+        what = f"column {table.columns[column].own!r}, {table.unit} {row}: {value!r} is there twice"
+        raise InputError(table.path, f"{what}, before in {table.unit} {first}", "keep one of the rows")
 
 
 # --- parquet ------------------------------------------------------------------------------------------
 
 
-def _parquet_lists(path: Path, columns: Mapping[str, Column]) -> set[str]:
-    """Check that the columns are there and of the right types; return which of them are lists."""
+def _parquet_chunks(path: Path, columns: Mapping[str, Column]) -> Iterator[Chunk]:
+    """Yield the columns, checked to be there and of the right types, as they are."""
     schema, _ = read_footer(path)
-    found = {}
+    fields = {name: schema.field(place(path, column.own, schema.names)) for name, column in columns.items()}
     for name, column in columns.items():
-        if schema.names.count(column.own) != 1:
-            raise _no_column(path, column.own, schema.names)
-        kind = schema.field(column.own).type
-        found[name] = _kind(kind)
-        allowed = (*column.kinds, "string") if column.kinds == NAMES else column.kinds
-        if found[name] not in (*allowed, "null"):
-            what = f"column {column.own!r} is {kind}, not {' or '.join(allowed)}"
+        allowed = _TYPES[column.kind]
+        if _kind(fields[name].type) not in (*allowed, "null"):
+            what = f"column {column.own!r} is {fields[name].type}, not {' or '.join(allowed)}"
             raise InputError(path, what, "write it with that type")
-    return {name for name, kind in found.items() if kind == "list"}
+    row = 0
+    for part in parquet_parts(path):
+        try:
+            with pq.ParquetFile(part) as file:
+                for batch in file.iter_batches(
+                    ROWS_PER_CHUNK, columns=[field.name for field in fields.values()]
+                ):
+                    values = {name: batch.column(field.name) for name, field in fields.items()}
+                    yield Chunk(range(row, row + batch.num_rows), values)
+                    row += batch.num_rows
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise InputError(part, f"cannot be read ({error})", "download or make it again") from None
 
 
 def _kind(found: pa.DataType) -> str:
@@ -155,98 +229,9 @@ def _kind(found: pa.DataType) -> str:
     if kinds.is_dictionary(found):
         found = found.value_type
     if kinds.is_list(found) or kinds.is_large_list(found) or kinds.is_fixed_size_list(found):
-        return "list" if _kind(found.value_type) in ("string", "null") else str(found)
+        return "list" if _kind(found.value_type) in ("string", "null", "list") else str(found)
     if kinds.is_integer(found):
         return "integer"
-    if kinds.is_floating(found):
+    if kinds.is_floating(found) or kinds.is_decimal(found):
         return "number"
     return "null" if kinds.is_null(found) else str(found)
-
-
-def _load_parquet(connection: duckdb.DuckDBPyConnection, path: Path, columns: Mapping[str, Column]) -> None:
-    open_parquet(
-        connection, "own", path, {name: column.own for name, column in columns.items() if column.own}
-    )
-
-
-def _no_column(path: Path, column: str, names: list[str]) -> InputError:
-    fault = "is there twice" if column in names else "is missing"
-    return InputError(path, f"column {column!r} {fault}", f"it has {', '.join(names)}")
-
-
-# --- CSV ----------------------------------------------------------------------------------------------
-# By Python's reader: it names the line of a quote that is never closed, where DuckDB's drops the rest of the file.
-
-
-def _load_csv(
-    connection: duckdb.DuckDBPyConnection, path: Path, columns: Mapping[str, Column], delimiter: str
-) -> None:
-    types = ", ".join(f"{name} VARCHAR" for name in columns)
-    connection.execute(f"CREATE TEMP TABLE own_rows (row BIGINT, {types})")
-    for batch in _csv_batches(path, columns, delimiter):
-        connection.register("batch", batch)
-        connection.execute("INSERT INTO own_rows SELECT * FROM batch")
-        connection.unregister("batch")
-    connection.execute("CREATE TEMP VIEW own AS SELECT * FROM own_rows")
-
-
-def _csv_batches(path: Path, columns: Mapping[str, Column], delimiter: str) -> Iterator[pa.RecordBatch]:
-    """Yield `row` and the columns, empty fields as null."""
-    records = _records(require_file(path), delimiter)
-    header = next(records, None)
-    if header is None:
-        raise InputError(path, "an empty file", "it needs a header and rows")
-    places = []
-    for column in columns.values():
-        if header.count(column.own) != 1:
-            raise _no_column(path, column.own, header)
-        places.append(header.index(column.own))
-    values: list[list[str | None]] = [[] for _ in places]
-    first = 0  # row of the batch's first record
-
-    def batch() -> pa.RecordBatch:
-        rows = pa.array(range(first, first + len(values[0])), pa.int64())
-        arrays = [pa.array(column, pa.string()) for column in values]
-        return pa.RecordBatch.from_arrays([rows, *arrays], names=["row", *columns])
-
-    for record in records:
-        if len(record) != len(header):
-            what = f"row {first + len(values[0])} has {len(record)} fields, the header {len(header)}"
-            raise InputError(
-                path,
-                what,
-                "quote a field that holds the delimiter, or name another csv_delimiter in the config",
-            )
-        for column, place in zip(values, places, strict=True):
-            if _SURROGATES.search(record[place]):
-                what = f"column {header[place]!r}, row {first + len(column)}: not UTF-8"
-                raise InputError(path, what, "write the file as UTF-8")
-            column.append(record[place] or None)
-        if len(values[0]) == _ROWS_PER_BATCH:
-            yield batch()
-            first += _ROWS_PER_BATCH
-            values = [[] for _ in places]
-    yield batch()
-
-
-def _records(path: Path, delimiter: str) -> Iterator[list[str]]:
-    """Yield the records of a CSV file, blank lines left out.
-
-    Raises:
-        InputError: a quote is not closed, or something follows a closed one.
-    """
-    csv.field_size_limit(_LONGEST_FIELD)
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-        line = 1
-        while True:
-            try:
-                record = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                what = f"line {line}: a record starts there that is not CSV ({error})"
-                raise InputError(path, what, "close every quote, and double those within quotes") from None
-            line = reader.line_num + 1
-            if record:
-                yield record

@@ -97,6 +97,8 @@ def build_corpus(
         other_version = {"other_version": example_rows[locale] - _rows(connection, "example")}
         examples = balance(example_rows, locale, kept, other_version | dropped_pairs(connection))
         products = balance(product_rows, locale, counts["documents"], dropped_products(connection))
+        if not counts["documents"] and products["dropped"]["path_too_short"]:
+            raise _too_shallow(connection, raw.categories, config.levels)
         if not examples["kept"] and examples["rows"]:
             raise _nothing_left(raw.examples, f"judgement of locale {locale!r}", examples["dropped"])
         if not counts["documents"]:
@@ -159,6 +161,17 @@ def _nothing_left(path: Path, what: str, dropped: dict[str, int]) -> InputError:
     why = ", ".join(f"{count} {reason}" for reason, count in dropped.items() if count)
     remedy = "check that the raw files belong together, and the corpus settings"
     return InputError(path, f"no {what} is left ({why})", remedy)
+
+
+def _too_shallow(connection: duckdb.DuckDBPyConnection, categories: Path, levels: int) -> InputError:
+    """Return the error of a corpus whose category paths are all shorter than its tree."""
+    depths = connection.execute(
+        "SELECT depth, count(*), min(path) FROM catalogue WHERE depth > 0 GROUP BY depth ORDER BY depth"
+    ).fetchall()
+    found = ", ".join(f"{depth} in {count} of them, such as {path}" for depth, count, path in depths)
+    what = f"corpus.levels is {levels}, but the category paths of products have fewer names: {found}"
+    remedy = f"set corpus.levels to at most {depths[-1][0]}, or split the paths into more names (category_separator)"
+    return InputError(categories, what, remedy)
 
 
 def check_category_paths(connection: duckdb.DuckDBPyConnection, path: Path) -> None:

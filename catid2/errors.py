@@ -1,6 +1,8 @@
 """What a user can mend: an input, a setting or a place that cannot be used, or that is probably not as meant."""
 
+import difflib
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 WARNING = "warning: "  # how the line of a warning starts
@@ -19,3 +21,10 @@ def warn(where: str | Path, what: str, remedy: str) -> None:
     Snakemake shows the warnings of each job on the screen (catid2.job_warnings).
     """
     print(f"{WARNING}{InputError(where, what, remedy)}", file=sys.stderr, flush=True)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return "did you mean 'x'? " with the known name that is closest to `name`, whatever its case; or nothing."""
+    names = {one.casefold(): one for one in known}
+    close = difflib.get_close_matches(name.casefold(), names, n=1)
+    return f"did you mean {names[close[0]]!r}? " if close else ""

@@ -308,7 +308,7 @@ def test_rows_of_a_long_csv_file_stay_in_order_and_are_counted_right(tmp_path):
     assert table.column("product_id").to_pylist() == [row["id"] for row in rows]
     assert table.column("product_title").to_pylist() == [row["name"] for row in rows]
     write_csv(path, [*rows, rows[5]])
-    with pytest.raises(InputError, match="row 40000: 'p39595' is there twice"):
+    with pytest.raises(InputError, match="line 80002: 'p39595' is there twice, before in line 12"):
         imported(tmp_path, OwnFiles(path), settings)
 
 
@@ -321,7 +321,7 @@ EXAMPLES_OF_DOCUMENT = [yaml.safe_load(block) for block in re.findall(r"```yaml\
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"products": "products.xlsx"}, "pattern"),
+        ({"products": "products.xlsx"}, "the ending of its name is not known, known are .parquet"),
         ({"queries": "queries.csv"}, "one is given without the other"),
         ({"locale": "es"}, "datasets.fashion.locale names 'us', known are es"),
         (

@@ -1,6 +1,5 @@
 """What all stage models share: strictness, and errors in one line that name the key and the remedy."""
 
-import difflib
 import json
 import os.path
 import sys
@@ -8,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError, field_validator
 
-from catid2.errors import InputError
+from catid2.errors import InputError, did_you_mean
 
 LARGEST_NUMBER = 2**53  # beyond it a JSON number is no longer exact
 LARGEST_SEED = 2**32 - 1  # of transformers.set_seed; NumPy and PyTorch take more
@@ -77,9 +76,9 @@ def _explain(model: type[BaseModel], error: ValidationError) -> tuple[str, str]:
     key = ".".join(keys)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] in ("extra_forbidden", "missing"):
-        close = difflib.get_close_matches(keys[-1], allowed, n=1)
-        hint = f"did you mean {close[0]!r}? " if close and first["type"] == "extra_forbidden" else ""
-        what = "unknown key" if first["type"] == "extra_forbidden" else "missing key"
+        unknown = first["type"] == "extra_forbidden"
+        hint = did_you_mean(keys[-1], allowed) if unknown else ""
+        what = "unknown key" if unknown else "missing key"
         return f"{what} {key!r}{more}", f"{hint}allowed keys: {', '.join(sorted(allowed))}"
     message = first["msg"].removeprefix("Value error, ")
     got = "" if isinstance(first.get("input"), dict) else f", got {first.get('input')!r}"

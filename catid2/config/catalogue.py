@@ -1,13 +1,43 @@
 """Settings of `import_catalogue`: which columns of one's own files are what, and what their values mean."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from catid2.config.base import LARGEST_SEED, StageConfig
+from catid2.config.base import LARGEST_SEED, StageConfig, UserPath
 from catid2.config.corpus import Label
 
 Column = Annotated[str, Field(min_length=1)]
+Format = Literal["parquet", "csv", "json"]
+CsvQuoting = Literal["double", "backslash", "none"]
+
+_TEXTS: dict[str, Format] = {
+    ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".jsonl": "json", ".ndjson": "json", ".json": "json",
+}  # fmt: skip
+ENDINGS: dict[str, Format] = (
+    {".parquet": "parquet", ".pq": "parquet"}
+    | _TEXTS
+    | {f"{ending}.gz": kind for ending, kind in _TEXTS.items()}
+)
+
+
+def named_format(name: str) -> Format | None:
+    """Return the format of a file of a catalogue by the ending of its name, in any case; None if it has none."""
+    return next((kind for ending, kind in ENDINGS.items() if name.lower().endswith(ending)), None)
+
+
+def _has_a_format(path: str) -> str:
+    if named_format(path) is None:
+        raise ValueError(f"the ending of its name is not known, known are {', '.join(ENDINGS)}")
+    return path
+
+
+def _is_a_tab(delimiter: Any) -> Any:
+    r"""Without quotes, or in single ones, YAML takes `\t` for two characters."""
+    return "\t" if delimiter == "\\t" else delimiter
+
+
+OwnFile = Annotated[UserPath, AfterValidator(_has_a_format)]
 
 
 class ProductColumns(StageConfig):
@@ -65,6 +95,12 @@ class CatalogueConfig(StageConfig):
         None,
         description="splits a category path that is one text, such as ` > `; white space around names goes",
     )
+    path_separator: str | None = Field(
+        None,
+        description="what stands between several category paths of one product, such as `, `: the longest is taken, "
+        "the first of several. `''`: a text is one path. null: it is, but the import ends with an error where a text "
+        "looks like several",
+    )
     tag_separator: Column | None = Field(None, description="splits tags that are one text, such as `,`")
     labels: dict[Annotated[str, Field(coerce_numbers_to_str=True)], Label] | None = Field(
         None,
@@ -81,8 +117,18 @@ class CatalogueConfig(StageConfig):
         "ids have is of one split",
     )
     split_seed: int = Field(0, ge=0, le=LARGEST_SEED, description="another seed gives another split")
-    csv_delimiter: str = Field(
-        ",", pattern=r'^[^"\r\n\x00]$', description="what stands between the fields of CSV files"
+    csv_delimiter: Annotated[str, BeforeValidator(_is_a_tab), Field(pattern=r'^[^"\r\n\x00]$')] | None = (
+        Field(
+            None,
+            description="what stands between the fields of CSV files; null: comma, tab, semicolon or vertical bar, "
+            "by which of them the header has all columns",
+        )
+    )
+    csv_quoting: CsvQuoting | None = Field(
+        None,
+        description="how a quote within quotes is written in CSV files: `double` (twice), `backslash` (after one), or "
+        "`none`: quotes are part of the texts. null: the first of these by which the whole file can be read; `none` "
+        "only in files with tabs",
     )
 
     @model_validator(mode="before")
@@ -99,6 +145,11 @@ class CatalogueConfig(StageConfig):
         given = {
             "category_separator": (
                 self.category_separator,
+                "products.category",
+                self.columns.products.category,
+            ),
+            "path_separator": (
+                self.path_separator,
                 "products.category",
                 self.columns.products.category,
             ),

@@ -22,7 +22,7 @@ from catid2.config.retriever import AnyRetriever, RetrieverConfig
 from catid2.config.rqvae import RqvaeConfig
 from catid2.config.sources import CatalogueSource, EsciSource, SimulatedSource, Source
 from catid2.config.taxonomy import AnyTaxonomy, GivenTaxonomy
-from catid2.errors import InputError
+from catid2.errors import InputError, did_you_mean
 
 
 class PipelineConfig(BaseModel):
@@ -87,7 +87,9 @@ class PipelineConfig(BaseModel):
     def _names_exist(self) -> "PipelineConfig":
         def known(name: str, names: dict, place: str) -> None:
             if name not in names:
-                raise ValueError(f"{place} names {name!r}, known are {', '.join(names)}")
+                hint = did_you_mean(name, names).strip()
+                hint = f" ({hint})" if hint else ""
+                raise ValueError(f"{place} names {name!r}, known are {', '.join(names)}{hint}")
 
         for key, source in self.sources.items():
             if not isinstance(source, EsciSource) and key in ("esci", "esci_s"):

@@ -5,11 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from catid2.config.base import LARGEST_SEED, StageConfig, UserPath
-from catid2.config.catalogue import CatalogueConfig
+from catid2.config.catalogue import CatalogueConfig, OwnFile
 from catid2.config.simulate import SimulateConfig
 
 Locale = Literal["us", "es", "jp"]
-OwnFile = Annotated[UserPath, Field(pattern=r"\.(parquet|csv)$")]
 
 
 class EsciSource(StageConfig):
@@ -36,7 +35,7 @@ class SimulatedSource(StageConfig):
 
 
 class CatalogueSource(CatalogueConfig):
-    """Files of one's own, parquet or CSV, as docs/catalogue.md describes them; all keys but these go to the import."""
+    """Your own files, as docs/catalogue.md describes them; all keys but these go to the import."""
 
     kind: Literal["catalogue"]
     locale: Locale = Field(
