@@ -5,7 +5,6 @@ writes aside and renames (`catid2.writing`), so that an output is there whole or
 """
 
 import contextlib
-import difflib
 import json
 import tokenize
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catid2.errors import InputError
+from catid2.errors import InputError, did_you_mean
 from catid2.writing import atomic
 
 # --- columns of the tables between stages (design: the interface others rely on) ---------------------
@@ -137,9 +136,8 @@ def _listed(schema: pa.Schema) -> str:
 def require_column(path: str | Path, name: str, names: Sequence[str]) -> None:
     """Raise InputError unless a column stands once among the names of those that a file has."""
     if names.count(name) != 1:
-        close = [] if name in names else difflib.get_close_matches(name, names, n=1)
         fault = "is there twice" if name in names else "is missing"
-        hint = f"did you mean {close[0]!r}? " if close else ""
+        hint = "" if name in names else did_you_mean(name, names)
         raise InputError(path, f"column {name!r} {fault}", f"{hint}it has {', '.join(names)}")
 
 

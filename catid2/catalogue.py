@@ -110,7 +110,7 @@ def _load_products(connection: duckdb.DuckDBPyConnection, path: Path, config: "C
     names = config.columns.products
     columns = {"product_id": Column(names.product_id, "id")}
     columns |= {field: Column(getattr(names, field)) for field in TEXT_COLUMNS}
-    paths = Splitting("category_separator", config.category_separator, config.path_separator)
+    paths = Splitting("category_separator", config.category_separator, True, config.path_separator)
     columns["category"] = Column(names.category, "names", paths)
     columns["tags"] = Column(names.tags, "names", Splitting("tag_separator", config.tag_separator))
     table = load_table(connection, "item", path, columns, _csv(config))

@@ -1,4 +1,4 @@
-"""Tables of one's own, parquet, CSV or JSON lines, as tables of the database under our names.
+"""Files of a catalogue, parquet, CSV or JSON lines, as tables of the database under our names.
 
 Each is checked when it is opened: a wrong file, column or value becomes one line that names it. In a text file lines
 are counted as an editor does, from 1; in a parquet file rows, from 0.

@@ -37,8 +37,9 @@ class Splitting(NamedTuple):
 
     key: str  # of the configuration, that holds the separator
     separator: str | None  # between names
+    of_paths: bool = False  # the names are a path
     # Between paths, of which the longest is taken; "": a text is one path, None: it is, unless it looks like several.
-    path_separator: str | None = ""
+    path_separator: str | None = None
 
 
 class NameReader:
@@ -48,7 +49,7 @@ class NameReader:
         """Make a reader that has read nothing."""
         self._how = how
         self._between = _pattern(how.separator)
-        self._texts: dict[str, Names] = {}  # of a column of paths alone: few products have texts of their own
+        self._texts: dict[str, Names] = {}  # of a column of paths, which many products share
 
     def read(self, cell: str | Sequence | None) -> Names | None:
         """Return the names in a cell, neither cleaned nor stripped; None if the cell is null or blank.
@@ -69,7 +70,7 @@ class NameReader:
             remedy = f"set {self._how.key} in the config{_likely_separator([text])}"
             raise Unclear(f"{_shown(text)} is text, not a list of names", remedy)
         names = self._longest([self._split(part) for part in self._parts(text)])
-        if self._how.path_separator != "":
+        if self._how.of_paths:
             self._texts[cell] = names
         return names
 
@@ -110,14 +111,13 @@ class NameReader:
         return bool(self._texts) and all(len(names) < 2 for names in self._texts.values())
 
     def _of_list(self, values: Sequence) -> Names:
-        nested = [value for value in values if not isinstance(value, str | None)]
-        if nested:
-            if any(isinstance(name, list | tuple) for path in nested for name in path) or len(nested) < len(
-                values
-            ):
+        nested = any(isinstance(value, list | tuple) for value in values)
+        for part in values if nested else [values]:
+            if not isinstance(part, list | tuple) or not all(isinstance(name, str | None) for name in part):
                 raise Unclear(f"{_shown(str(values))} is no list of names", "write a list of names")
-            return self._longest(nested)
-        several = len(values) > 1 and self._how.path_separator != ""
+        if nested:
+            return self._longest(list(values))
+        several = len(values) > 1 and self._how.of_paths and self._how.path_separator != ""
         if (several or len(values) == 1) and any(len(self._split(name)) > 1 for name in values):
             return self._longest([self._split(name) for name in values])
         return list(values)
@@ -138,9 +138,7 @@ class NameReader:
         filled = [path for path in paths if any(name and name.strip() for name in path)]
         if len(filled) > 1 and not self._how.path_separator:
             first = [" > ".join(name or "" for name in path) for path in filled[:2]]
-            remedy = (
-                "set path_separator in the config, such as ', ', and the longest is taken, or leave one path"
-            )
+            remedy = "set path_separator in the config, such as ', ', and the longest is taken"
             raise Unclear(f"{len(filled)} paths in one cell ({_shown(', '.join(first))})", remedy)
         return max(filled, key=len, default=[])
 
@@ -152,13 +150,15 @@ class NameReader:
         """
         wholes = {_stripped(names) for names in self._texts.values()}
         for mark in _PATH_MARKS:
+            if mark in (self._how.separator or ""):
+                continue
             roots = {path[0] for path in wholes if path and mark not in path[0]}
             for text in self._texts:
                 parts = [_stripped(self._split(part)) for part in text.split(mark)]
                 if len(parts) < 2 or not all(parts):
                     continue
                 first, *others = parts
-                rooted = any(part[0] in roots | {first[0]} for part in others)
+                rooted = any(part[0] in roots or part[0] == first[0] for part in others)
                 whole = len(first) > 1 and first in wholes
                 if (rooted or whole) and ((rooted and whole) or any(len(part) > 1 for part in others)):
                     yield text, f"{mark} " if f"{mark} " in text else mark

@@ -168,8 +168,8 @@ def _too_shallow(connection: duckdb.DuckDBPyConnection, categories: Path, levels
     depths = connection.execute(
         "SELECT depth, count(*), min(path) FROM catalogue WHERE depth > 0 GROUP BY depth ORDER BY depth"
     ).fetchall()
-    found = ", ".join(f"{depth} in {count} of them, such as {path}" for depth, count, path in depths)
-    what = f"corpus.levels is {levels}, but the category paths of products have fewer names: {found}"
+    found = ", ".join(f"{count:,} have {depth}, such as {path}" for depth, count, path in depths)
+    what = f"corpus.levels is {levels}, but no category path has so many names ({found})"
     remedy = f"set corpus.levels to at most {depths[-1][0]}, or split the paths into more names (category_separator)"
     return InputError(categories, what, remedy)
 

@@ -1,4 +1,4 @@
-"""Import a catalogue that is not ESCI: parquet or CSV files of products, queries and judgements.
+"""Import a catalogue that is not ESCI: files of products, queries and judgements, as docs/catalogue.md describes them.
 
 Writes raw files of ESCI's shape, from which build_corpus goes on, the tags, and which query is which; all or none.
 """
@@ -25,9 +25,9 @@ def main() -> None:
     )
     parser.add_argument("--config", required=True, help="settings as JSON: keys of CatalogueConfig")
     parser.add_argument("--locale", required=True, choices=LOCALES)
-    parser.add_argument("--products", required=True, type=Path, help="products, .parquet or .csv")
-    parser.add_argument("--queries", type=Path, help="queries, .parquet or .csv")
-    parser.add_argument("--judgements", type=Path, help="judgements, .parquet or .csv")
+    parser.add_argument("--products", required=True, type=Path, help="products: parquet, CSV or JSON lines")
+    parser.add_argument("--queries", type=Path, help="queries, likewise")
+    parser.add_argument("--judgements", type=Path, help="judgements, likewise")
     for name in ImportedFiles._fields:
         option = f"--{name.replace('_', '-')}-out"
         parser.add_argument(option, required=True, type=Path, help=f"{name} to write, parquet")

@@ -524,9 +524,14 @@ def test_nothing_left_is_an_error_that_says_why(tmp_path, raw_files):
     _, files = raw_files
     out = outputs(tmp_path / "out")
     with pytest.raises(
-        InputError, match=r"no judgement of locale 'us' is left \(\d+ other_locale, .*path_too_short\)"
+        InputError, match=r"corpus\.levels is 9, but no category path has so many names \(\d+ have 1"
     ):
         build_corpus(files, "us", CorpusConfig(levels=9), out, SMALL)
+    empty = tmp_path / "category_paths.parquet"
+    pq.write_table(pq.read_table(files.categories).slice(0, 0), empty)
+    says = r"no judgement of locale 'us' is left \(\d+ other_locale, .*no_esci_s_record\)"
+    with pytest.raises(InputError, match=says):
+        build_corpus(files._replace(categories=empty), "us", CorpusConfig(), out, SMALL)
     assert not out.products.parent.exists()
 
 

@@ -203,6 +203,24 @@ def test_a_text_that_looks_like_several_paths(tmp_path, cells):
     assert [" > ".join(path) for *_, path in whole] == cells
 
 
+@pytest.mark.parametrize("cell", [[1, 2], [["A"], "B"], [[["A"]]], ["A", ["B"]], {"A": "B"}, 7, True])
+def test_no_list_of_names(tmp_path, cell):
+    line = json.dumps({"id": "1", "name": "a", "path": cell})
+    with pytest.raises(InputError, match=r"products\.jsonl: column 'path', line 1: .* is no "):
+        products(tmp_path, line, "products.jsonl")
+
+
+def test_tags_are_split_and_are_no_path(tmp_path):
+    cells = ["red, blue", '["red, blue"]', ["red", "a, b"], None]
+    lines = "".join(json.dumps({"id": n, "tags": cell}) + "\n" for n, cell in enumerate(cells))
+    (tmp_path / "products.jsonl").write_text(lines)
+    columns = {"products": {"product_id": "id", "tags": "tags"}}
+    own = OwnFiles(tmp_path / "products.jsonl")
+    files = imported(own, columns=columns, category_separator=None, tag_separator=",")
+    tags = {row["product_id"]: row["tags"] for row in pq.read_table(files.tags).to_pylist()}
+    assert tags == {"0": ["red", "blue"], "1": ["red", "blue"], "2": ["red", "a, b"]}
+
+
 def test_names_hold_commas(tmp_path):
     cells = ["Clothing, Shoes & Jewelry > Women", "Home > Kitchen, Dining > Pans", "Home > Garden"]
     lines = "".join(json.dumps({"id": n, "name": "a", "path": cell}) + "\n" for n, cell in enumerate(cells))
@@ -274,7 +292,7 @@ def test_paths_that_are_too_short_say_how_deep_they_are(tmp_path):
     out = CorpusFiles(*(tmp_path / "corpus" / f"{name}.parquet" for name in CorpusFiles._fields))
     files = RawFiles(raw.examples, raw.products, raw.category_paths)
     config = CorpusConfig(levels=3, documents="all")
-    says = r"levels is 3, .*: 1 in 2 of them, such as \['Bags'\], 2 in 1 of them.*; set corpus\.levels to at most 2"
+    says = r"levels is 3, .* \(2 have 1, such as \['Bags'\], 1 have 2, .*\); set corpus\.levels to at most 2"
     with pytest.raises(InputError, match=says):
         build_corpus(files, "us", config, out, SMALL)
     assert build_corpus(files, "us", CorpusConfig(levels=2, documents="all"), out, SMALL)["documents"] == 1
