@@ -7,7 +7,7 @@ import csv
 import itertools
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -68,21 +68,14 @@ def _find_dialect(
     with open_text(path) as file:
         sep = _SEP.fullmatch(file.readline())
     delimiters = (delimiter,) if delimiter else (sep[1],) if sep else _DELIMITERS
-    fitting = [
-        mark for mark in delimiters if _has_columns(path, columns, _Dialect(mark, quoting or "double"))
-    ]
+    headers = {mark: _header_fault(path, columns, _Dialect(mark, quoting or "double")) for mark in delimiters}
+    fitting = [mark for mark, fault in headers.items() if fault is None]
     if not fitting:
-        raise _no_columns(path, columns, delimiters)
+        raise _no_columns(path, columns, headers)
     mark = fitting[0]
-    quotings = (
-        (quoting,)
-        if quoting
-        else ("double", "backslash", "none")
-        if mark == "\t"
-        else ("double", "backslash")
-    )
+    guesses = ("double", "backslash", "none") if mark == "\t" else ("double", "backslash")
     faults = []
-    for one in quotings:
+    for one in (quoting,) if quoting else guesses:
         fault = _fault(path, _Dialect(mark, one), guessed=quoting is None)
         if fault is None:
             return _Dialect(mark, one)
@@ -90,39 +83,34 @@ def _find_dialect(
     raise faults[0]
 
 
-def _header(path: Path, dialect: _Dialect) -> list[str]:
-    record = next(_records(path, dialect), None)
-    if record is None:
-        raise InputError(path, "an empty file", "it needs a header and rows")
-    return record.fields
-
-
-def _has_columns(path: Path, columns: Mapping[str, Column], dialect: _Dialect) -> bool:
-    """Return whether the header has the columns in this dialect."""
-    header = _header(path, dialect)
+def _header_fault(
+    path: Path, columns: Mapping[str, Column], dialect: _Dialect
+) -> tuple[int, InputError] | None:
+    """Return the number of the header's fields in a dialect and what is wrong with it; None if it has the columns."""
+    header: list[str] = []
     try:
+        for record in itertools.islice(_records(path, dialect), 1):
+            header = record.fields
+        if not header:
+            raise InputError(path, "an empty file", "it needs a header and rows")
+        if any("\x00" in name for name in header):
+            raise InputError(path, "not UTF-8: it has bytes of 0, as UTF-16 has", "write the file as UTF-8")
         for column in columns.values():
             place(path, column.own, header)
-    except InputError:
-        return False
-    return True
+    except InputError as fault:
+        return len(header), fault
+    return None
 
 
-def _no_columns(path: Path, columns: Mapping[str, Column], delimiters: Sequence[str]) -> InputError:
-    """Return what is wrong with the header, read by the delimiter that makes most of it."""
+def _no_columns(
+    path: Path, columns: Mapping[str, Column], headers: Mapping[str, tuple[int, InputError]]
+) -> InputError:
+    """Return what is wrong with the header by the delimiter that makes most fields of it."""
     for mark in _DELIMITERS:
-        if mark not in delimiters and _has_columns(path, columns, _Dialect(mark, "double")):
-            what = f"the header has the columns by csv_delimiter {mark!r}, not by {delimiters[0]!r}"
+        if mark not in headers and _header_fault(path, columns, _Dialect(mark, "double")) is None:
+            what = f"the header has the columns by csv_delimiter {mark!r}, not by {', '.join(map(repr, headers))}"
             return InputError(path, what, "correct csv_delimiter in the config, or leave it out")
-    header = max((_header(path, _Dialect(mark, "double")) for mark in delimiters), key=len)
-    if any("\x00" in name for name in header):
-        return InputError(path, "not UTF-8: it has bytes of 0, as UTF-16 has", "write the file as UTF-8")
-    try:
-        for column in columns.values():
-            place(path, column.own, header)
-    except InputError as error:
-        return error
-    raise AssertionError("the header has all columns")
+    return max(headers.values(), key=lambda fault: fault[0])[1]
 
 
 def _fault(path: Path, dialect: _Dialect, guessed: bool) -> InputError | None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from catid2.artifacts import is_text, parquet_parts, read_footer
@@ -24,6 +25,7 @@ from catid2.errors import InputError
 
 _EDGES = r"^[\s\p{Z}\p{C}]+|[\s\p{Z}\p{C}]+$"  # RE2: white space and invisible characters around a value
 _DECIMAL = "[0-9]+[.]0+"  # an id that was a number with gaps in its column, as pandas writes it
+_EXACT = 2**53  # a float may stand for several whole numbers from here on
 _TYPES = {  # of a column of a parquet file
     "text": ("string",),
     "code": ("string",),
@@ -155,10 +157,11 @@ def _texts(path: Path, column: Column, values: pa.Array | list) -> pa.Array:
         array = array.dictionary_decode()
     if column.kind == "id" and _kind(array.type) == "number":
         try:
-            # Of decimals as long as they are; of floats what they hold exactly.
+            if pa.types.is_floating(array.type) and (pc.max(pc.abs(array)).as_py() or 0) >= _EXACT:
+                raise pa.ArrowInvalid("it has numbers that are too large to be exact")
             array = array.cast(pa.decimal128(38, 0) if pa.types.is_decimal(array.type) else pa.int64())
         except pa.ArrowInvalid as error:
-            what = f"column {column.own!r} is {array.type}, and not of whole numbers ({error})"
+            what = f"column {column.own!r} is {array.type}, but not of whole numbers ({error})"
             raise InputError(path, what, "write ids as texts or integers") from None
     return array.cast(pa.string())
 

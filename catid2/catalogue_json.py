@@ -56,7 +56,7 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _value(path: Path, line: int, column: Column, value: Any) -> str | list | None:
     if value is None:
         return None
-    whole = isinstance(value, float) and value.is_integer()
+    whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53  # beyond it is not exact
     of_kind = isinstance(value, _TYPES[column.kind]) and not isinstance(value, bool)
     if not of_kind or (column.kind == "id" and isinstance(value, float) and not whole):
         what = f"column {column.own!r}, line {line}: {json.dumps(value)[:100]} is no {column.kind}"

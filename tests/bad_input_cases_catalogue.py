@@ -83,7 +83,11 @@ CASES = [
     ),
     Case(
         "own ids are fractions", "import_catalogue", parquet(id=[1.0, 2.5], name=["a", "b"], path=["A", "B"]),
-        ("products.parquet: column 'id' is double, and not of whole numbers", "as texts or integers"), IN_PARQUET,
+        ("products.parquet: column 'id' is double, but not of whole numbers", "as texts or integers"), IN_PARQUET,
+    ),
+    Case(
+        "own ids are large floats", "import_catalogue", parquet(id=[1.0, 2.0**53], name=["a", "b"], path=["A", "B"]),
+        ("products.parquet: column 'id' is double", "too large to be exact"), IN_PARQUET,
     ),
     Case(
         "own categories are numbers", "import_catalogue", parquet(id=["a"], name=["b"], path=[[1, 2]]),

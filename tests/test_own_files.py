@@ -1,6 +1,7 @@
 """Files of a catalogue as people have them give the rows that were meant, or say what cannot be read."""
 
 import codecs
+import csv
 import gzip
 import json
 from decimal import Decimal
@@ -8,8 +9,12 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from catid2.catalogue import ImportedFiles, OwnFiles, import_catalogue
+from catid2.catalogue_columns import Column
+from catid2.catalogue_csv import csv_chunks
 from catid2.config.base import validate
 from catid2.config.catalogue import CatalogueConfig
 from catid2.config.corpus import CorpusConfig
@@ -23,26 +28,31 @@ ROWS = [("1", "Red shoe", ["A", "B", "C"]), ("2", "Blue hat", ["A", "B", "D"])]
 CSV = "id,name,path\n1,Red shoe,A > B > C\n2,Blue hat,A > B > D\n"
 
 
-def imported(own: OwnFiles, **settings) -> ImportedFiles:
+def imported(own: OwnFiles, **changes) -> ImportedFiles:
     files = ImportedFiles(
         *(own.products.parent / "raw" / f"{name}.parquet" for name in ImportedFiles._fields)
     )
-    values = {"columns": COLUMNS, "category_separator": " > "} | settings
+    values = {"columns": COLUMNS, "category_separator": " > "} | changes
     import_catalogue(own, "us", validate(CatalogueConfig, values, "test"), files, SMALL)
     return files
 
 
-def products(folder, content: str | bytes, name: str = "products.csv", **settings) -> list[tuple]:
+def products(folder, content: str | bytes, name: str = "products.csv", **changes) -> list[tuple]:
     """Return id, title and path of each product of a file with this content."""
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    files = imported(OwnFiles(path), **settings)
+    files = imported(OwnFiles(path), **changes)
     paths = {row["asin"]: row["path"] for row in pq.read_table(files.category_paths).to_pylist()}
     rows = pq.read_table(files.products).to_pylist()
     return [(row["product_id"], row["product_title"], paths[row["product_id"]]) for row in rows]
 
 
 # --- formats and dialects -----------------------------------------------------------------------------
+
+
+def quoted(line: str, delimiter: str) -> str:
+    return delimiter.join(f'"{field}"' for field in line.split(",")) + "\n"
+
 
 JSON = "".join(json.dumps({"id": int(key), "name": name, "path": path}) + "\n" for key, name, path in ROWS)
 
@@ -60,6 +70,8 @@ JSON = "".join(json.dumps({"id": int(key), "name": name, "path": path}) + "\n" f
         ("products.csv", "\ufeff\ufeff" + CSV),
         ("products.csv", codecs.BOM_UTF16_LE + CSV.encode("utf-16-le")),
         ("products.csv", codecs.BOM_UTF16_BE + CSV.encode("utf-16-be")),
+        ("products.csv", "".join(quoted(line, ";") for line in CSV.splitlines())),
+        ("products.csv", "".join(quoted(line, "\t") for line in CSV.splitlines())),
         ("products.csv", CSV.replace("\n", "\r\n")),
         ("products.csv", CSV.replace("\n", "\r")),
         ("products.csv", CSV.replace("id,name,path", "id, name ,\ufeffpath")),
@@ -83,7 +95,7 @@ def test_two_products_in_every_form(tmp_path, name, content):
 
 
 @pytest.mark.parametrize(
-    ("content", "titles", "settings"),
+    ("content", "titles", "changes"),
     [
         ('id,name\n1,"A ""big"" one"\n', ['A "big" one'], {}),
         ('id,name\n1,"A \\"big\\" one"\n', ['A "big" one'], {}),
@@ -98,10 +110,10 @@ def test_two_products_in_every_form(tmp_path, name, content):
         ("id\tname\n1\ta,b\n", ["a,b"], {"csv_delimiter": "\\t"}),
     ],
 )
-def test_quotes(tmp_path, content, titles, settings):
+def test_quotes(tmp_path, content, titles, changes):
     columns = {"products": {"product_id": "id", "title": "name"}}
-    settings = {"columns": columns, "category_separator": None} | settings
-    assert [title for _, title, _ in products(tmp_path, content, **settings)] == titles
+    changes = {"columns": columns, "category_separator": None} | changes
+    assert [title for _, title, _ in products(tmp_path, content, **changes)] == titles
 
 
 @pytest.mark.parametrize(
@@ -119,6 +131,32 @@ def test_two_meanings_or_none(tmp_path, content, says):
     columns = {"products": {"product_id": "id", "title": "name"}}
     with pytest.raises(InputError, match=says):
         products(tmp_path, content, columns=columns, category_separator=None)
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\0"), max_size=6)
+LIVELY = st.text("a\"\\,;\t| '", max_size=6)  # of what dialects use
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    texts=st.lists(TEXT | LIVELY, min_size=1, max_size=6),
+    delimiter=st.sampled_from(",;\t|"),
+    every=st.booleans(),
+    backslash=st.booleans(),
+)
+def test_what_pythons_writer_writes_is_read(tmp_path, texts, delimiter, every, backslash):
+    path = tmp_path / "products.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        quotes = {"doublequote": False, "escapechar": "\\"} if backslash else {}
+        writer = csv.writer(
+            file, delimiter=delimiter, quoting=csv.QUOTE_ALL if every else csv.QUOTE_MINIMAL, **quotes
+        )
+        writer.writerows([("name", "id"), *((text, number) for number, text in enumerate(texts))])
+    columns = {"id": Column("id", "id"), "title": Column("name")}
+    # Which quotes a file has cannot always be told: a field of one backslash is right in both ways.
+    [chunk] = csv_chunks(path, columns, None, "backslash" if backslash else None)
+    assert chunk.values["title"] == [text or None for text in texts]
+    assert list(chunk.places) == list(range(2, 2 + len(texts)))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Settings of `import_catalogue`: which columns of one's own files are what, and what their values mean."""
+"""Settings of `import_catalogue`: which columns of your files are what, and what their values mean."""
 
 from typing import Annotated, Any, Literal
 
