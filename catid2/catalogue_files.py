@@ -71,40 +71,27 @@ def load_table(
     """
     used = {name: column for name, column in columns.items() if column.own}
     known = format_of(path)
+    unit = "row" if known == "parquet" else "line"
     if known == "parquet":
         chunks = _parquet_chunks(path, used)
+    elif known == "json":
+        chunks = json_chunks(path, used)
     else:
-        chunks = (
-            json_chunks(path, used) if known == "json" else csv_chunks(path, used, csv.delimiter, csv.quoting)
-        )
-    unit = "row" if known == "parquet" else "line"
-    types, parts = ["row BIGINT"], ["row"]
-    for name, column in columns.items():
-        if column.kind == "names":
-            types += [f"{name} VARCHAR[]", f"{name}_blank INTEGER"]
-            clean = f"list_transform({name}, lambda name: {CLEAN_NAME})"
-            filled = f"list_filter({clean}, lambda name: {HAS_NAME})"
-            parts.append(f"CASE WHEN len({filled}) > 0 THEN {filled} END" if column.own else "NULL")
-            parts.append(f"coalesce(len({name}) - len({filled}), 0)" if column.own else "0")
-        else:
-            types.append(f"{name} VARCHAR")
-            bare = (
-                name if column.kind == "text" else f"nullif(regexp_replace({name}, '{_EDGES}', '', 'g'), '')"
-            )
-            parts.append(bare if column.own else "NULL")
+        chunks = csv_chunks(path, used, csv.delimiter, csv.quoting)
     readers = {name: NameReader(column.splitting) for name, column in used.items() if column.splitting}
-    connection.execute(f"CREATE TEMP TABLE {table} ({', '.join(types)})")
+    declared = ", ".join(sql for name, column in columns.items() for sql in _declared(name, column))
+    read = ", ".join(sql for name, column in columns.items() for sql in _read(name, column))
+    connection.execute(f"CREATE TEMP TABLE {table} (row BIGINT, {declared})")
     rows = 0
     for chunk in chunks:
         arrays = {"row": pa.array(chunk.places, pa.int64())}
         for name, column in used.items():
-            value = chunk.values[name]
-            reader = readers.get(name)
-            arrays[name] = (
-                _names(path, unit, column, chunk, value, reader) if reader else _texts(path, column, value)
-            )
+            if name in readers:
+                arrays[name] = _names(path, unit, column, chunk, readers[name], chunk.values[name])
+            else:
+                arrays[name] = _texts(path, column, chunk.values[name])
         connection.register("chunk", pa.table(arrays))
-        connection.execute(f"INSERT INTO {table} SELECT {', '.join(parts)} FROM chunk")
+        connection.execute(f"INSERT INTO {table} SELECT row, {read} FROM chunk")
         connection.unregister("chunk")
         rows += len(chunk.places)
     if not rows:
@@ -120,9 +107,28 @@ def load_table(
     return Table(table, path, columns, unit, _doubts(path, used, readers))
 
 
+def _declared(name: str, column: Column) -> list[str]:
+    """Return what a column becomes in the table, in SQL."""
+    return [f"{name} VARCHAR[]", f"{name}_blank INTEGER"] if column.kind == "names" else [f"{name} VARCHAR"]
+
+
+def _read(name: str, column: Column) -> list[str]:
+    """Return how that is read of a chunk, in SQL."""
+    if column.kind == "names":
+        if not column.own:
+            return ["NULL", "0"]
+        clean = f"list_transform({name}, lambda name: {CLEAN_NAME})"
+        filled = f"list_filter({clean}, lambda name: {HAS_NAME})"
+        return [f"CASE WHEN len({filled}) > 0 THEN {filled} END", f"coalesce(len({name}) - len({filled}), 0)"]
+    if not column.own:
+        return ["NULL"]
+    return [name if column.kind == "text" else f"nullif(regexp_replace({name}, '{_EDGES}', '', 'g'), '')"]
+
+
 def _doubts(
     path: Path, columns: Mapping[str, Column], readers: Mapping[str, NameReader]
 ) -> list[tuple[str, str]]:
+    """Check the texts of all rows together; return what may be meant otherwise, with its remedy."""
     doubts = []
     for name, reader in readers.items():
         where = f"column {columns[name].own!r}"
@@ -135,13 +141,12 @@ def _doubts(
 
 
 def _names(
-    path: Path, unit: str, column: Column, chunk: Chunk, values: pa.Array | list, reader: NameReader
+    path: Path, unit: str, column: Column, chunk: Chunk, reader: NameReader, values: pa.Array | list
 ) -> pa.Array:
     """Return a column of names as lists of texts."""
+    cells = values.to_pylist() if isinstance(values, pa.Array) else values
     names = []
-    for row, cell in zip(
-        chunk.places, values.to_pylist() if isinstance(values, pa.Array) else values, strict=True
-    ):
+    for row, cell in zip(chunk.places, cells, strict=True):
         try:
             names.append(reader.read(cell))
         except Unclear as unclear:
