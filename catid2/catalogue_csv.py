@@ -45,12 +45,12 @@ def csv_chunks(
 ) -> Iterator[Chunk]:
     """Yield the columns as texts, an empty field as null; blank rows are left out.
 
-    The delimiter, unless it is given, is the one by which the header has all columns. Quotes, unless it is given how
-    they are written, are doubled within quotes, or else escaped by a backslash if every record then has as many fields
-    as the header; in a file with tabs they may at last be part of the text.
+    The delimiter, if not given, is the one by which the header has all columns. The quoting, if not given, is the first
+    by which every record has as many fields as the header: doubled quotes, a backslash before them, or, in a file with
+    tabs where no field is in quotes, quotes as part of the texts.
 
     Raises:
-        InputError: a column is missing or there twice, no dialect fits, or two do.
+        InputError: a column is missing or there twice, or no dialect fits.
     """
     dialect = _find_dialect(path, columns, delimiter, quoting)
     _LOG.info("%s: delimiter %r, quotes: %s", path, *dialect)
@@ -117,6 +117,10 @@ def _fault(path: Path, dialect: _Dialect, guessed: bool) -> InputError | None:
     """Return why the file cannot be read in a dialect, or need not be, if that is guessed; None if it can."""
     records = _records(path, dialect)
     try:
+        if guessed and dialect.quoting == "none":
+            for record in _records(path, dialect):
+                if any(map(_QUOTED.fullmatch, record.fields)):
+                    return InputError(path, f"line {record.line} has a field in quotes", _SAY_QUOTING)
         header = next(records).fields
         width = None
         for record in records:
@@ -126,9 +130,8 @@ def _fault(path: Path, dialect: _Dialect, guessed: bool) -> InputError | None:
                 what = f"line {record.line} has {len(record.fields)} fields, the header {len(header)}"
                 remedy = "quote a field that holds the delimiter, or name another csv_delimiter in the config"
                 return InputError(path, what, remedy)
-            if guessed and dialect.quoting == "none" and any(map(_QUOTED.fullmatch, record.fields)):
-                return InputError(path, f"line {record.line} has a field in quotes", _SAY_QUOTING)
-            if guessed and _swallows(record, dialect.delimiter):
+            # Texts with line ends and commas are common, texts with line ends and tabs are not.
+            if guessed and dialect.delimiter == "\t" and _swallows(record):
                 last = record.line + len(record.lines) - 1
                 what = f"a quote opens on line {record.line} and closes on line {last}"
                 what += f", and each of these lines has {width} fields"
@@ -138,10 +141,10 @@ def _fault(path: Path, dialect: _Dialect, guessed: bool) -> InputError | None:
     return None
 
 
-def _swallows(record: _Record, delimiter: str) -> bool:
-    """Return whether each line of a record of several could be a record itself, if quotes were part of the text."""
+def _swallows(record: _Record) -> bool:
+    """Return whether each line of a record of several would be a record itself, if quotes were part of the texts."""
     width = len(record.fields)
-    return len(record.lines) > 1 < width and all(len(line.split(delimiter)) == width for line in record.lines)
+    return len(record.lines) > 1 < width and all(line.count("\t") == width - 1 for line in record.lines)
 
 
 class _Lines:

@@ -104,7 +104,8 @@ def test_two_products_in_every_form(tmp_path, name, content):
         ('id\tname\n1\t"Big\n2\tb\n3\tc" d\n', ['"Big', "b", 'c" d'], {}),
         ('id\tname\n1\t"Big\n2\tb\n3\tc"\n', ['"Big', "b", 'c"'], {}),
         ('id\tname\n1\t"Big\tpan"\n2\t"b ""c"""\n', ["Big\tpan", 'b "c"'], {}),
-        ('id,name\n1,"Two\nlines, one"\n2,b\n', ["Two\nlines, one", "b"], {"csv_quoting": "double"}),
+        ('id,name\n1,"Two\nlines, one"\n2,b\n', ["Two\nlines, one", "b"], {}),
+        ('id\tname\n1\t"Two\nlines\tone"\n2\tb\n', ["Two\nlines\tone", "b"], {"csv_quoting": "double"}),
         ('id,name\n1,"Two\nlines"\n2,b\n', ["Two\nlines", "b"], {}),
         ('id,name\n1,"b"\n', ['"b"'], {"csv_quoting": "none"}),
         ("id\tname\n1\ta,b\n", ["a,b"], {"csv_delimiter": "\\t"}),
@@ -119,7 +120,8 @@ def test_quotes(tmp_path, content, titles, changes):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ('id,name\n1,"Two\nlines, one"\n2,b\n', "a quote opens on line 2 and closes on line 3"),
+        ('id\tname\n"1"\t"Two\nlines\tone"\n2\tb\n', "a quote opens on line 2 and closes on line 3"),
+        ('"id"\t"name"\n1\t"b" c\n', "line 2: a record starts there that is not CSV"),
         ('id\tname\n"1"\t"a"\n2\t"b" c\n', "line 3: a record starts there that is not CSV"),
         ("id,name\n1,a\n2,b,\n", "line 3 has 3 fields, the header 2"),
         ("id,name\n1,a,\n2,b\n", "line 3 has 2 fields, the header 2"),
