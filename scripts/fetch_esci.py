@@ -22,7 +22,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(FetchEsciConfig, arguments.config)
     with claim(arguments.examples):
-        fetch({arguments.examples: config.examples, arguments.products: config.products})
+        fetch({arguments.examples: config.examples, arguments.products: config.products}, "parquet")
 
 
 if __name__ == "__main__":

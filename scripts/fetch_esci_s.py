@@ -21,7 +21,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(FetchEsciSConfig, arguments.config)
     with claim(arguments.output):
-        fetch({arguments.output: config.esci_s})
+        fetch({arguments.output: config.esci_s}, "zstd")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ class RemoteFile(StageConfig):
     sha256: str | None = Field(
         None,
         pattern=r"^[0-9a-f]{64}$",
-        description="SHA-256, lower-case hexadecimal; none: not known, only logged",
+        description="SHA-256, lower-case hexadecimal; none: not known; what arrives is read once instead",
     )
 
 
