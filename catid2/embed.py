@@ -200,7 +200,8 @@ def _fingerprint(config: ViewConfig, products: Path, made_with: dict, shard: int
     """A name for everything the rows of a shard depend on (the batch budget changes only their rounding)."""
     with require_file(products).open("rb") as handle:
         table = hashlib.file_digest(handle, "sha256").hexdigest()
-    parts = [config.model_dump(), table, made_with, shard, code]
+    settings = config.model_dump(exclude={"encoder": {"model", "revision"}})  # its identity tells more
+    parts = [settings, table, made_with, shard, code]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -7,9 +7,7 @@ vector is the one it would have alone.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -19,6 +17,7 @@ from transformers import MODEL_FOR_TEXT_ENCODING_MAPPING, AutoModel, AutoModelFo
 
 from catid2.complete import require_complete
 from catid2.errors import InputError
+from catid2.model_files import folder_to_read, identity
 from catid2.pretrained import load_config, load_model, load_tokenizer
 
 if TYPE_CHECKING:
@@ -32,13 +31,15 @@ class TransformerEncoder:
     """A pretrained encoder on one device: float32 on a CPU, bfloat16 autocast on a GPU.
 
     Attributes:
-        identity: the commit on the hub, or a sha256 over the files of a local folder.
+        identity: the commit on the hub, or a sha256 over the files of a folder of the user's own.
 
     Raises:
         InputError: the model cannot be loaded, lacks weights, or reads fewer than `max_tokens` tokens.
     """
 
     def __init__(self, config: HfEncoder, device: torch.device, batch_tokens: int):
+        folder = folder_to_read(config.pretrained_model)
+        config = config.model_copy(update={"model": str(folder)})
         self.config = config
         self.device = device
         self.batch_tokens = batch_tokens
@@ -56,7 +57,7 @@ class TransformerEncoder:
             )
         self.model = model.eval().to(device)
         self.modules = None if modules is None else modules.eval().to(device)
-        self.identity = _identity(config.model, loaded)
+        self.identity = identity(folder)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Return the vectors of `texts`: (N, d) float16, in their order.
@@ -138,14 +139,3 @@ def _load_modules(config: HfEncoder) -> SentenceModules | None:
             "sentence-transformers", "not installed", "pip install 'catid2[baselines]'"
         ) from None
     return load_sentence_modules(config.model, config.revision)
-
-
-def _identity(model: str, loaded: PretrainedConfig) -> str:
-    if not Path(model).is_dir():
-        return str(loaded._commit_hash)
-    digest = hashlib.sha256()
-    for file in sorted(path for path in Path(model).rglob("*") if path.is_file()):
-        with file.open("rb") as handle:
-            name = file.relative_to(model).as_posix()
-            digest.update(f"{name}:{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()

@@ -26,6 +26,7 @@ from transformers import (
 
 from catid2.artifacts import read_json
 from catid2.errors import InputError
+from catid2.model_files import folder_to_read
 from catid2.pretrained import load_config, load_model, load_tokenizer
 from catid2.t5_scorer import T5Scorer
 from catid2.tokenizer import train_tokenizer
@@ -146,7 +147,7 @@ def build_retriever(
         tokenizer = train_tokenizer(texts, config.small.vocabulary)
         t5: PreTrainedModel = small_t5(config.small, len(tokenizer))
     else:
-        t5, tokenizer = load_pretrained(config.pretrained, config.revision)
+        t5, tokenizer = load_pretrained(str(folder_to_read(config.pretrained_model)), None)
     t5.config.query_prefix = config.query_task.prefix
     t5.config.max_query_tokens = config.max_query_tokens
     retriever = add_docid_tokens(t5, tokenizer, sizes)

@@ -1,7 +1,7 @@
 """Options that cannot be, and places that cannot be written."""
 
 import breakage as b
-from bad_inputs import CORPUS, EMBEDDINGS, RECALL, VIEW, Case, settings
+from bad_inputs import CORPUS, EMBEDDINGS, RECALL, RETRIEVER, VIEW, Case, settings
 
 CASES = [
     # --- options
@@ -108,6 +108,30 @@ CASES = [
     Case(
         "no checksum", "fetch_esci", b.nothing,
         ("--config", "sha256"), {"--config": '{"examples": {"url": "http://x", "sha256": "1"}}'},
+    ),
+    # --- pretrained models
+    Case("model without a name", "fetch_model", b.nothing, ("--config", "missing key 'name'"), {"--config": "{}"}),
+    Case(
+        "hub without a network", "fetch_model", b.nothing,
+        ("google/mt5-base: not in models/mt5", "HF_HUB_OFFLINE=0 snakemake --cores 1 models/mt5/fetched.json"),
+    ),
+    Case(
+        "models over others", "fetch_model", b.nothing,
+        ("retriever: holds a model that was not fetched", "name a new folder"), {"--output": RETRIEVER},
+    ),
+    Case(
+        "no such folder to embed", "embed", b.nothing, ("./mt5: no such folder", "OWNER/NAME"),
+        {"--config": '{"encoder": {"kind": "hf", "model": "./mt5"}}'},
+    ),
+    Case(
+        "no such folder to train", "train_retriever", b.nothing, ("./mt5: no such folder", "OWNER/NAME"),
+        {"--config": '{"pretrained": "./mt5"}'},
+    ),
+    Case(
+        "model not fetched", "train_dual_encoder", b.nothing,
+        ("google/bert: no folder, and a model of the hub that is not in resources/models/google/bert@main",
+         "python scripts/fetch_model.py --config"),
+        {"--config": '{"pretrained": "google/bert"}'},
     ),
     # --- outputs and checkpoints
     Case(

@@ -97,6 +97,7 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
     return {
         "fetch_esci": {"--config": "{}"} | raw,
         "fetch_esci_s": {"--config": "{}", "--output": ESCI_S},
+        "fetch_model": {"--config": '{"name": "google/mt5-base"}', "--output": "models/mt5"},
         "simulate_esci": {"--config": source.simulate.model_dump_json(), "--seed": "3", "--esci-s": ESCI_S}
         | raw,
         "import_catalogue": {

@@ -363,7 +363,7 @@ def test_models_that_cannot_be_used_are_named(tmp_path, encoders):
     def load(**settings) -> None:
         TransformerEncoder(view({"kind": "hf"} | settings).encoder, torch.device("cpu"), 64)
 
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match="missing: no such folder"):
         load(model=str(tmp_path / "missing"))
     with pytest.raises(InputError, match="max_tokens 33, it reads 32"):
         load(model=encoders["bert"], max_tokens=33)

@@ -131,7 +131,7 @@ def test_what_is_no_retriever_is_named(tmp_path):
     BertConfig().save_pretrained(tmp_path / "bert")
     with pytest.raises(InputError, match="a bert model"):
         build_retriever(TINY.model_copy(update={"pretrained": str(tmp_path / "bert")}), SIZES, [], 0)
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match="missing: no such folder"):
         build_retriever(TINY.model_copy(update={"pretrained": str(tmp_path / "missing")}), SIZES, [], 0)
 
 

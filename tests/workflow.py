@@ -17,6 +17,7 @@ for path in "$@"; do
   case $path in
     */checkpoints*) ;;
     results/*/retriever|results/*/encoder) mkdir -p "$path" ;;
+    resources/models/*) mkdir -p "$path"; echo "$path" > "$path/fetched.json" ;;
     results/*|resources/*) [ -e "$path" ] || { mkdir -p "$(dirname "$path")"; echo "$path" > "$path"; } ;;
   esac
 done

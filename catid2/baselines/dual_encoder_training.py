@@ -128,7 +128,7 @@ def run_fingerprint(
 ) -> str:
     """Return a sha256 of what the result of training depends on: settings, code, ranks, data, first weights."""
     settings = {
-        "config": config.model_dump(mode="json"),
+        "config": config.model_dump(mode="json", exclude={"pretrained", "revision"}),  # the weights tell more
         "seed": seed,
         "ranks": ranks,  # they draw dropout differently
         "code": code_digest(__file__),

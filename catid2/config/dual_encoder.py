@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from catid2.config.base import StageConfig
 from catid2.config.embed import HfEncoder, ViewConfig
+from catid2.config.pretrained import PretrainedModel
 from catid2.text import WITH_CATEGORY, parse_template
 
 Label = Literal["E", "S", "C", "I"]
@@ -86,6 +87,11 @@ class DualEncoderConfig(StageConfig):
         if self.valid_share == 0 and self.select_by != "last":
             raise ValueError('without validation queries (valid_share 0) select_by must be "last"')
         return self
+
+    @property
+    def pretrained_model(self) -> PretrainedModel | None:
+        """The model that training starts from; None: a small one with random weights."""
+        return PretrainedModel(name=self.pretrained, revision=self.revision) if self.pretrained else None
 
     def view(self, encoder: str) -> ViewConfig:
         """Return what embed runs with once training has written the folder `encoder`."""

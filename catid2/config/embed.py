@@ -1,10 +1,11 @@
 """Settings of `embed`: a view of the catalogue, that is a text template and an encoder."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from catid2.config.base import StageConfig
+from catid2.config.pretrained import PretrainedModel
 from catid2.text import WITH_CATEGORY, Tokenizer, parse_template
 
 
@@ -15,7 +16,8 @@ class HfEncoder(StageConfig):
     model: str = Field(
         "google-t5/t5-base",
         min_length=1,
-        description="Name on the Hugging Face hub, or a folder. Of an encoder-decoder its encoder is used. "
+        description="Name on the Hugging Face hub, or a folder (`./…` or an absolute path). Of an encoder-decoder its "
+        "encoder is used. "
         "The paper does not name its encoder; its retriever is T5-base, and mT5 serves es and jp.",
     )
     revision: str = Field("main", min_length=1, description="Branch, tag or commit of a model on the hub.")
@@ -28,11 +30,17 @@ class HfEncoder(StageConfig):
     prefix: str = Field("", description='Put before every text, such as "passage: " for E5 models.')
     normalize: bool = Field(False, description="Scale every vector to length 1.")
 
+    @property
+    def pretrained_model(self) -> PretrainedModel:
+        """The model that is read."""
+        return PretrainedModel(name=self.model, revision=self.revision)
+
 
 class TfidfSvdEncoder(StageConfig):
     """TF-IDF and a truncated SVD (LSA, Deerwester et al. 1990): no download, no GPU."""
 
     kind: Literal["tfidf_svd"]
+    pretrained_model: ClassVar[None] = None
     dims: int = Field(256, ge=1, description="Dimensions kept by the SVD.")
     tokenizer: Tokenizer = Field(
         "words_cjk_bigrams",

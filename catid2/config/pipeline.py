@@ -18,6 +18,7 @@ from catid2.config.embed import View
 from catid2.config.entries import GenerativeMethod, Overrides
 from catid2.config.file import PipelineConfig, read_settings
 from catid2.config.grids import GridPoints, GridSummary, nested
+from catid2.config.pretrained import PretrainedModel
 from catid2.config.retrieve import RetrieveConfig
 from catid2.config.retriever import AnyRetriever
 from catid2.config.rqvae import RqvaeConfig
@@ -164,6 +165,20 @@ class Pipeline:
     def sources(self, kind: str) -> list[str]:
         """Return the names of the sources of a kind."""
         return [name for name, source in self.config.sources.items() if source.kind == kind]
+
+    def hub_models(self) -> dict[str, PretrainedModel]:
+        """Return the models of the hub that any dataset's views and methods name, by their keys."""
+        readers = [
+            self.view(dataset, view).encoder for dataset in self.config.datasets for view in self.config.views
+        ]
+        readers += [
+            self.stage(stage, dataset, method)
+            for dataset in self.config.datasets
+            for method in self.config.methods
+            for stage in {"retriever", "dual_encoder"} & set(self.stages(method))
+        ]
+        models = {reader.pretrained_model for reader in readers} - {None}
+        return {model.key: model for model in models if model.on_hub}
 
     def methods(self, search: str) -> list[str]:
         """Return the names of the methods that search in the way `search`."""

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from catid2.config.base import StageConfig, UserPath
+from catid2.config.pretrained import PretrainedModel
 from catid2.text import parse_template
 
 Label = Literal["E", "S", "C", "I"]
@@ -111,9 +112,7 @@ class RetrieverConfig(Validated):
         "google-t5/t5-base",
         description="hub name or folder of a T5 or mT5 (google/mt5-base for es and jp); null: `small`",
     )
-    revision: str | None = Field(
-        None, description="commit, tag or branch of the hub's repository; null: its main"
-    )
+    revision: str = Field("main", min_length=1, description="branch, tag or commit of a model on the hub")
     small: SmallT5 = Field(SmallT5(), description="the model if `pretrained` is null")
     tasks: tuple[Task, ...] = Field(
         (QueryTask(source="query"), DocumentTask(source="document")),
@@ -148,6 +147,11 @@ class RetrieverConfig(Validated):
         return self
 
     @property
+    def pretrained_model(self) -> PretrainedModel | None:
+        """The model that training starts from; None: a small one with random weights."""
+        return PretrainedModel(name=self.pretrained, revision=self.revision) if self.pretrained else None
+
+    @property
     def pairs_files(self) -> list[str]:
         """The files of the pairs tasks, in their order."""
         return [task.path for task in self.tasks if isinstance(task, PairsTask)]
@@ -164,6 +168,7 @@ class LightConfig(Validated):
     kind: Literal["light"] = "light"
     reads_vectors: ClassVar[bool] = True
     pairs_files: ClassVar[list[str]] = []  # it reads no text
+    pretrained_model: ClassVar[None] = None
     d_model: int = Field(128, ge=8, description="width of the hidden states")
     num_layers: int = Field(2, ge=1, description="decoder layers")
     num_heads: int = Field(4, ge=1, description="attention heads; d_model is a multiple")

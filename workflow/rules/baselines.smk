@@ -56,6 +56,7 @@ rule train_dual_encoder:
         products=corpus("products.parquet"),
         queries=corpus("queries.parquet"),
         judgements=corpus("judgements.parquet"),
+        model=fetched(model_of_stage("dual_encoder")),
     output:
         directory("results/{dataset}/{method}/seed{seed}/encoder"),
     log:
@@ -72,6 +73,7 @@ rule train_dual_encoder:
     params:
         code=code("train_dual_encoder"),
         config=settings("dual_encoder"),
+        model=own_files(model_of_stage("dual_encoder")),
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/encoder",
         timings="logs/{dataset}/{method}/seed{seed}/train_dual_encoder.timings.json",
     shell:
@@ -100,6 +102,7 @@ use rule embed as embed_by_own_encoder with:
     params:
         code=code("embed"),
         config=own_view_settings,
+        model="",
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/embed",
         timings="logs/{dataset}/{method}/seed{seed}/embed.timings.json",
 
@@ -123,4 +126,5 @@ use rule embed_queries as embed_queries_by_own_encoder with:
     params:
         code=code("embed_queries"),
         prefix="",
+        model="",
         timings="logs/{dataset}/{method}/seed{seed}/embed_queries.timings.json",

@@ -5,6 +5,7 @@ rule embed:
     """Encode every document of a dataset with the text template and encoder of a view."""
     input:
         products=corpus("products.parquet"),
+        model=fetched(model_of_view),
     output:
         embeddings="results/{dataset}/embeddings/{view}.npy",
         metadata="results/{dataset}/embeddings/{view}.json",
@@ -20,6 +21,7 @@ rule embed:
     params:
         code=code("embed"),
         config=view_settings,
+        model=own_files(model_of_view),
         checkpoints="results/{dataset}/embeddings/checkpoints/{view}",
         timings="logs/{dataset}/embed/{view}.timings.json",
     shell:
@@ -36,6 +38,7 @@ rule embed_queries:
         queries=corpus("queries.parquet"),
         embeddings="results/{dataset}/embeddings/{view}.npy",
         description="results/{dataset}/embeddings/{view}.json",
+        model=fetched(model_of_view),
     output:
         embeddings="results/{dataset}/embeddings/{view}_queries.npy",
         metadata="results/{dataset}/embeddings/{view}_queries.json",
@@ -50,6 +53,7 @@ rule embed_queries:
     params:
         code=code("embed_queries"),
         prefix=query_prefix,
+        model=own_files(model_of_view),
         timings="logs/{dataset}/embed_queries/{view}.timings.json",
     shell:
         'python "$CATID2_SCRIPTS/embed_queries.py" --embeddings {input.embeddings} --products {input.products} --queries {input.queries}'

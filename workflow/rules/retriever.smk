@@ -10,6 +10,7 @@ rule train_retriever:
         docids=from_owner("docids", "docids.parquet"),
         embeddings=vectors_of_training,
         pairs=pairs_of_training,
+        model=fetched(model_of_stage("retriever")),
     output:
         directory("results/{dataset}/{method}/seed{seed}/retriever"),
     log:
@@ -25,6 +26,7 @@ rule train_retriever:
         code=code("train_retriever"),
         contents=contents_of_pairs,
         config=settings("retriever"),
+        model=own_files(model_of_stage("retriever")),
         embeddings=embeddings_option,
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/retriever",
         timings="logs/{dataset}/{method}/seed{seed}/train_retriever.timings.json",

@@ -1,0 +1,37 @@
+"""Fetch a pretrained model from the Hugging Face hub: the files that are read, of one commit, checked.
+
+HF_ENDPOINT names another hub, HF_TOKEN a token for gated and private models, HF_HOME the hub's folder of this machine.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from catid2.command import entry_point
+from catid2.config.base import parse
+from catid2.config.pretrained import RECORD, PretrainedModel
+from catid2.fetch_model import fetch_model
+from catid2.writing import claim
+
+
+@entry_point
+def main() -> None:
+    """Parse the command line and fetch the model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--config", required=True, help="name and revision as JSON (catid2.config.pretrained.PretrainedModel)"
+    )
+    parser.add_argument(
+        "--output", required=True, type=Path, help=f"folder to write: the model's files, and {RECORD}"
+    )
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    for library in ("httpx", "httpx2"):  # a line for each request
+        logging.getLogger(library).setLevel(logging.WARNING)
+    config = parse(PretrainedModel, arguments.config)
+    with claim(arguments.output / RECORD):
+        fetch_model(config, arguments.output)
+
+
+if __name__ == "__main__":
+    main()
