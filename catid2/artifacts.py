@@ -62,7 +62,7 @@ def docids_columns(length: int, layers: int) -> dict[str, pa.DataType]:
 # --- tables -----------------------------------------------------------------------------------------
 
 # What git-lfs leaves in place of a file that it has not downloaded; its specification keeps it below 1,024 bytes.
-_POINTER = b"version https://git-lfs.github.com/spec/"
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _LARGEST_POINTER = 1024
 
 
@@ -79,7 +79,7 @@ def require_file(path: str | Path) -> Path:
         raise InputError(
             path, "no such file", "run the stage that makes it, or correct the path in the config"
         )
-    if path.stat().st_size < _LARGEST_POINTER and path.read_bytes().startswith(_POINTER):
+    if path.stat().st_size < _LARGEST_POINTER and path.read_bytes().startswith(LFS_POINTER):
         raise InputError(
             path, "a git-lfs pointer, not the file itself", "run `git lfs pull` in its repository"
         )

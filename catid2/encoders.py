@@ -40,21 +40,20 @@ class TransformerEncoder:
 
     def __init__(self, config: HfEncoder, device: torch.device, batch_tokens: int):
         folder = folder_to_read(config.pretrained_model)
-        config = config.model_copy(update={"model": str(folder)})
         self.config = config
         self.device = device
         self.batch_tokens = batch_tokens
-        require_complete(Path(config.model))  # of a folder that train_dual_encoder wrote
-        loaded = load_config(config.model, config.revision)
-        self.tokenizer = load_tokenizer(config.model, config.revision)
-        model = _load(config, loaded, self.tokenizer)
-        modules = _load_modules(config)
+        require_complete(folder)  # of a folder that train_dual_encoder wrote
+        loaded = load_config(folder)
+        self.tokenizer = load_tokenizer(folder)
+        model = _load(folder, loaded, self.tokenizer)
+        modules = _load_modules(folder) if config.pooling == "modules" else None
         # T5 has relative positions and no such limit; RoBERTa's table is longer than what it can use.
         positions = getattr(loaded, "max_position_embeddings", None)
         if positions and config.max_tokens > min(positions, self.tokenizer.model_max_length):
             limit = min(positions, self.tokenizer.model_max_length)
             raise InputError(
-                config.model, f"max_tokens {config.max_tokens}, it reads {limit}", f"set {limit} or less"
+                folder, f"max_tokens {config.max_tokens}, it reads {limit}", f"set {limit} or less"
             )
         self.model = model.eval().to(device)
         self.modules = None if modules is None else modules.eval().to(device)
@@ -122,21 +121,19 @@ def token_batches(lengths: Sequence[int], budget: int) -> Iterator[np.ndarray]:
         start += size
 
 
-def _load(config: HfEncoder, loaded: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+def _load(folder: Path, loaded: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """The encoder alone, with pretrained weights for every parameter that pooling can see."""
     automatic = AutoModelForTextEncoding if type(loaded) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
     # A pooler is left out of many checkpoints, and behind the states that are pooled here.
-    model = load_model(automatic, config.model, config.revision, tokenizer, optional=("pooler.",))
+    model = load_model(automatic, folder, tokenizer, optional=("pooler.",))
     return model.get_encoder() if model.config.is_encoder_decoder and automatic is AutoModel else model
 
 
-def _load_modules(config: HfEncoder) -> SentenceModules | None:
-    if config.pooling != "modules":
-        return None
+def _load_modules(folder: Path) -> SentenceModules:
     try:
         from catid2.sentence_modules import load_sentence_modules
     except ImportError:
         raise InputError(
             "sentence-transformers", "not installed", "pip install 'catid2[baselines]'"
         ) from None
-    return load_sentence_modules(config.model, config.revision)
+    return load_sentence_modules(folder)

@@ -8,6 +8,8 @@ import pyarrow.parquet
 import zstandard
 from tqdm import tqdm
 
+from catid2.artifacts import LFS_POINTER
+
 Format = Literal["parquet", "zstd"]
 
 HEAD = 512  # bytes, enough for `fault_of_head`
@@ -18,7 +20,7 @@ _MAGIC: dict[Format, tuple[bytes, ...]] = {
     "zstd": (b"\x28\xb5\x2f\xfd", *(bytes([0x50 + n]) + b"\x2a\x4d\x18" for n in range(16))),
 }
 _OTHERS = {
-    "a git-lfs pointer, which stands for the file": b"version https://git-lfs.github.com/",
+    "a git-lfs pointer, which stands for the file": LFS_POINTER,
     "a gzip file": b"\x1f\x8b",
     "a zip archive": b"PK\x03\x04",
     "a parquet file": b"PAR1",

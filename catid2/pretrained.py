@@ -1,4 +1,4 @@
-"""Pretrained models in every layout in which they are published: a folder, or a name on the Hugging Face hub.
+"""Pretrained models, from a folder in any layout in which models are published.
 
 Nothing in a model runs: weights are read as tensors alone, from safetensors or from PyTorch's own files with
 `weights_only`, and code that a model brings is refused. No weight is drawn at random: a model whose files lack a tensor
@@ -14,67 +14,52 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from huggingface_hub import try_to_load_from_cache
 from sentencepiece import SentencePieceProcessor
 from tokenizers import Tokenizer, normalizers
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerFast, T5Tokenizer
 from transformers.utils import is_protobuf_available
 
-from catid2.artifacts import read_json
+from catid2.artifacts import LFS_POINTER, read_json
 from catid2.errors import InputError
+from catid2.model_files import WEIGHTS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-# Weights of a folder, in the order in which they are looked for; an index names shards beside it.
-WEIGHTS = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
-# What stands in a file whose content `git clone` left on the server.
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _REMEDY = "fetch or make it again, or give a folder with config.json, weights and tokenizer, or a model the hub knows"
 
 
-def load_config(name: str, revision: str | None) -> PretrainedConfig:
+def load_config(folder: Path) -> PretrainedConfig:
     """Return the configuration of a model.
 
     Raises:
-        InputError: there is no such model, it is of a kind that Transformers does not know, or brings code of its own.
+        InputError: it is not there, is of a kind that Transformers does not know, or brings code of its own.
     """
-    # On the hub a name has one slash at most.
-    if not Path(name).is_dir() and (name.startswith(("/", ".", "~")) or name.count("/") > 1):
-        raise InputError(name, "no such folder", _REMEDY)
-    with explained(name, "config.json"):
-        if Path(name).is_dir():
-            require_content(Path(name) / "config.json")
-        return AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+    with explained(folder, "config.json"):
+        require_content(folder / "config.json")
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
 
-def load_tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerBase:
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Return the tokenizer of a model, fast where there is a fast one; a SentencePiece one begins with NFKC.
 
     Raises:
         InputError: it cannot be read, or the model has no vocabulary.
     """
-    with explained(name, "its tokenizer"):
-        if Path(name).is_dir():
-            _require_readable_vocabulary(Path(name))
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+    with explained(folder, "its tokenizer"):
+        _require_readable_vocabulary(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     # Without any vocabulary Transformers makes one of the special tokens, and perhaps a space.
     if len(tokenizer) - len(tokenizer.all_special_ids) <= 1:
         raise InputError(
-            name, "no vocabulary", "put tokenizer.json, spiece.model or vocab.txt into the folder"
+            folder, "no vocabulary", "put tokenizer.json, spiece.model or vocab.txt into the folder"
         )
-    return _normalized(tokenizer, _tokenizer_json(name, revision))
+    return _normalized(tokenizer, folder / "tokenizer.json")
 
 
 def load_model(
     automatic: Any,
-    name: str,
-    revision: str | None,
+    folder: Path,
     tokenizer: PreTrainedTokenizerBase,
     optional: tuple[str, ...] = (),
 ) -> PreTrainedModel:
@@ -82,39 +67,36 @@ def load_model(
 
     Args:
         automatic: the class that loads it, such as AutoModel.
-        name: folder, or name on the hub.
-        revision: of a model on the hub.
+        folder: of the model.
         tokenizer: of the model; each of its tokens needs an embedding.
         optional: beginnings of the names of parameters that may be missing.
 
     Raises:
         InputError: weights cannot be read, are of other sizes, or are missing; or tokens have no embedding.
     """
-    with explained(name, "its weights"):
-        settings, _ = PretrainedConfig.get_config_dict(name, revision=revision)
-        if Path(name).is_dir():
-            for file in _weight_files(Path(name), settings.get("transformers_weights")):
-                require_content(file)
+    with explained(folder, "its weights"):
+        settings, _ = PretrainedConfig.get_config_dict(folder)
+        for file in _weight_files(folder, settings.get("transformers_weights")):
+            require_content(file)
         model, report = automatic.from_pretrained(
-            name,
-            revision=revision,
+            folder,
             trust_remote_code=False,
             dtype=torch.float32,
             weights_only=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are in the report
         )
-    _require_weights(name, model, report, optional, tied=settings.get("tie_word_embeddings") is not False)
+    _require_weights(folder, model, report, optional, tied=settings.get("tie_word_embeddings") is not False)
     rows = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:
         what = f"its tokenizer has {len(tokenizer)} tokens, its weights have embeddings of {rows}"
         remedy = "take tokenizer_config.json, vocabulary and weights from one and the same model"
-        raise InputError(name, what, remedy)
+        raise InputError(folder, what, remedy)
     return model
 
 
 def _require_weights(
-    name: str, model: PreTrainedModel, report: dict[str, Any], optional: tuple[str, ...], tied: bool
+    folder: Path, model: PreTrainedModel, report: dict[str, Any], optional: tuple[str, ...], tied: bool
 ) -> None:
     """Raise InputError unless all weights of `model` were read from files.
 
@@ -132,11 +114,11 @@ def _require_weights(
         alike = [key for key in report["unexpected_keys"] if key.endswith(first) or first.endswith(key)]
         if alike:  # all names are under another prefix
             what += f", its files hold {min(alike)!r}"
-        raise InputError(name, what, remedy)
+        raise InputError(folder, what, remedy)
     if report["mismatched_keys"]:
         key, found, expected = min(report["mismatched_keys"])
         what = f"its tensor {key!r} has the shape {tuple(found)}, config.json asks for {tuple(expected)}"
-        raise InputError(name, what, remedy)
+        raise InputError(folder, what, remedy)
 
 
 def _weight_files(folder: Path, explicit: str | None) -> list[Path]:
@@ -186,23 +168,14 @@ def require_content(file: Path) -> None:
     if not file.is_file():
         raise InputError(file, "no such file", _REMEDY)
     with file.open("rb") as handle:
-        start = handle.read(len(_LFS_POINTER))
-    if start == _LFS_POINTER:
+        start = handle.read(len(LFS_POINTER))
+    if start == LFS_POINTER:
         raise InputError(file, "a git-lfs pointer, not the file itself", "run git lfs pull in its folder")
     if not start:
         raise InputError(file, "empty", "fetch it again")
 
 
-def _tokenizer_json(name: str, revision: str | None) -> Path | None:
-    """Return the tokenizer.json of a model, if it has one; a model of the hub has been loaded before."""
-    if Path(name).is_dir():
-        file = Path(name) / "tokenizer.json"
-        return file if file.is_file() else None
-    cached = try_to_load_from_cache(name, "tokenizer.json", revision=revision)
-    return Path(cached) if isinstance(cached, str) else None
-
-
-def _normalized(tokenizer: PreTrainedTokenizerBase, file: Path | None) -> PreTrainedTokenizerBase:
+def _normalized(tokenizer: PreTrainedTokenizerBase, file: Path) -> PreTrainedTokenizerBase:
     """Return the tokenizer of a SentencePiece model so that it brings texts into NFKC first, as SentencePiece does.
 
     SentencePiece replaces the longest match, for example half-width カ and its voiced sound mark together by ガ. The
@@ -212,7 +185,7 @@ def _normalized(tokenizer: PreTrainedTokenizerBase, file: Path | None) -> PreTra
 
     T5Tokenizer and its like make their normaliser anew whenever they are loaded, and keep only `Precompiled` of it.
     The tokenizer that is returned has no class of its own: what its tokenizer.json says is loaded again, and so is what
-    `file`, the tokenizer.json of the model, says.
+    `file`, the tokenizer.json of the model, says if there is one.
     """
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         return tokenizer  # ByT5 reads bytes, and none is unknown to it
@@ -220,7 +193,7 @@ def _normalized(tokenizer: PreTrainedTokenizerBase, file: Path | None) -> PreTra
     steps = _steps(backend.normalizer)
     if not isinstance(tokenizer, T5Tokenizer) and not _has(steps, normalizers.Precompiled):
         return tokenizer
-    if file:
+    if file.is_file():
         backend = Tokenizer.from_file(str(file))
         backend.no_padding()
         backend.no_truncation()
@@ -247,7 +220,7 @@ def _steps(normalizer: normalizers.Normalizer | None) -> list[normalizers.Normal
 
 
 @contextlib.contextmanager
-def explained(name: str, what: str) -> Iterator[None]:
+def explained(folder: Path, what: str) -> Iterator[None]:
     """Turn what Transformers raises in the block into one line, without its advice to trust what a model brings."""
     try:
         yield
@@ -257,16 +230,16 @@ def explained(name: str, what: str) -> Iterator[None]:
         why = (
             f"{what} cannot be loaded: a .bin file holds more than tensors, or is not whole, and was not read"
         )
-        raise InputError(name, why, "fetch or make it again, or use a model with safetensors") from None
+        raise InputError(folder, why, "fetch or make it again, or use a model with safetensors") from None
     except Exception as error:  # tokenizers, for one, raises nothing more specific
         text = str(error)
         if "trust_remote_code" in text:
             remedy = "use a model of a kind that Transformers knows"
-            raise InputError(name, "brings code of its own, which is not run", remedy) from None
+            raise InputError(folder, "brings code of its own, which is not run", remedy) from None
         if "precompiled_charsmap" in text:  # Transformers 5.17 does not know that it may be empty
             why = "its spiece.model has no rule of normalization, and this version of Transformers wants one"
-            raise InputError(name, why, "run: pip install --upgrade transformers") from None
+            raise InputError(folder, why, "run: pip install --upgrade transformers") from None
         reason = (text.strip() or type(error).__name__).splitlines()[0]
         if "backend tokenizer" in reason:
             reason = "no tokenizer.json, nor another vocabulary that Transformers knows for it"
-        raise InputError(name, f"{what} cannot be loaded ({reason})", _REMEDY) from None
+        raise InputError(folder, f"{what} cannot be loaded ({reason})", _REMEDY) from None

@@ -147,7 +147,7 @@ def build_retriever(
         tokenizer = train_tokenizer(texts, config.small.vocabulary)
         t5: PreTrainedModel = small_t5(config.small, len(tokenizer))
     else:
-        t5, tokenizer = load_pretrained(str(folder_to_read(config.pretrained_model)), None)
+        t5, tokenizer = load_pretrained(folder_to_read(config.pretrained_model))
     t5.config.query_prefix = config.query_task.prefix
     t5.config.max_query_tokens = config.max_query_tokens
     retriever = add_docid_tokens(t5, tokenizer, sizes)
@@ -170,17 +170,17 @@ def small_t5(config: SmallT5, vocabulary: int) -> T5ForConditionalGeneration:
     )
 
 
-def load_pretrained(name: str, revision: str | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return a pretrained T5 or mT5 with its tokenizer, by hub name or folder.
+def load_pretrained(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Return the pretrained T5 or mT5 in a folder, with its tokenizer.
 
     Raises:
         InputError: it cannot be loaded, lacks weights, or is another kind of model.
     """
-    kind = load_config(name, revision).model_type
+    kind = load_config(folder).model_type
     if kind not in MODEL_TYPES:
-        raise InputError(name, f"a {kind} model", f"name a model of type {' or '.join(MODEL_TYPES)}")
-    tokenizer = load_tokenizer(name, revision)
-    return load_model(AutoModelForSeq2SeqLM, name, revision, tokenizer), tokenizer
+        raise InputError(folder, f"a {kind} model", f"name a model of type {' or '.join(MODEL_TYPES)}")
+    tokenizer = load_tokenizer(folder)
+    return load_model(AutoModelForSeq2SeqLM, folder, tokenizer), tokenizer
 
 
 def add_docid_tokens(
@@ -244,7 +244,7 @@ def load_retriever(folder: str | Path) -> tuple[DocIDRetriever, PreTrainedTokeni
     if not folder.is_dir():
         raise InputError(folder, "no such folder", "run train_retriever first")
     _require_layout(folder / "config.json")
-    model, tokenizer = load_pretrained(str(folder), None)
+    model, tokenizer = load_pretrained(folder)
     retriever = DocIDRetriever(model)
     for name, weights in model.named_parameters():
         if not weights.isfinite().all():

@@ -9,7 +9,6 @@ import json
 from pathlib import Path
 
 from sentence_transformers.sentence_transformer.modules import Dense, Module, Normalize, Pooling
-from sentence_transformers.util import load_file_path
 from torch import Tensor, nn
 
 from catid2.errors import InputError
@@ -34,45 +33,40 @@ class SentenceModules(nn.Module):
         return features["sentence_embedding"]
 
 
-def load_sentence_modules(model: str, revision: str) -> SentenceModules:
-    """Return the modules after the transformer of a model, by folder or name on the hub.
+def load_sentence_modules(folder: Path) -> SentenceModules:
+    """Return the modules after the transformer of the model in a folder.
 
     Raises:
         InputError: the model is no sentence-transformers model, or has a module of another kind, or one that cannot
             be read.
     """
-    listed = load_file_path(model, "modules.json", revision=revision)
-    if listed is None:
-        raise InputError(model, "no modules.json: no sentence-transformers model", _REMEDY)
-    transformer, *entries = sorted(
-        json.loads(Path(listed).read_text("utf-8")), key=lambda entry: entry["idx"]
-    )
+    listed = folder / "modules.json"
+    if not listed.is_file():
+        raise InputError(folder, "no modules.json: no sentence-transformers model", _REMEDY)
+    transformer, *entries = sorted(json.loads(listed.read_text("utf-8")), key=lambda entry: entry["idx"])
     if transformer["path"]:
         raise InputError(
-            model, f"its transformer lies in {transformer['path']!r}", f"name that folder; {_REMEDY}"
+            folder, f"its transformer lies in {transformer['path']!r}", f"name that folder; {_REMEDY}"
         )
     modules = []
     for entry in entries:
-        with explained(model, f"its module {entry['path']!r}"):
-            modules.append(_load(model, revision, entry["type"], entry["path"]))
+        with explained(folder, f"its module {entry['path']!r}"):
+            modules.append(_load(folder, entry["type"], entry["path"]))
     return SentenceModules(modules)
 
 
-def _load(model: str, revision: str, kind: str, path: str) -> Module:
+def _load(folder: Path, kind: str, path: str) -> Module:
     name = kind.rpartition(".")[2]
     if Path(path).name != path:
-        raise InputError(model, f"modules.json names {path!r}, a folder outside its own", _REMEDY)
+        raise InputError(folder, f"modules.json names {path!r}, a folder outside its own", _REMEDY)
     if name not in _KINDS:
-        raise InputError(model, f"module {path!r} is a {kind}, known are {', '.join(_KINDS)}", _REMEDY)
+        raise InputError(folder, f"module {path!r} is a {kind}, known are {', '.join(_KINDS)}", _REMEDY)
+    model = str(folder)  # the library takes no Path
     if name == "Dense":
         # The library would take another function for one that it does not trust.
-        activation = Dense.load_config(model, subfolder=path, revision=revision).get(
-            "activation_function", "torch."
-        )
+        activation = Dense.load_config(model, subfolder=path).get("activation_function", "torch.")
         if not activation.startswith("torch."):
-            raise InputError(model, f"module {path!r} has the activation {activation}", _REMEDY)
-        folder = Path(model) / path
-        if folder.is_dir():
-            safe = folder / "model.safetensors"
-            require_content(safe if safe.is_file() else folder / "pytorch_model.bin")
-    return _KINDS[name].load(model, subfolder=path, revision=revision)
+            raise InputError(folder, f"module {path!r} has the activation {activation}", _REMEDY)
+        safe = folder / path / "model.safetensors"
+        require_content(safe if safe.is_file() else folder / path / "pytorch_model.bin")
+    return _KINDS[name].load(model, subfolder=path)

@@ -67,7 +67,7 @@ def test_each_layout_is_embedded_as_the_model_in_memory(layout, models):
 @pytest.mark.parametrize("layout", LAYOUTS, ids=ids)
 def test_each_layouts_tokens_are_those_of_its_own_library(layout, models, tmp_path):
     published = models[layout]
-    tokenizer = load_tokenizer(str(published.folder), None)
+    tokenizer = load_tokenizer(published.folder)
     expected = [published.tokens(text) for text in TEXTS]
     assert tokenizer(list(TEXTS))["input_ids"] == expected
     if layout.kind not in ("bert", "mpnet", "byt5"):
@@ -75,7 +75,7 @@ def test_each_layouts_tokens_are_those_of_its_own_library(layout, models, tmp_pa
     tokenizer.save_pretrained(tmp_path)
     (tmp_path / "config.json").write_bytes((published.folder / "config.json").read_bytes())
     assert AutoTokenizer.from_pretrained(tmp_path)(list(TEXTS))["input_ids"] == expected
-    assert load_tokenizer(str(tmp_path), None)(list(TEXTS))["input_ids"] == expected
+    assert load_tokenizer(tmp_path)(list(TEXTS))["input_ids"] == expected
 
 
 # --- training, and a fresh process ---------------------------------------------------------------------

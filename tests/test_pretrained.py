@@ -18,8 +18,10 @@ from transformers import AutoTokenizer
 import catid2.pretrained
 from catid2.baselines.dual_encoder import build_encoder
 from catid2.config.embed import HfEncoder
+from catid2.config.pretrained import PretrainedModel
 from catid2.encoders import TransformerEncoder
 from catid2.errors import InputError
+from catid2.model_files import folder_to_read
 from catid2.pretrained import load_tokenizer
 from catid2.retriever import load_pretrained
 
@@ -42,7 +44,7 @@ def published(tmp_path_factory) -> dict[str, Published]:
 
 
 def as_retriever(folder: Path) -> None:
-    load_pretrained(str(folder), None)
+    load_pretrained(folder_to_read(PretrainedModel(name=str(folder))))
 
 
 def as_encoder(folder: Path) -> None:
@@ -207,9 +209,9 @@ def test_what_cannot_be_read_is_named_with_its_remedy(published, tmp_path, model
 
 @pytest.mark.parametrize("load", [as_retriever, as_encoder])
 def test_a_model_that_is_nowhere_is_named(tmp_path, load):
-    assert "missing: no such folder; fetch or make it again" in refusal(load, tmp_path / "missing")
+    assert "missing: no such folder; correct the path" in refusal(load, tmp_path / "missing")
     line = refusal(load, Path("somebody/mt5-basse"))
-    assert line.startswith("somebody/mt5-basse: config.json cannot be loaded (")
+    assert line.startswith("somebody/mt5-basse: no folder, and a model of the hub that is not in ")
 
 
 @pytest.mark.parametrize("load", [as_retriever, as_encoder])
@@ -320,7 +322,7 @@ def test_a_tokenizer_json_holds_as_it_is_written(published, tmp_path):
     trained.no_truncation()
     texts = ["Red SHOE", "ＢＬＵＥ ｶﾞﾗｽ"]
     expected = [trained.encode(text).ids for text in texts]
-    tokenizer = load_tokenizer(str(folder), None)
+    tokenizer = load_tokenizer(folder)
     assert tokenizer(texts)["input_ids"] == expected
     assert not any(tokenizer.unk_token_id in row for row in expected)
     assert len(tokenizer) == trained.get_vocab_size()
@@ -328,6 +330,6 @@ def test_a_tokenizer_json_holds_as_it_is_written(published, tmp_path):
     (tmp_path / "saved" / "config.json").write_bytes((folder / "config.json").read_bytes())
     for again in (
         AutoTokenizer.from_pretrained(tmp_path / "saved"),
-        load_tokenizer(str(tmp_path / "saved"), None),
+        load_tokenizer(tmp_path / "saved"),
     ):
         assert again(texts)["input_ids"] == expected
