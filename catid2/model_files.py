@@ -87,13 +87,6 @@ def identity(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def state(folder: Path) -> str:
-    """Return a digest of names, sizes and time stamps of the files that loading reads: new when one is replaced."""
-    stats = {name: (folder / name).stat() for name in files_in(folder)}
-    lines = [f"{name} {stat.st_size} {stat.st_mtime_ns}\n" for name, stat in stats.items()]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with path.open("rb") as file:

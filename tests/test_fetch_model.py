@@ -17,7 +17,7 @@ from catid2.artifacts import read_json
 from catid2.config.pretrained import RECORD, PretrainedModel
 from catid2.errors import InputError
 from catid2.fetch_model import fetch_model
-from catid2.model_files import files_in, files_to_read, folder_to_read, identity, state
+from catid2.model_files import files_in, files_to_read, folder_to_read, identity
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "fetch_model.py"
 WEIGHTS = random.Random(0).randbytes(300_000)
@@ -306,18 +306,6 @@ def test_a_folders_identity_is_that_of_its_content(tmp_path):
     assert identity(one) == identity(other) == hashlib.sha256(lines.encode()).hexdigest()
     (other / "model.safetensors").write_bytes(b"21")
     assert identity(one) != identity(other)
-
-
-def test_a_folders_state_changes_when_a_file_is_replaced_whatever_its_time(tmp_path):
-    folder = own_model(tmp_path / "model")
-    before = state(folder)
-    (folder / "README.md").write_text("another")
-    assert state(folder) == before
-    weights = folder / "model.safetensors"
-    old = weights.stat().st_mtime_ns - 10**12  # an hour ago and older than any result
-    weights.write_bytes(b"21")
-    os.utime(weights, ns=(old, old))
-    assert state(folder) != before
 
 
 def test_a_fetched_file_that_was_changed_is_named(hub, folder):

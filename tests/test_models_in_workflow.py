@@ -1,6 +1,7 @@
 """Pretrained models as inputs of the workflow: fetched ones, and folders of the user's own."""
 
 import os
+import shutil
 
 import pytest
 
@@ -54,6 +55,9 @@ def test_a_finished_run_has_nothing_to_do(project):
     assert (project.folder / "resources/models/google/mt5-base@main/fetched.json").is_file()
     assert project.planned(TABLE, *DEMO) == set()
     (project.folder / BERT / "README.md").write_text("nothing reads it")
+    weights = project.folder / BERT / "model.safetensors"
+    shutil.copyfile(weights, project.folder / "copy")
+    (project.folder / "copy").replace(weights)
     assert project.planned(TABLE, *DEMO) == set()
 
 

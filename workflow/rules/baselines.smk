@@ -73,7 +73,7 @@ rule train_dual_encoder:
     params:
         code=code("train_dual_encoder"),
         config=settings("dual_encoder"),
-        model=own_files(model_of_stage("dual_encoder")),
+        model=contents_of_model(model_of_stage("dual_encoder")),
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/encoder",
         timings="logs/{dataset}/{method}/seed{seed}/train_dual_encoder.timings.json",
     shell:
@@ -102,7 +102,7 @@ use rule embed as embed_by_own_encoder with:
     params:
         code=code("embed"),
         config=own_view_settings,
-        model="",
+        model={},
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/embed",
         timings="logs/{dataset}/{method}/seed{seed}/embed.timings.json",
 
@@ -126,5 +126,5 @@ use rule embed_queries as embed_queries_by_own_encoder with:
     params:
         code=code("embed_queries"),
         prefix="",
-        model="",
+        model={},
         timings="logs/{dataset}/{method}/seed{seed}/embed_queries.timings.json",

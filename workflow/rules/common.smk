@@ -169,7 +169,8 @@ def found(path, place, part="key", in_parts=True):
         )
     if not Path(path).exists():
         sys.exit(f"error: {pipeline.where}: {place}: no file {path}; correct the path or drop the {part}")
-    return ancient(list(map(str, or_exit(parquet_parts, path) if in_parts else [or_exit(require_file, path)])))
+    parts = or_exit(parquet_parts, path) if in_parts else [or_exit(require_file, path)]
+    return ancient(list(map(str, parts)))
 
 
 def own_path(key):

@@ -21,7 +21,7 @@ rule embed:
     params:
         code=code("embed"),
         config=view_settings,
-        model=own_files(model_of_view),
+        model=contents_of_model(model_of_view),
         checkpoints="results/{dataset}/embeddings/checkpoints/{view}",
         timings="logs/{dataset}/embed/{view}.timings.json",
     shell:
@@ -53,7 +53,7 @@ rule embed_queries:
     params:
         code=code("embed_queries"),
         prefix=query_prefix,
-        model=own_files(model_of_view),
+        model=contents_of_model(model_of_view),
         timings="logs/{dataset}/embed_queries/{view}.timings.json",
     shell:
         'python "$CATID2_SCRIPTS/embed_queries.py" --embeddings {input.embeddings} --products {input.products} --queries {input.queries}'

@@ -1,7 +1,7 @@
 """Pretrained models. Requires a model hub; yields resources/models: a folder for each model and revision of the config."""
 
 from catid2.config.pretrained import MODELS, RECORD
-from catid2.model_files import state
+from catid2.model_files import files_in
 
 HUB_MODELS = pipeline.hub_models()
 
@@ -37,15 +37,18 @@ def fetched(model_of):
     return of_job
 
 
-def own_files(model_of):
-    """Return a params function: the state of the files of the job's model, if it is a folder of the user's own.
+def contents_of_model(model_of):
+    """Return a params function: the contents of the files of the job's model, if it is a folder of the user's own.
 
-    As inputs their size would ask for hours and memory that are meant for the catalogue's.
+    As inputs, the model's size would count as the catalogue's, and the job would ask for too much memory and time.
     """
 
     def of_job(wildcards):
         model, _ = model_of(wildcards)
-        return "" if model is None or model.on_hub else state(Path(model.folder))
+        if model is None or model.on_hub:
+            return {}
+        folder = Path(model.folder)
+        return or_exit(contents, [str(folder / name) for name in files_in(folder)])
 
     return of_job
 

@@ -26,7 +26,7 @@ rule train_retriever:
         code=code("train_retriever"),
         contents=contents_of_pairs,
         config=settings("retriever"),
-        model=own_files(model_of_stage("retriever")),
+        model=contents_of_model(model_of_stage("retriever")),
         embeddings=embeddings_option,
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/retriever",
         timings="logs/{dataset}/{method}/seed{seed}/train_retriever.timings.json",
