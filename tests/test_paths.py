@@ -13,7 +13,9 @@ import zstandard
 
 from catid2.artifacts import read_footer, read_strings, read_table, require_file
 from catid2.config.corpus import CorpusConfig
-from catid2.config.retriever import PairsTask
+from catid2.config.dual_encoder import DualEncoderConfig
+from catid2.config.embed import HfEncoder
+from catid2.config.retriever import PairsTask, RetrieverConfig
 from catid2.config.sources import CatalogueSource, EsciSource
 from catid2.corpus import CorpusFiles, RawFiles, build_corpus
 from catid2.database import Resources, connect, open_parquet
@@ -253,3 +255,6 @@ def test_a_home_folder_is_expanded_wherever_the_configuration_names_a_path(monke
         "/home/ann/j.parquet",
     )
     assert PairsTask(source="pairs", path="~/pairs.parquet").path == "/home/ann/pairs.parquet"
+    assert HfEncoder(model="~/mt5").pretrained_model.folder == "/home/ann/mt5"
+    for config in (RetrieverConfig, DualEncoderConfig):
+        assert config(pretrained="~/mt5").pretrained_model.folder == "/home/ann/mt5"

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from catid2.config.base import StageConfig
+from catid2.config.base import StageConfig, UserPath
 from catid2.config.embed import HfEncoder, ViewConfig
 from catid2.config.pretrained import PretrainedModel
 from catid2.text import WITH_CATEGORY, parse_template
@@ -36,7 +36,7 @@ class SmallBert(StageConfig):
 class DualEncoderConfig(StageConfig):
     """One encoder for queries and documents, fine-tuned on train queries with in-batch negatives."""
 
-    pretrained: str | None = Field(
+    pretrained: UserPath | None = Field(
         "google-bert/bert-base-uncased",
         description="hub name or folder of an encoder, as in a view (google-bert/bert-base-multilingual-cased for es "
         "and jp); null: `small`",

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from catid2.config.base import StageConfig
+from catid2.config.base import StageConfig, UserPath
 from catid2.config.pretrained import PretrainedModel
 from catid2.text import WITH_CATEGORY, Tokenizer, parse_template
 
@@ -13,7 +13,7 @@ class HfEncoder(StageConfig):
     """A transformer encoder in the Hugging Face format: T5, mT5, BERT, E5, …"""
 
     kind: Literal["hf"] = "hf"
-    model: str = Field(
+    model: UserPath = Field(
         "google-t5/t5-base",
         min_length=1,
         description="Name on the Hugging Face hub, or a folder (`./…` or an absolute path). Of an encoder-decoder its "

@@ -108,7 +108,7 @@ class RetrieverConfig(Validated):
 
     kind: Literal["t5"] = "t5"
     reads_vectors: ClassVar[bool] = False
-    pretrained: str | None = Field(
+    pretrained: UserPath | None = Field(
         "google-t5/t5-base",
         description="hub name or folder of a T5 or mT5 (google/mt5-base for es and jp); null: `small`",
     )
