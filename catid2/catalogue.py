@@ -1,4 +1,4 @@
-"""A catalogue of one's own as raw files of ESCI's shape, from which build_corpus goes on as it does from ESCI.
+"""Your own catalogue as raw files of ESCI's shape, which build_corpus reads as it reads ESCI.
 
 Products must be unique, and every judgement must be of a query that is there: without its text it can be neither
 trained on nor searched for. A judgement of a product that is not there stays, and build_corpus drops and counts it

@@ -199,7 +199,7 @@ def _list_in(text: str) -> list | None:
         if quoted := _ONE_QUOTED.fullmatch(text):  # with quotes in it, as in ["15.6" laptop"]
             return [quoted[2]]
     if _LIST_STARTS.match(text):
-        raise Unclear(f"{_shown(text)} starts as a list, but is none", "write a whole list of names")
+        raise Unclear(f"{_shown(text)} starts as a list, but is none", "write a complete list of names")
     return None
 
 

@@ -1,4 +1,4 @@
-"""What the code of a script means: a digest that changes when a result could, and not with a comment.
+"""What the code of a script means: a digest that changes when a result could change, and not with a comment.
 
 Snakemake does not follow imports, so an edit of a module would rerun nothing. Each rule carries the digest of its
 script as a parameter, and training carries it in its checkpoints. Nothing is executed: import statements are read.

@@ -22,7 +22,7 @@ def require_complete(folder: Path) -> None:
     """Raise InputError if a file that `list_files` listed is missing from `folder`; one without a list passes."""
     if not (folder / LIST).exists():
         return
-    remedy = "remove the folder and run again, which makes it anew"
+    remedy = "remove the folder and run again, which makes a new one"
     names = read_json(folder / LIST).get("files")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(folder / LIST, "lists no files", remedy)

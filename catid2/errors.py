@@ -16,7 +16,7 @@ class InputError(Exception):
 
 
 def warn(where: str | Path, what: str, remedy: str) -> None:
-    """Print a warning to stderr, one line of the form of an InputError; the script goes on.
+    """Print a warning to stderr, one line in the form of an InputError; the script continues.
 
     Snakemake shows the warnings of each job on the screen (catid2.job_warnings).
     """

@@ -38,7 +38,7 @@ PRODUCTS = {"product_id": "string", "product_locale": "string"} | dict.fromkeys(
 
 
 def check_columns(path: str | Path, columns: Mapping[str, str]) -> None:
-    """Check that `path` is a whole parquet table with `columns`, each "string", "integer" or "text".
+    """Check that `path` is a complete parquet table with `columns`, each "string", "integer" or "text".
 
     "text" is a string column that may also be of type null, as pandas writes one that is null throughout.
 

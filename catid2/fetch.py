@@ -1,4 +1,4 @@
-"""Download public files: resumed where they stopped, checked, and in place whole, all of them or none.
+"""Download public files: resumed where they stopped, checked, and put in place all at once or not at all.
 
 The bytes gather in `NAME.part` beside the target, which survives a kill and a failed job, of which Snakemake removes
 the targets; `NAME.part.json` says of which remote file and version they are, so that a part of another file or
@@ -72,8 +72,8 @@ def fetch(files: "Mapping[Path, RemoteFile]", expected: Format, backoff: float =
         backoff: seconds before the second attempt.
 
     Raises:
-        InputError: the address is none, or the server has no such file (asked once); the server sends something else
-            (an HTML page, a git-lfs pointer), or more bytes than the file has; what arrived has another size or
+        InputError: the address is not valid, or the server has no such file (asked once); the server sends something
+            else (an HTML page, a git-lfs pointer), or more bytes than the file has; what arrived has another size or
             SHA-256, or is damaged (the part is removed); the connection keeps failing or is too slow, or the disk is
             full (the part is kept).
     """
@@ -135,7 +135,7 @@ class _Download:
                     time.sleep(pause)
 
     def _continue(self, client: httpx.Client) -> int:
-        """Ask for what the part lacks and append it; return the whole file's size, in bytes."""
+        """Ask for what the part lacks and append it; return the size of the complete file, in bytes."""
         known = _read_note(self.note)
         # Without a validator another version would be taken for the rest, unless the SHA-256 tells.
         validator = known.get("validator") or ""
@@ -183,7 +183,7 @@ class _Download:
         return size or have
 
     def _nothing_beyond(self, response: httpx.Response, start: int) -> int:
-        """Return the size if the server has nothing beyond `start` because the part is whole; else start over."""
+        """Return the size if the server has nothing beyond `start` because the part is complete; else start over."""
         size = _range(response)[1]
         self._require_size(size)
         if start == (size or self.remote.size):
@@ -196,7 +196,7 @@ class _Download:
             raise _Foreign(f"{size} bytes on the server, {self.remote.size} expected")
 
     def _require_expected(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        """Return the blocks of a body after a look at its first bytes; a part that is there is still whole."""
+        """Return the blocks of a body after a look at its first bytes; the part on disk is not touched."""
         head = b""
         for block in blocks:
             head += block

@@ -1,8 +1,8 @@
 """Fetch a pretrained model from the Hugging Face hub: the files that are read, of one commit, checked.
 
-The hub's own library downloads them; it resumes a connection that is cut, and keeps the files that are whole when it
-fails. What it leaves out is done here: every file must have the SHA-256, or the git hash, that the hub lists. The
-record `fetched.json` beside the files is written last, so that it stands for all of them.
+The hub's own library downloads them; it resumes a connection that is cut, and keeps the complete files when it fails.
+It does not compare hashes, so that is done here: every file must have the SHA-256, or the git hash, that the hub lists.
+The record `fetched.json` next to the files is written last, so that where it is, all files are.
 """
 
 import contextlib
@@ -112,7 +112,7 @@ def _explained(model: PretrainedModel, folder: Path) -> Iterator[None]:
             remedy = f"{log_in}, with a token that may read it"
         raise InputError(model.name, what, remedy) from None
     except OfflineModeIsEnabled:
-        what = f"not in {folder}, and HF_HUB_OFFLINE forbids to fetch it"
+        what = f"not in {folder}, and HF_HUB_OFFLINE forbids fetching it"
         raise InputError(model.name, what, elsewhere) from None
     except (LocalEntryNotFoundError, HTTPError) as error:
         cause = str(error.__cause__ or error) or type(error).__name__

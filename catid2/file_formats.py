@@ -1,4 +1,4 @@
-"""What a downloaded file is, judged by its bytes: servers answer 200 to many a request with something else."""
+"""What a downloaded file is, judged by its bytes: a server may answer 200 and send something else."""
 
 from pathlib import Path
 from typing import Literal
@@ -20,7 +20,7 @@ _MAGIC: dict[Format, tuple[bytes, ...]] = {
     "zstd": (b"\x28\xb5\x2f\xfd", *(bytes([0x50 + n]) + b"\x2a\x4d\x18" for n in range(16))),
 }
 _OTHERS = {
-    "a git-lfs pointer, which stands for the file": LFS_POINTER,
+    "a git-lfs pointer instead of the file": LFS_POINTER,
     "a gzip file": b"\x1f\x8b",
     "a zip archive": b"PK\x03\x04",
     "a parquet file": b"PAR1",
@@ -48,7 +48,7 @@ def _name(head: bytes) -> str:
 
 
 def fault(path: Path, expected: Format) -> str | None:
-    """Return what keeps the file `path` from being a whole `expected` file; None if it is one. Reads all of zstd."""
+    """Return why the file `path` is no complete `expected` file; None if it is one. A zstd file is read to its end."""
     with path.open("rb") as file:
         head = file.read(HEAD)
     return fault_of_head(head, expected) or (_parquet_fault if expected == "parquet" else _zstd_fault)(path)

@@ -158,7 +158,7 @@ def _require_readable_vocabulary(folder: Path) -> None:
         try:
             SentencePieceProcessor(model_proto=file.read_bytes())
         except RuntimeError:
-            raise InputError(file, "not a whole SentencePiece model", "fetch it again") from None
+            raise InputError(file, "not a complete SentencePiece model", "fetch it again") from None
     if (folder / "vocab.txt").is_file():
         require_content(folder / "vocab.txt")
 
@@ -183,7 +183,7 @@ def _normalized(tokenizer: PreTrainedTokenizerBase, file: Path) -> PreTrainedTok
     the mark becomes a combining one, and カ with it an unknown token. So do decomposed kana and Hangul. Models whose
     own rule is the identity get NFKC too: half-width and full-width forms are rare in what they have seen.
 
-    T5Tokenizer and its like make their normaliser anew whenever they are loaded, and keep only `Precompiled` of it.
+    T5Tokenizer and its like make a new normaliser whenever they are loaded, and keep only `Precompiled` of it.
     The tokenizer that is returned has no class of its own: what its tokenizer.json says is loaded again, and so is what
     `file`, the tokenizer.json of the model, says if there is one.
     """
@@ -227,9 +227,7 @@ def explained(folder: Path, what: str) -> Iterator[None]:
     except InputError:
         raise
     except pickle.UnpicklingError:
-        why = (
-            f"{what} cannot be loaded: a .bin file holds more than tensors, or is not whole, and was not read"
-        )
+        why = f"{what} cannot be loaded: a .bin file holds more than tensors, or is incomplete, and was not read"
         raise InputError(folder, why, "fetch or make it again, or use a model with safetensors") from None
     except Exception as error:  # tokenizers, for one, raises nothing more specific
         text = str(error)

@@ -26,8 +26,8 @@ def main() -> None:
     parser.add_argument("--config", required=True, help="settings as JSON: keys of CatalogueConfig")
     parser.add_argument("--locale", required=True, choices=LOCALES)
     parser.add_argument("--products", required=True, type=Path, help="products: parquet, CSV or JSON lines")
-    parser.add_argument("--queries", type=Path, help="queries, likewise")
-    parser.add_argument("--judgements", type=Path, help="judgements, likewise")
+    parser.add_argument("--queries", type=Path, help="queries, in one of these formats")
+    parser.add_argument("--judgements", type=Path, help="judgements, in one of these formats")
     for name in ImportedFiles._fields:
         option = f"--{name.replace('_', '-')}-out"
         parser.add_argument(option, required=True, type=Path, help=f"{name} to write, parquet")

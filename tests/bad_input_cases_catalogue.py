@@ -158,7 +158,7 @@ CASES = [
     ),
     Case(
         "own list cut", "import_catalogue", shop(products=PRODUCTS + b"p4,Shoe,\"[\"\"A\"\", \"\"B\"\n"),
-        ("column 'path', line 5: '[\"A\", \"B' starts as a list, but is none", "a whole list"),
+        ("column 'path', line 5: '[\"A\", \"B' starts as a list, but is none", "a complete list"),
     ),
     Case(
         "own lists of paths", "import_catalogue", shop(products=PRODUCTS + b"p4,Shoe,\"['A > B', 'C > D']\"\n"),

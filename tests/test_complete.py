@@ -58,4 +58,4 @@ def test_no_file_of_a_trained_model_is_missing_unnoticed(tiny_run: Project, tmp_
             shutil.move(run / folder / name, tmp_path / name)
             line = refused(script, run, lambda _: None, options)
             shutil.move(tmp_path / name, run / folder / name)
-            assert line == f"error: {folder}: {name} is missing; {REMEDY}, which makes it anew"
+            assert line == f"error: {folder}: {name} is missing; {REMEDY}, which makes a new one"

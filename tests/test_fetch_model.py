@@ -248,7 +248,7 @@ def test_offline_is_one_line_with_the_command(hub, folder):
     done = run(hub.address, folder, HF_HUB_OFFLINE="1")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        f"error: {NAME}: not in {folder}, and HF_HUB_OFFLINE forbids to fetch it; on a machine with a network "
+        f"error: {NAME}: not in {folder}, and HF_HUB_OFFLINE forbids fetching it; on a machine with a network "
         f"(a login node) run HF_HUB_OFFLINE=0 snakemake --cores 1 {folder}/{RECORD}"
     ]
     assert hub.requests == []

@@ -17,8 +17,8 @@ class Bm25Config(StageConfig):
     max_characters: int = Field(4000, ge=1, description="The text is cut to this many characters.")
     tokenizer: Tokenizer = Field(
         "words_cjk_bigrams",
-        description="Of documents and queries. `words`: lower-cased Unicode words, of Thai, Lao, Khmer and Burmese "
-        "what stands between two spaces; `words_cjk_bigrams`: also pairs of characters in runs of Han, kana and "
+        description="Of documents and queries. `words`: lower-cased Unicode words, in Thai, Lao, Khmer and Burmese "
+        "the text between two spaces; `words_cjk_bigrams`: also pairs of characters in runs of Han, kana and "
         "Hangul. No stop words, no stemming.",
     )
     method: Literal["lucene", "robertson", "atire"] = Field(

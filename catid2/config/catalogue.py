@@ -97,9 +97,9 @@ class CatalogueConfig(StageConfig):
     )
     path_separator: str | None = Field(
         None,
-        description="what stands between several category paths of one product, such as `, `: the longest is taken, "
-        "the first of several. `''`: a text is one path. null: it is, but the import ends with an error where a text "
-        "looks like several",
+        description="separates several category paths of one product, such as `, `: the longest is taken, the first of "
+        "several equally long. `''`: a text is one path. null: the same, but the import ends with an error where a "
+        "text looks like several paths",
     )
     tag_separator: Column | None = Field(None, description="splits tags that are one text, such as `,`")
     labels: dict[Annotated[str, Field(coerce_numbers_to_str=True)], Label] | None = Field(
@@ -120,15 +120,15 @@ class CatalogueConfig(StageConfig):
     csv_delimiter: Annotated[str, BeforeValidator(_is_a_tab), Field(pattern=r'^[^"\r\n\x00]$')] | None = (
         Field(
             None,
-            description="what stands between the fields of CSV files; null: comma, tab, semicolon or vertical bar, "
-            "by which of them the header has all columns",
+            description="separates the fields of CSV files; null: the first of comma, tab, semicolon and vertical bar "
+            "with which the header has all columns",
         )
     )
     csv_quoting: CsvQuoting | None = Field(
         None,
         description="how a quote within quotes is written in CSV files: `double` (twice), `backslash` (after one), or "
-        "`none`: quotes are part of the texts. null: the first of these by which the whole file can be read; `none` "
-        "only in files with tabs",
+        "`none`: quotes are part of the texts. null: the first of these with which the file can be read to its end; "
+        "`none` only in files with tabs",
     )
 
     @model_validator(mode="before")

@@ -42,8 +42,8 @@ class CorpusConfig(StageConfig):
     )
     drop_repeated_texts: bool = Field(
         False,
-        description="Leave out of test the queries whose text a train query has too, but for case, compatibility forms "
-        "(NFKC) and white space: their answers may have been learnt by heart. `test_texts_in_train` in stats.json "
+        description="Leave out of test the queries whose text a train query has too, apart from case, compatibility "
+        "forms (NFKC) and white space: the model may have memorised their answers. `test_texts_in_train` in stats.json "
         "counts them either way. A split made by `import_catalogue` has none.",
     )
     clean_html: bool = Field(

@@ -44,7 +44,7 @@ class TfidfSvdEncoder(StageConfig):
     dims: int = Field(256, ge=1, description="Dimensions kept by the SVD.")
     tokenizer: Tokenizer = Field(
         "words_cjk_bigrams",
-        description="`words`: lower-cased Unicode words, of Thai, Lao, Khmer and Burmese what stands between two "
+        description="`words`: lower-cased Unicode words, in Thai, Lao, Khmer and Burmese the text between two "
         "spaces; `words_cjk_bigrams`: also pairs of characters in runs of Han, kana and Hangul.",
     )
     fit_documents: int = Field(

@@ -37,7 +37,7 @@ def or_exit(read, *given):
         sys.exit(f"error: {error}")
 
 
-# A --configfile replaces config/config.yaml whole, it is not laid over it. Without one the working directory's own comes
+# A --configfile replaces config/config.yaml, it is not laid over it. Without one the working directory's own comes
 # before the checkout's. An importing workflow (`module:`) gives the configuration itself.
 if workflow.modifier.skip_configfile:
     configured = "config of the module"
@@ -158,7 +158,7 @@ def raw_file(kind):
 
 
 def found(path, place, part="key", in_parts=True):
-    """Return the files of `path`, which stands at a place of the configuration; end with one line if there are none.
+    """Return the files of `path`, which the configuration names at `place`; end with one line if there are none.
 
     There are several where a table may be in parts, and is. They are the user's: time stamps do not count (`ancient`),
     contents do, as a parameter (below).

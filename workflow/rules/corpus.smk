@@ -23,7 +23,7 @@ rule simulate_esci:
 
 
 rule import_catalogue:
-    """Write a catalogue of one's own as raw files of ESCI's shape, with its category paths and tags."""
+    """Write the user's own catalogue as raw files of ESCI's shape, with its category paths and tags."""
     input:
         products=own_file("products"),
         queries=own_file("queries"),

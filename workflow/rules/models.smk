@@ -54,7 +54,7 @@ def contents_of_model(model_of):
 
 
 rule fetch_model:
-    """Fetch a pretrained model from the Hugging Face hub, the files that are read; whole ones of an earlier attempt stay."""
+    """Fetch a pretrained model from the Hugging Face hub, the files that are read; complete ones of an earlier attempt stay."""
     output:
         f"{MODELS}/{{model}}/{RECORD}",
     log:
