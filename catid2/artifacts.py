@@ -64,6 +64,7 @@ def docids_columns(length: int, layers: int) -> dict[str, pa.DataType]:
 # What git-lfs leaves in place of a file that it has not downloaded; its specification keeps it below 1,024 bytes.
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _LARGEST_POINTER = 1024
+_SHOWN = 500  # characters of a list of columns
 
 
 def require_file(path: str | Path) -> Path:
@@ -134,11 +135,17 @@ def _listed(schema: pa.Schema) -> str:
 
 
 def require_column(path: str | Path, name: str, names: Sequence[str]) -> None:
-    """Raise InputError unless a column stands once among the names of those that a file has."""
+    """Raise InputError unless a file that has the columns `names` has the column `name` once."""
     if names.count(name) != 1:
-        fault = "is there twice" if name in names else "is missing"
-        hint = "" if name in names else did_you_mean(name, names)
-        raise InputError(path, f"column {name!r} {fault}", f"{hint}it has {', '.join(names)}")
+        raise no_column(path, name, names, "is there twice" if name in names else "is missing")
+
+
+def no_column(path: str | Path, name: str, names: Sequence[str], fault: str) -> InputError:
+    """Return the error of a column that a file with the columns `names` does not have, or has twice."""
+    hint = did_you_mean(name, names) if fault == "is missing" else ""
+    listed = ", ".join(names)
+    listed = listed if len(listed) <= _SHOWN else listed[:_SHOWN] + "…"
+    return InputError(path, f"column {name!r} {fault}", f"{hint}it has {listed}")
 
 
 # KeyError: of a damaged footer Arrow can list a column that it then does not find.

@@ -8,13 +8,13 @@ from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
+from catid2.artifacts import no_column
 from catid2.catalogue_names import Splitting
-from catid2.errors import InputError, did_you_mean
+from catid2.errors import InputError
 
 ROWS_PER_CHUNK = 2**14
 _INVISIBLE = re.compile(r"^[\s\ufeff\u200b\u2060]+|[\s\ufeff\u200b\u2060]+$")
 _SURROGATES = re.compile("[\ud800-\udfff]")  # also what Python makes of bytes that are not UTF-8
-_SHOWN = 500  # characters of a list of columns
 
 
 class Column(NamedTuple):
@@ -29,9 +29,8 @@ class Column(NamedTuple):
 class Chunk(NamedTuple):
     """Some rows of a file, in its order."""
 
-    places: Sequence[
-        int
-    ]  # of a text file the line on which each starts, from 1; of a parquet file its row, from 0
+    # Of a text file the line on which each row starts, from 1; of a parquet file the row, from 0.
+    places: Sequence[int]
     values: Mapping[str, pa.Array | list[Any]]  # of each column that is read; null where there is none
 
 
@@ -47,15 +46,12 @@ def place(path: Path, own: str, names: Sequence[str]) -> int:
     found = found or [number for number, name in enumerate(names) if _plain(name) == _plain(own)]
     if len(found) == 1:
         return found[0]
-    raise no_column(path, own, names, "is there twice" if found else "is missing")
+    raise missing_column(path, own, names, "is there twice" if found else "is missing")
 
 
-def no_column(path: Path, own: str, names: Sequence[str], fault: str) -> InputError:
+def missing_column(path: Path, own: str, names: Sequence[str], fault: str = "is missing") -> InputError:
     """Return the error of a column that a file with the columns `names` does not have, or not once."""
-    listed = ", ".join(map(_plain, names))
-    listed = listed if len(listed) <= _SHOWN else listed[:_SHOWN] + "…"
-    hint = did_you_mean(own, [_plain(name) for name in names]) if fault == "is missing" else ""
-    return InputError(path, f"column {own!r} {fault}", f"{hint}it has {listed}")
+    return no_column(path, own, [_plain(name) for name in names], fault)
 
 
 def chunks_of(

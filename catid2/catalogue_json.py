@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from catid2.catalogue_columns import Chunk, Column, chunks_of, no_column
+from catid2.catalogue_columns import Chunk, Column, chunks_of, missing_column
 from catid2.catalogue_formats import open_text
 from catid2.errors import InputError
 
@@ -35,7 +35,7 @@ def _rows(path: Path, columns: Mapping[str, Column]) -> Iterator[tuple[int, list
         yield line, [_value(path, line, column, record.get(column.own)) for column in columns.values()]
     for column in columns.values():
         if keys and column.own not in keys:
-            raise no_column(path, column.own, list(keys), "is missing")
+            raise missing_column(path, column.own, list(keys))
 
 
 def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
