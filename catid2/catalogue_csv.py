@@ -190,7 +190,7 @@ def _records(path: Path, dialect: _Dialect) -> Iterator[_Record]:
             except StopIteration:
                 return
             except csv.Error as error:
-                what = f"line {start}: a record starts there that is not CSV ({error})"
+                what = f"line {start}: the record that starts there is not CSV ({error})"
                 remedy = f"close every quote, and double those within quotes, or {_SAY_QUOTING}"
                 raise InputError(path, what, remedy) from None
             if any(fields):

@@ -101,7 +101,7 @@ def _explained(model: PretrainedModel, folder: Path) -> Iterator[None]:
         what = f"no revision {model.revision!r} on {hub}"
         raise InputError(model.name, what, "name a branch, a tag or a commit of it") from None
     except HFValidationError as error:
-        raise InputError(model.name, f"no name of a model ({error})", "write it as OWNER/NAME") from None
+        raise InputError(model.name, f"not the name of a model ({error})", "write it as OWNER/NAME") from None
     except HfHubHTTPError as error:
         status = error.response.status_code
         what, remedy = f"{hub} answers {status}", "try again later"
@@ -118,7 +118,7 @@ def _explained(model: PretrainedModel, folder: Path) -> Iterator[None]:
         cause = str(error.__cause__ or error) or type(error).__name__
         raise InputError(model.name, f"{hub} fails ({cause})", f"try again, or {elsewhere}") from None
     except ValueError as error:
-        raise InputError(model.name, f"{hub} is no hub ({error})", "correct HF_ENDPOINT") from None
+        raise InputError(model.name, f"{hub} is not a hub ({error})", "correct HF_ENDPOINT") from None
     except OSError as error:
         if "Consistency check failed" not in str(error):
             raise

@@ -60,7 +60,7 @@ def folder_to_read(model: PretrainedModel) -> Path:
     if model.on_hub and not (folder / RECORD).is_file():
         what = f"no folder, and a model of the hub that is not in {folder}"
         command = f"python scripts/fetch_model.py --config '{model.model_dump_json()}' --output {folder}"
-        raise InputError(model.name, what, f"where there is a network run {command}")
+        raise InputError(model.name, what, f"on a machine with a network run {command}")
     model.require_folder()
     return folder
 

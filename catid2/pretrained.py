@@ -90,7 +90,7 @@ def load_model(
     rows = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:
         what = f"its tokenizer has {len(tokenizer)} tokens, its weights have embeddings of {rows}"
-        remedy = "take tokenizer_config.json, vocabulary and weights from one and the same model"
+        remedy = "take tokenizer_config.json, vocabulary and weights from the same model"
         raise InputError(folder, what, remedy)
     return model
 
@@ -126,7 +126,7 @@ def _weight_files(folder: Path, explicit: str | None) -> list[Path]:
     for name in (explicit,) if explicit else WEIGHTS:
         if (folder / name).is_file():
             return _shards(folder / name) if name.endswith(".index.json") else [folder / name]
-    remedy = f"put one of them there, as the model is published; read are {', '.join(WEIGHTS)}"
+    remedy = f"put one of them there, as the model is published; these are read: {', '.join(WEIGHTS)}"
     raise InputError(folder, f"no {explicit or 'model.safetensors or pytorch_model.bin'}", remedy)
 
 

@@ -73,10 +73,10 @@ def starved_levels(row: Row, config: "RqvaeConfig", categories: np.ndarray) -> l
         if not share > STARVED_SHARE:  # nan without HCCL, and of a level that has no layer
             continue
         what = f"{share:.0%} of the documents drop out of HCCL at level {level} of the category tree"
-        remedy = "set rqvae.levels to less" if level > 1 else "set rqvae.beta to 0"
+        remedy = "lower rqvae.levels" if level > 1 else "set rqvae.beta to 0"
         if len(np.unique(nodes)) == 1:
             what += ", which has one node"
-            remedy = "build the corpus with a tree that divides there, or set rqvae.beta to 0"
+            remedy = "build the corpus with a tree that branches there, or set rqvae.beta to 0"
         elif config.batch_size < len(nodes):
             remedy = f"raise rqvae.batch_size, or {remedy}"
         found.append(Problem(what, remedy, False))

@@ -42,7 +42,7 @@ def load_sentence_modules(folder: Path) -> SentenceModules:
     """
     listed = folder / "modules.json"
     if not listed.is_file():
-        raise InputError(folder, "no modules.json: no sentence-transformers model", _REMEDY)
+        raise InputError(folder, "no modules.json: not a sentence-transformers model", _REMEDY)
     transformer, *entries = sorted(json.loads(listed.read_text("utf-8")), key=lambda entry: entry["idx"])
     if transformer["path"]:
         raise InputError(

@@ -57,7 +57,7 @@ CASES = [
     ),
     Case(
         "own quote not closed", "import_catalogue", shop(products=PRODUCTS + b'p4,"Shoe,A\np5,Hat,A\n'),
-        ("products.csv: line 5: a record starts there that is not CSV", "close every quote"),
+        ("products.csv: line 5: the record that starts there is not CSV", "close every quote"),
     ),
     Case(
         "own quote within", "import_catalogue", shop(products=PRODUCTS + b'p4,"Shoe" x,A\n'),

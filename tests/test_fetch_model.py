@@ -226,7 +226,7 @@ def test_no_network_is_one_line_with_the_command(hub, folder, monkeypatch):
 
 def test_something_else_than_a_hub_is_one_line(hub, folder, monkeypatch):
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: json.loads("<html>"))
-    with pytest.raises(InputError, match=f"{NAME}: {hub.address} is no hub .*; correct HF_ENDPOINT"):
+    with pytest.raises(InputError, match=f"{NAME}: {hub.address} is not a hub .*; correct HF_ENDPOINT"):
         fetch_model(MODEL, folder)
 
 

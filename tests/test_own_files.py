@@ -121,8 +121,8 @@ def test_quotes(tmp_path, content, titles, changes):
     ("content", "says"),
     [
         ('id\tname\n"1"\t"Two\nlines\tone"\n2\tb\n', "a quote opens on line 2 and closes on line 3"),
-        ('"id"\t"name"\n1\t"b" c\n', "line 2: a record starts there that is not CSV"),
-        ('id\tname\n"1"\t"a"\n2\t"b" c\n', "line 3: a record starts there that is not CSV"),
+        ('"id"\t"name"\n1\t"b" c\n', "line 2: the record that starts there is not CSV"),
+        ('id\tname\n"1"\t"a"\n2\t"b" c\n', "line 3: the record that starts there is not CSV"),
         ("id,name\n1,a\n2,b,\n", "line 3 has 3 fields, the header 2"),
         ("id,name\n1,a,\n2,b\n", "line 3 has 2 fields, the header 2"),
         ('id,name\n1,"a\nb\nc"\n\n2,\xff\n'.encode("latin-1"), "column 'name', line 6: not UTF-8"),

@@ -335,7 +335,7 @@ def test_levels_that_teach_nothing_are_warned_of(
             [
                 "100% of the documents drop out of HCCL at level 1 of the category tree, which has one node; build",
                 "100% of the documents drop out of HCCL at level 2 of the category tree; raise rqvae.batch_size, or "
-                "set rqvae.levels to less",
+                "lower rqvae.levels",
             ],
         ),
     }
