@@ -1,6 +1,6 @@
 """Import a catalogue that is not ESCI: files of products, queries and judgements, as docs/catalogue.md describes them.
 
-Writes raw files of ESCI's shape, from which build_corpus goes on, the tags, and which query is which; all or none.
+Writes raw files of ESCI's shape, which build_corpus reads, the tags, and which query is which; all or none.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Train a dual encoder of queries and products with in-batch negatives; keep the checkpoint best on held-out queries.
 
-Runs alone or on several ranks; a run that was killed goes on from its last whole checkpoint. On TERM or Ctrl-C it
+Runs alone or on several ranks; a run that was killed resumes from its last complete checkpoint. On TERM or Ctrl-C it
 saves after the step, or after the validation that is running, and ends with exit code 143 or 130; a second Ctrl-C
 ends it at once, without saving.
 """

@@ -1,7 +1,7 @@
 """Train the retriever, from queries and documents to DocIDs; keep the checkpoint best on held-out queries.
 
 T5 reads texts and runs alone or on several ranks; the light retriever reads --embeddings, in one process. A run that
-was killed goes on from its last whole checkpoint. On TERM or Ctrl-C it saves after the step, or after the validation
+was killed resumes from its last complete checkpoint. On TERM or Ctrl-C it saves after the step, or after the validation
 that is running, and ends with exit code 143 or 130; a second Ctrl-C ends it at once, without saving.
 """
 

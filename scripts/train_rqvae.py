@@ -1,7 +1,7 @@
 """Train the RQ-VAE that codes embeddings, on one device or, under scripts/launch.py, on several.
 
 Reads the embeddings and the categories of the products; writes the weights, their config and the figures of
-every epoch. Started again after a kill, it goes on from its last checkpoint and ends with the same result. On TERM or
+every epoch. Started again after a kill, it resumes from its last checkpoint and ends with the same result. On TERM or
 Ctrl-C it saves at the end of the epoch, and ends with exit code 143 or 130.
 """
 

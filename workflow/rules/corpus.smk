@@ -55,7 +55,7 @@ rule import_catalogue:
 
 
 rule fetch_esci:
-    """Download the Shopping Queries Dataset (1.2 GB), going on from what an earlier attempt left."""
+    """Download the Shopping Queries Dataset (1.2 GB), resuming what an earlier attempt left."""
     output:
         examples=ensure(DOWNLOADED["examples"], sha256=pipeline.config.fetch_esci.examples.sha256),
         products=ensure(DOWNLOADED["products"], sha256=pipeline.config.fetch_esci.products.sha256),
@@ -72,7 +72,7 @@ rule fetch_esci:
 
 
 rule fetch_esci_s:
-    """Download the ESCI-S records with the category paths (3.4 GB), going on from what an earlier attempt left."""
+    """Download the ESCI-S records with the category paths (3.4 GB), resuming what an earlier attempt left."""
     output:
         ensure(DOWNLOADED["esci_s"], non_empty=True),
     log:
