@@ -18,11 +18,13 @@ from catid2.artifacts import InputError, parquet_parts, require_file
 from catid2.config.comparison import comparison, require_own_report
 from catid2.config.file import read_settings
 from catid2.config.pipeline import Pipeline
+from catid2.config.pretrained import MODELS, RECORD
 from catid2.config.sources import EsciSource
 from catid2.config.stage_logs import stage_logs
 from catid2.code import code_digest
 from catid2.contents import contents
 from catid2.job_warnings import show_job_warnings
+from catid2.model_files import files_in
 
 ENVIRONMENT = "../envs/catid2.yaml"
 
@@ -267,6 +269,58 @@ def category_paths(wildcards):
 
 
 DOWNLOADED = {kind: field.default for kind, field in EsciSource.model_fields.items() if kind != "kind"}
+
+
+# --- pretrained models
+
+HUB_MODELS = pipeline.hub_models()
+
+
+def model_of_view(wildcards):
+    """Return the pretrained model of the job's view, None if it has none, and the key that names it."""
+    return pipeline.view(wildcards.dataset, wildcards.view).encoder.pretrained_model, "encoder.model"
+
+
+def model_of_stage(stage):
+    """Return a function like `model_of_view` for a stage that trains a model further."""
+
+    def of_job(wildcards):
+        settings = pipeline.stage(stage, wildcards.dataset, wildcards.method)
+        return settings.pretrained_model, f"{stage}.pretrained"
+
+    return of_job
+
+
+def fetched(model_of):
+    """Return an input function: the record of the job's model, if it is fetched from the hub.
+
+    End with one line if it is a folder that is not there.
+    """
+
+    def of_job(wildcards):
+        model, key = model_of(wildcards)
+        if model is None:
+            return []
+        or_exit(model.require_folder, f"{configured}: {key}")
+        return f"{model.folder}/{RECORD}" if model.on_hub else []
+
+    return of_job
+
+
+def contents_of_model(model_of):
+    """Return a params function: the contents of the files of the job's model, if it is a folder of the user's own.
+
+    As inputs, the model's size would count as the catalogue's, and the job would ask for too much memory and time.
+    """
+
+    def of_job(wildcards):
+        model, _ = model_of(wildcards)
+        if model is None or model.on_hub:
+            return {}
+        folder = Path(model.folder)
+        return or_exit(contents, [str(folder / name) for name in files_in(folder)])
+
+    return of_job
 
 
 # --- DocIDs
