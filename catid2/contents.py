@@ -22,7 +22,7 @@ MEMORY = Path(".snakemake") / "catid2_contents.json"
 def contents(paths: Iterable[str]) -> dict[str, str]:
     """Return, by path, the sha256 of a file, or one of the names and contents of all files in a folder.
 
-    Of a folder names that begin with a dot do not count (Snakemake and download tools keep notes under such).
+    Of a folder names that begin with a dot or "_" do not count: tools keep notes under such.
 
     Raises:
         FileNotFoundError: a path is not there, and never was; its `filename` is the path as given.
@@ -42,7 +42,7 @@ def _digest(path: str, known: dict[str, list]) -> str:
     digest = hashlib.sha256()
     for file in sorted(file for file in Path(path).rglob("*") if file.is_file()):
         name = file.relative_to(path)
-        if not any(part.startswith(".") for part in name.parts):
+        if not any(part.startswith((".", "_")) for part in name.parts):
             digest.update(f"{name.as_posix()}\0{_file_digest(str(file), known)}\n".encode())
     return digest.hexdigest()
 

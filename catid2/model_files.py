@@ -12,9 +12,9 @@ from catid2.errors import InputError
 # Kinds of weights in order of preference: the first file that is there, and the shards that an index stands for.
 WEIGHTS = {
     "model.safetensors": None,
-    "model.safetensors.index.json": r"model-.*\.safetensors",
+    "model.safetensors.index.json": r"[^/]*\.safetensors",
     "pytorch_model.bin": None,
-    "pytorch_model.bin.index.json": r"pytorch_model-.*\.bin",
+    "pytorch_model.bin.index.json": r"[^/]*-\d+-of-\d+\.bin",
 }
 _CONFIG_AND_TOKENIZER = re.compile(
     r"(config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|modules)\.json|vocab\.txt|merges\.txt"
