@@ -37,7 +37,7 @@ STATES = {
 }
 
 _FIELDS = ("type", "asin", "locale", "category")  # that are read of a record
-_LONGEST_RECORD = 2**25  # characters; the longest records are reviews of a few million
+_LONGEST_RECORD = 2**26  # characters; the longest records are reviews of a few million
 _LONGEST_WINDOW = 2**31  # bytes, of `zstd --ultra --long=31`
 _BYTES_PER_PIECE = 2**20
 _CHARACTERS_PER_BATCH = 2**22

@@ -29,7 +29,7 @@ from catid2.artifacts import write_json
 from catid2.config.pretrained import RECORD, PretrainedModel
 from catid2.errors import InputError
 from catid2.model_files import WEIGHTS, file_sha256, files_in, files_to_read
-from catid2.writing import needs_room, require_ownership
+from catid2.writing import claim, needs_room, require_ownership
 
 _NOTES = Path(".cache", "huggingface")  # what the library knows of the files, below their folder
 
@@ -57,19 +57,20 @@ def fetch_model(model: PretrainedModel, folder: Path) -> None:
             what = f"no config.json with {' or '.join(WEIGHTS)} at commit {listing.sha}"
             raise InputError(model.name, what, "use a model in the format of Transformers")
         log.info("%s, revision %s: commit %s", model.name, model.revision, listing.sha)
-        record.unlink(missing_ok=True)
-        files = {}
-        for name in names:
-            require_ownership()
-            # Its own bar shows on a terminal alone, and the rule's output goes through a pipe.
-            hf_hub_download(model.name, name, revision=listing.sha, local_dir=folder, tqdm_class=tqdm)
-            size = (folder / name).stat().st_size
-            files[name] = {"size": size, "sha256": _checked(model, folder, listed[name])}
-            log.info("%s: %d bytes, sha256 %s", folder / name, size, files[name]["sha256"])
-        while others := set(files_in(folder)) - set(names):  # of another commit
-            for name in others:
-                (folder / name).unlink()
-        write_json(record, model.model_dump() | {"commit": listing.sha, "files": files})
+        with claim(record):  # which makes the folder, so not before the hub has answered
+            record.unlink(missing_ok=True)
+            files = {}
+            for name in names:
+                require_ownership()
+                # Its own bar shows on a terminal alone, and the rule's output goes through a pipe.
+                hf_hub_download(model.name, name, revision=listing.sha, local_dir=folder, tqdm_class=tqdm)
+                size = (folder / name).stat().st_size
+                files[name] = {"size": size, "sha256": _checked(model, folder, listed[name])}
+                log.info("%s: %d bytes, sha256 %s", folder / name, size, files[name]["sha256"])
+            while others := set(files_in(folder)) - set(names):  # of another commit
+                for name in others:
+                    (folder / name).unlink()
+            write_json(record, model.model_dump() | {"commit": listing.sha, "files": files})
 
 
 def _checked(model: PretrainedModel, folder: Path, listed: RepoSibling) -> str:

@@ -11,7 +11,6 @@ from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.pretrained import RECORD, PretrainedModel
 from catid2.fetch_model import fetch_model
-from catid2.writing import claim
 
 
 @entry_point
@@ -29,8 +28,7 @@ def main() -> None:
     for library in ("httpx", "httpx2"):  # a line for each request
         logging.getLogger(library).setLevel(logging.WARNING)
     config = parse(PretrainedModel, arguments.config)
-    with claim(arguments.output / RECORD):
-        fetch_model(config, arguments.output)
+    fetch_model(config, arguments.output)
 
 
 if __name__ == "__main__":

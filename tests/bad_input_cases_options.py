@@ -131,7 +131,7 @@ CASES = [
         "model not fetched", "train_dual_encoder", b.nothing,
         ("google/bert: no folder, and a model of the hub that is not in resources/models/google/bert@main",
          "python scripts/fetch_model.py --config"),
-        {"--config": '{"pretrained": "google/bert"}'},
+        {"--config": '{"pretrained": "google/bert", "valid_share": 0.2}'},
     ),
     # --- outputs and checkpoints
     Case(

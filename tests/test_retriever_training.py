@@ -89,7 +89,7 @@ def test_what_a_file_of_pairs_says_is_learnt(case, tmp_path):
 
 
 def test_the_checkpoint_that_validated_best_is_kept(case, tmp_path):
-    config = TINY.model_copy(update={"epochs": 4, "valid_every": 1, "learning_rate": 0.3, "warmup": 0.0})
+    config = TINY.model_copy(update={"epochs": 4, "valid_every": 1, "learning_rate": 0.1, "warmup": 0.0})
     folder = train(config, case, tmp_path / "best")
     lines = [line.split("\t") for line in (folder / "history.tsv").read_text().splitlines()[1:]]
     best = int(np.argmax([float(line[4]) for line in lines])) + 1

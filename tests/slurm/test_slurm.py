@@ -257,22 +257,6 @@ def test_gives_the_tables_of_a_local_run(whole_run, tiny_run):
     assert_same_results(whole_run.project, tiny_run, without=others)
 
 
-def test_the_jobs_of_a_rule_can_be_one_array(cluster, tiny_run, tmp_path):
-    project = tiny_run.copy(tmp_path / "project")
-    docids = [f"results/tiny_es/{method}/seed0/docids.parquet" for method in ("catid2", "tiger", "gradient")]
-    for method in ("catid2", "tiger", "gradient"):
-        shutil.rmtree(project.folder / f"results/tiny_es/{method}")
-    arrays = ("--slurm-array-jobs=train_rqvae,assign_docids",)
-    run = Run(project, cluster, *docids, *TINY_CONFIG, *arrays)
-    run.finish()
-    for rule in ("train_rqvae", "assign_docids"):
-        jobs = run.jobs(rule)
-        assert [job["JobState"] for job in jobs] == ["COMPLETED"] * 3
-        assert {job["ArrayTaskId"] for job in jobs} == {"1", "2", "3"}
-    for path in docids:
-        assert (project.folder / path).read_bytes() == (tiny_run.folder / path).read_bytes()
-
-
 def test_a_locale_is_a_handful_of_jobs(whole_run):
     numbers = {"extract_categories": 1, CORPUS: 1, "embed": 1, "embed_queries": 1}
     # light has the DocIDs of catid2
@@ -479,3 +463,22 @@ def test_a_forgotten_job_takes_nothing_from_the_one_started_again(cluster, start
     assert list(states().values()) == ["FAILED", "COMPLETED"]
     assert_same_results(fresh, calm)
     assert (fresh.folder / RQVAE_LOG).read_bytes() == log
+
+
+# --- studies
+
+
+def test_the_jobs_of_a_rule_can_be_one_array(cluster, tiny_run, tmp_path):
+    project = tiny_run.copy(tmp_path / "project")
+    docids = [f"results/tiny_es/{method}/seed0/docids.parquet" for method in ("catid2", "tiger", "gradient")]
+    for method in ("catid2", "tiger", "gradient"):
+        shutil.rmtree(project.folder / f"results/tiny_es/{method}")
+    arrays = ("--slurm-array-jobs=train_rqvae,assign_docids",)
+    run = Run(project, cluster, *docids, *TINY_CONFIG, *arrays)
+    run.finish()
+    for rule in ("train_rqvae", "assign_docids"):
+        jobs = run.jobs(rule)
+        assert [job["JobState"] for job in jobs] == ["COMPLETED"] * 3
+        assert {job["ArrayTaskId"] for job in jobs} == {"1", "2", "3"}
+    for path in docids:
+        assert (project.folder / path).read_bytes() == (tiny_run.folder / path).read_bytes()
