@@ -150,9 +150,9 @@ def test_sizes_left_open_are_an_error_by_hand():
             SCHEMES[scheme.kind](corpus(0, 10), scheme, 0)
 
 
-def test_the_scheme_of_ones_own_in_the_documentation_works():
+def test_your_own_scheme_in_the_documentation_works():
     text = (Path(__file__).parent.parent / "docs" / "method.md").read_text()
-    own = text[text.index("### A scheme of one's own") :].split("###")[1]
+    own = text[text.index("### Your own scheme") :].split("###")[1]
     names = {
         "SizedScheme": SizedScheme,
         "Literal": Literal,

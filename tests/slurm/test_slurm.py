@@ -468,17 +468,15 @@ def test_a_forgotten_job_takes_nothing_from_the_one_started_again(cluster, start
 # --- studies
 
 
-def test_the_jobs_of_a_rule_can_be_one_array(cluster, tiny_run, tmp_path):
+def test_the_jobs_of_a_rule_that_are_ready_together_can_be_one_array(cluster, tiny_run, tmp_path):
     project = tiny_run.copy(tmp_path / "project")
     docids = [f"results/tiny_es/{method}/seed0/docids.parquet" for method in ("catid2", "tiger", "gradient")]
     for method in ("catid2", "tiger", "gradient"):
         shutil.rmtree(project.folder / f"results/tiny_es/{method}")
-    arrays = ("--slurm-array-jobs=train_rqvae,assign_docids",)
-    run = Run(project, cluster, *docids, *TINY_CONFIG, *arrays)
+    run = Run(project, cluster, *docids, *TINY_CONFIG, "--slurm-array-jobs=train_rqvae")
     run.finish()
-    for rule in ("train_rqvae", "assign_docids"):
-        jobs = run.jobs(rule)
-        assert [job["JobState"] for job in jobs] == ["COMPLETED"] * 3
-        assert {job["ArrayTaskId"] for job in jobs} == {"1", "2", "3"}
+    jobs = run.jobs("train_rqvae")
+    assert [job["JobState"] for job in jobs] == ["COMPLETED"] * 3
+    assert {job["ArrayTaskId"] for job in jobs} == {"1", "2", "3"}
     for path in docids:
         assert (project.folder / path).read_bytes() == (tiny_run.folder / path).read_bytes()
