@@ -45,13 +45,19 @@ def random_vectors(queries: int, seed: int = 1) -> torch.Tensor:
 def write_light_case(folder: Path) -> Inputs:
     """Write a tiny corpus with DocIDs, and the vectors of its titles and queries."""
     case: Case = write_case(folder)
+    return Inputs(*case, embed_case(case, folder))
+
+
+def embed_case(case: Case, folder: Path) -> Path:
+    """Write the vectors of a corpus's titles and queries into `folder`; return the matrix of the documents."""
+    folder.mkdir(exist_ok=True)
     matrix = folder / "view.npy"
     encoder = {"kind": "tfidf_svd", "dims": DIMS}
     view = ViewConfig.model_validate({"template": "{title}", "encoder": encoder})
     embed(view, case.products, Outputs(matrix, folder / "view.json", folder / "shards"))
     beside = QueryOutputs(folder / "view_queries.npy", folder / "view_queries.json")
     embed_queries("", Corpus(matrix, case.products, case.queries), beside)
-    return Inputs(*case, matrix)
+    return matrix
 
 
 def train(config: LightConfig, inputs: Inputs, folder: Path, **options: float) -> Path:
