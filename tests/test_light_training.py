@@ -164,7 +164,10 @@ def other_data(patch: pytest.MonkeyPatch, **changes: Callable) -> None:
     patch.setattr(light_training, "read_data", changed)
 
 
-def test_state_belongs_to_settings_seed_code_and_data(inputs, tmp_path):
+def test_state_belongs_to_settings_seed_code_and_data(inputs, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        light_training, "code_digest", lambda _: "this code"
+    )  # seconds, if it were read each time
     as_it_is = fingerprint_of(inputs, SMALL, 1, tmp_path)
     assert fingerprint_of(inputs, SMALL, 1, tmp_path / "elsewhere") == as_it_is
     others = {
@@ -184,6 +187,6 @@ def test_state_belongs_to_settings_seed_code_and_data(inputs, tmp_path):
             other_data(patch, **change)
             others[name] = fingerprint_of(inputs, SMALL, 1, tmp_path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(light_training, "code_digest", lambda _: "other")
+        patch.setattr(light_training, "code_digest", lambda _: "other code")
         others["code"] = fingerprint_of(inputs, SMALL, 1, tmp_path)
     assert len({as_it_is, *others.values()}) == 1 + len(others), others

@@ -149,6 +149,7 @@ def _small_bert(config: SmallBert, vocabulary: int, max_tokens: int) -> BertMode
             vocab_size=vocabulary,
             pad_token_id=0,
             max_position_embeddings=max_tokens,
+            attention_probs_dropout_prob=config.hidden_dropout_prob,
             **config.model_dump(exclude={"vocabulary"}),
         )
     )

@@ -19,7 +19,9 @@ class SmallBert(StageConfig):
     num_attention_heads: int = Field(4, ge=1, description="attention heads")
     intermediate_size: int = Field(512, ge=8, description="width of the feed-forward layers")
     num_hidden_layers: int = Field(2, ge=1, description="layers")
-    hidden_dropout_prob: float = Field(0.1, ge=0, lt=1, description="dropout probability")
+    hidden_dropout_prob: float = Field(
+        0.1, ge=0, lt=1, description="dropout probability, of attention weights too"
+    )
     vocabulary: int = Field(
         8000, ge=300, description="text tokens: byte-level BPE trained on products and train queries"
     )
