@@ -78,6 +78,18 @@ def test_best_is_a_full_sort_by_score_then_doc_id(scores, k):
     assert hits.score.tolist() == scores[expected].tolist()
 
 
+def test_words_behind_the_last_character_that_is_read_are_not_found(tmp_path):
+    products, queries = write_corpus(
+        tmp_path, ["red shoe lamp", "lamp"], [("lamp", "test"), ("shoe", "test")]
+    )
+    config = Bm25Config(template="{title}", max_characters=len("red shoe"))
+    run = search_bm25(config, products, queries)
+    assert list(zip(run["query_id"].to_pylist(), run["doc_id"].to_pylist(), strict=True)) == [
+        (100, 1),
+        (101, 0),
+    ]
+
+
 def test_japanese_is_found_without_spaces_and_full_width_letters_match():
     texts = ["レディース 靴下 5足セット", "iPhone用ケース 赤", "メンズ靴 黒"]
     index = Bm25Index(texts, Bm25Config())

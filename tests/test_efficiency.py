@@ -2,13 +2,16 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from retriever_case import WORDS, random_retriever, write_case
+from light_case import embed_case
+from retriever_case import WORDS, Case, random_retriever, write_case
 
 from catid2 import latency, timings
+from catid2.artifacts import RUN, read_table
 from catid2.config.bm25 import Bm25Config
 from catid2.config.efficiency import EfficiencyConfig
 from catid2.config.pipeline import Pipeline, read_pipeline
@@ -16,7 +19,7 @@ from catid2.config.retrieve import RetrieveConfig
 from catid2.config.stage_logs import StageLog, stage_logs
 from catid2.efficiency import Latency, Stage, read_benchmark, summarize, write_table
 from catid2.errors import InputError
-from catid2.retrieval import Corpus, docids_digest
+from catid2.retrieval import Corpus, docids_digest, retrieve
 from catid2.timings import Part, Timings, read_measures, record_timings, timed, write_measures
 from catid2.tokenizer import train_tokenizer
 from workflow import EFFICIENCY, ROOT, TINY_CONFIG, Project
@@ -114,17 +117,23 @@ def test_percentiles_are_numpys_and_the_warm_up_does_not_count(monkeypatch):
     assert np.bincount(np.concatenate(seen[28:])).tolist() == [16] * 7
 
 
-def test_times_the_search_of_a_retriever_and_of_bm25(tmp_path):
-    sizes = (4, 4, 8)
-    case = write_case(tmp_path / "corpus", sizes=sizes)
+def untrained(folder: Path, case: Case, sizes: tuple[int, ...]) -> Path:
+    """Write an untrained retriever for the DocIDs of a case; return its folder."""
     retriever = random_retriever("t5", sizes)
     retriever.t5.config.query_prefix = "query: "
     retriever.t5.config.max_query_tokens = 16
     retriever.t5.config.docid_sha256 = docids_digest(case.docids)
-    retriever.t5.save_pretrained(tmp_path / "retriever")
-    train_tokenizer(WORDS, 300).save_pretrained(tmp_path / "retriever")
+    retriever.t5.save_pretrained(folder)
+    train_tokenizer(WORDS, 300).save_pretrained(folder)
+    return folder
+
+
+def test_times_the_search_of_a_retriever_and_of_bm25(tmp_path):
+    sizes = (4, 4, 8)
+    case = write_case(tmp_path / "corpus", sizes=sizes)
+    retriever = untrained(tmp_path / "retriever", case, sizes)
     corpus, plan = Corpus(case.docids, case.products, case.queries), latency.Plan((1, 4), 3, 1)
-    found = latency.of_retriever(RetrieveConfig(beams=15, top_k=10), tmp_path / "retriever", corpus, plan)
+    found = latency.of_retriever(RetrieveConfig(beams=15, top_k=10), retriever, corpus, plan)
     lexical = latency.of_bm25(Bm25Config(template="{title}"), case.products, case.queries, plan)
     assert (found.documents, found.positions, found.beams) == (60, 3, 15)
     assert (lexical.documents, lexical.positions) == (60, None)
@@ -138,6 +147,28 @@ def test_times_the_search_of_a_retriever_and_of_bm25(tmp_path):
     table, header = summarize("d", 0, [log], {"a": tmp_path / "latency.json"})
     assert table["batch4_p95_ms"].to_list() == [found.batches[4].p95_ms]
     assert any(line.startswith("latency of a: 15 beams, 3 positions, 60 documents") for line in header)
+
+
+@pytest.mark.parametrize("level", [None, 2])
+def test_what_is_timed_gives_the_documents_of_the_run(tmp_path, monkeypatch, level):
+    sizes = (4, 4, 8)
+    case = write_case(tmp_path / "corpus", sizes=sizes)
+    retriever = untrained(tmp_path / "retriever", case, sizes)
+    corpus = Corpus(case.docids, case.products, case.queries, embed_case(case, tmp_path / "view"))
+    config = RetrieveConfig(beams=10, top_k=10, rank_below_level=level)
+    timed_search = []
+
+    def measured(search, queries, plan):
+        timed_search.extend(search(np.arange(queries))[0].tolist())
+        return {}
+
+    monkeypatch.setattr(latency, "measure", measured)
+    found = latency.of_retriever(config, retriever, corpus, latency.Plan((20,), 1, 0))
+    assert found.positions == (level or 3)
+    retrieve(config, retriever, corpus, tmp_path / "run.parquet", 20)
+    run = read_table(tmp_path / "run.parquet", RUN).to_pandas()
+    expected = [rows.doc_id.tolist() for _, rows in run.groupby("query_id")]
+    assert [[doc_id for doc_id in row if doc_id >= 0] for row in timed_search] == expected
 
 
 # --- the table ----------------------------------------------------------------------------------------

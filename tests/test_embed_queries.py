@@ -45,13 +45,15 @@ def corpus(tmp_path) -> Corpus:
     return Corpus(tmp_path / "view.npy", case.products, case.queries)
 
 
-def embedded(corpus: Corpus, encoder: str, kind: str, query_prefix: str = "", **settings) -> np.ndarray:
+def embedded(
+    corpus: Corpus, encoder: str, kind: str, query_prefix: str = "", seed: int = 0, **settings
+) -> np.ndarray:
     """Embed documents and queries; return the queries' matrix."""
     folder = corpus.embeddings.parent
     own = {"dims": 6} if kind == "tfidf_svd" else {"model": encoder, "max_tokens": 32}
     values = {"template": "{title}", "encoder": {"kind": kind} | own | settings}
     view = validate(ViewConfig, values, "view")
-    embed(view, corpus.products, Outputs(corpus.embeddings, folder / "view.json", folder / "shards"))
+    embed(view, corpus.products, Outputs(corpus.embeddings, folder / "view.json", folder / "shards"), seed)
     beside = QueryOutputs(folder / "view_queries.npy", folder / "view_queries.json")
     embed_queries(query_prefix, corpus, beside)
     return np.asarray(read_embeddings(beside.matrix), np.float32)
@@ -67,6 +69,15 @@ def test_a_query_that_is_a_title_has_the_vector_of_its_document(corpus, encoder,
     ids = np.array([8, 7, 100])
     first = read_table(corpus.queries, QUERIES).column("query_id").to_pylist().index(100)
     np.testing.assert_array_equal(vectors.of_queries(ids), queries[[-1, -2, first]].astype(np.float16))
+
+
+def test_what_was_fitted_with_a_seed_is_fitted_again_with_it(corpus, encoder):
+    views = []
+    for seed in (0, 5):  # which documents the encoder is fitted to
+        queries = embedded(corpus, encoder, "tfidf_svd", seed=seed, fit_documents=20)
+        views.append(np.asarray(read_embeddings(corpus.embeddings, rows=DOCUMENTS), np.float32))
+        np.testing.assert_allclose(queries[-2:], views[-1][:2], atol=2e-3)
+    assert np.abs(views[0] - views[1]).max() > 0.1
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -64,6 +64,24 @@ def test_equal_documents_come_in_their_order_whatever_the_block():
         assert (doc_ids == np.arange(500)).all()
 
 
+def test_a_score_is_the_same_to_the_last_bit_whatever_the_blocks():
+    """Also where the first block has short vectors and later ones long ones, which are scaled down and rounded."""
+    rng = np.random.default_rng(1)
+
+    def many_sizes(rows: int) -> np.ndarray:
+        return (rng.normal(size=(rows, 48)) * 10.0 ** rng.uniform(-5, 1.5, (rows, 48))).astype(np.float16)
+
+    short = (rng.normal(size=(40, 48)) / 7).astype(np.float16)
+    documents, queries = np.concatenate([short, many_sizes(160)]), many_sizes(9)
+    found = [
+        nearest(queries, documents, 50, block=block, batch=batch)
+        for block, batch in ((200, 9), (40, 2), (7, 9))
+    ]
+    for other in found[1:]:
+        np.testing.assert_array_equal(other.doc_ids, found[0].doc_ids)
+        np.testing.assert_array_equal(other.scores, found[0].scores)
+
+
 @pytest.mark.parametrize("length", [1e-3, 30.0, 1000.0])
 def test_vectors_of_any_length_are_ranked_as_in_float64(length):
     rng = np.random.default_rng(2)

@@ -67,12 +67,14 @@ def test_it_keeps_no_state():
         fresh = DocIDLogitsProcessor(trie, first)
 
 
-def test_what_it_allows_is_the_softmax_over_the_codes_of_the_position():
+@pytest.mark.parametrize("prompt", [[0], [7, 8, 0]])
+def test_what_it_allows_is_the_softmax_over_the_codes_of_the_position(prompt):
     sizes = (3, 4)
     codes = random_codes(8, sizes)
     trie = Trie.from_codes(codes, sizes)
     scores = torch.randn(1, 12)
-    constrained = DocIDLogitsProcessor(trie, (5, 8))(torch.tensor([[0, 6]]), scores)[0]
+    processor = DocIDLogitsProcessor(trie, (5, 8), len(prompt))
+    constrained = processor(torch.tensor([[*prompt, 6]]), scores)[0]
     following = {row[1] for row in codes.tolist() if row[0] == 1}
     expected = scores[0, 8:12].log_softmax(0)
     for token in range(12):
@@ -80,6 +82,8 @@ def test_what_it_allows_is_the_softmax_over_the_codes_of_the_position():
             torch.testing.assert_close(constrained[token], expected[token - 8])
         else:
             assert constrained[token] == -torch.inf
+    docids = torch.tensor([[*prompt, 5 + first, 8 + second] for first, second in codes.tolist()])
+    assert processor.doc_ids(docids).tolist() == list(range(8))
 
 
 def test_a_beam_outside_the_trie_gets_nothing_and_a_whole_docid_is_an_error():

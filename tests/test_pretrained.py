@@ -10,6 +10,7 @@ import breakage as b
 import pytest
 import torch
 from model_layouts import LAYOUTS, Layout, Published, publish
+from retriever_case import TINY as TINY_RETRIEVER
 from safetensors.torch import load_file, save_file
 from test_dual_encoder import TINY
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
@@ -23,7 +24,7 @@ from catid2.encoders import TransformerEncoder
 from catid2.errors import InputError
 from catid2.model_files import folder_to_read
 from catid2.pretrained import load_tokenizer
-from catid2.retriever import load_pretrained
+from catid2.retriever import build_retriever, load_pretrained
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 2329638768\n"
 ADVICE = ("weights_only", "trust_remote_code", "tiktoken", "ignore_mismatched_sizes")
@@ -139,6 +140,26 @@ def test_a_tokenizer_of_another_model_is_refused(published, tmp_path, load):
     folder = copied(published["mt5"], tmp_path)
     (folder / "tokenizer_config.json").unlink()  # T5's default: a hundred tokens more
     assert "its tokenizer has 255 tokens, its weights have embeddings of 167" in refusal(load, folder)
+
+
+@pytest.mark.parametrize("model", ["t5", "mt5", "shards"])
+def test_training_a_retriever_starts_from_the_weights_of_the_folder(published, model):
+    config = TINY_RETRIEVER.model_copy(update={"pretrained": str(published[model].folder)})
+    retriever, _ = build_retriever(config, (4, 4), [], seed=0)
+    text = retriever.first_tokens[0]  # embeddings behind those of text are drawn, for DocIDs
+    started, vocabulary = retriever.t5.state_dict(), published[model].model.config.vocab_size
+    for name, weights in published[model].model.state_dict().items():
+        rows = text if len(weights) == vocabulary else len(weights)
+        torch.testing.assert_close(started[name][:rows], weights[:rows], rtol=0, atol=0, msg=name)
+
+
+def test_training_a_dual_encoder_starts_from_the_weights_of_the_folder(published):
+    encoder, _ = build_encoder(
+        TINY.model_copy(update={"pretrained": str(published["bert"].folder)}), [], seed=0
+    )
+    expected = published["bert"].model.state_dict()
+    for name, weights in encoder.state_dict().items():
+        torch.testing.assert_close(weights, expected[name], rtol=0, atol=0, msg=name)
 
 
 # --- files that cannot be read -------------------------------------------------------------------------

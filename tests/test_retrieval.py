@@ -165,8 +165,9 @@ def test_an_impossible_batch_size_is_one_line(case, folder, tmp_path):
 def test_documents_below_the_best_nodes_are_ranked_by_cosine(depth):
     retriever, codes = random_retriever("t5", SIZES), random_codes(100, SIZES)
     trie, queries = Trie.from_codes(codes, SIZES), some_queries(7)
+    # Unit vectors whose cosines are exact, and many of them equal: of these the lower doc_id comes first.
     generator = torch.Generator().manual_seed(0)
-    vectors = torch.nn.functional.normalize(torch.randn(107, 5, generator=generator), dim=1)
+    vectors = torch.randint(0, 2, (107, 4), generator=generator) - 0.5
     dense = DenseRanking(depth, vectors[:7], vectors[7:])
     found = search(retriever, trie, queries, Search(3, 10, 4), dense=dense)
     nodes = sorted({tuple(row[:depth]) for row in codes.tolist()})
@@ -180,7 +181,7 @@ def test_documents_below_the_best_nodes_are_ranked_by_cosine(depth):
             if tuple(row[:depth]) in [nodes[node] for node in best]
         ]
         cosines = (vectors[7:] @ vectors[query]).numpy()
-        expected = sorted(below, key=lambda doc: -cosines[doc])[:10]
+        expected = sorted(below, key=lambda doc: (-cosines[doc], doc))[:10]
         assert found.doc_ids[query][: len(expected)].tolist() == expected
         np.testing.assert_allclose(found.scores[query][: len(expected)], cosines[expected], rtol=1e-5)
         assert (found.doc_ids[query][len(expected) :] == -1).all()

@@ -19,10 +19,12 @@ from catid2.errors import InputError
 from catid2.examples import (
     EpochBatches,
     Examples,
+    Pairs,
     Task,
     equal_parts,
     hashed_share,
     make_examples,
+    make_validation,
     read_pairs,
     read_train_queries,
 )
@@ -153,6 +155,46 @@ def test_batches_of_tokens_are_those_of_the_tokenizer():
     expected = tokenizer(asked, truncation=True, max_length=9, padding=True, return_tensors="pt")
     assert torch.equal(batch.input_ids, expected["input_ids"])
     assert torch.equal(batch.attention_mask, expected["attention_mask"])
+
+
+def test_each_kind_of_text_has_its_prefix_and_its_length(tmp_path):
+    case = write_case(tmp_path)
+    tasks = [
+        {"source": "document", "prefix": "product: "},
+        {"source": "pairs", "path": "log.parquet", "prefix": "asked: "},
+        {"source": "query", "prefix": "find: "},
+    ]
+    values = TINY.model_dump() | {"tasks": tasks, "max_query_tokens": 7, "max_document_tokens": 11}
+    config = RetrieverConfig.model_validate(values)
+    queries = read_train_queries(case.queries, case.judgements, ("E", "S"), config.valid_share)
+    documents = ["red shoe", "a blue lamp and a kettle with a rug"] * 30
+    pairs = Pairs(["rug", "a desk and a chair"], np.array([3, 4]))
+    retriever, tokenizer = build_retriever(config, SIZES, [*queries.texts, *documents], seed=0)
+    assert retriever.t5.config.query_prefix == "find: "
+    assert retriever.t5.config.max_query_tokens == 7
+
+    examples = make_examples(config, tokenizer, queries, documents, [pairs])
+    validation = make_validation(config, tokenizer, queries)
+    taught = [queries.texts[query] for query in queries.query if not queries.held_out[query]]
+    kept = [text for text, held_out in zip(queries.texts, queries.held_out, strict=True) if held_out]
+    cases = [
+        *(
+            (examples.tokens, examples.text[task.start : task.end], *written)
+            for task, written in zip(
+                examples.tasks,
+                [("product: ", documents, 11), ("asked: ", pairs.texts, 7), ("find: ", taught, 7)],
+                strict=True,
+            )
+        ),
+        (validation.tokens, np.arange(len(kept)), "find: ", kept, 7),
+    ]
+    for tokens, rows, prefix, texts, most in cases:
+        written_out = [prefix + text for text in texts]
+        expected = tokenizer(written_out, truncation=True, max_length=most)["input_ids"]
+        assert [
+            tokens.flat[tokens.offsets[row] : tokens.offsets[row + 1]].tolist() for row in rows
+        ] == expected
+        assert max(map(len, expected)) == most
 
 
 def test_training_reads_relevant_train_pairs_and_holds_queries_out_by_their_text(tmp_path):
@@ -288,8 +330,12 @@ def test_an_epoch_holds_each_example_as_often_as_its_task_weighs():
     assert np.bincount(drawn, minlength=50)[:30].tolist() == [2] * 30
     assert np.isin(np.bincount(drawn, minlength=50)[30:], [0, 1]).all()
     assert len(drawn) == 70
-    batches.epoch = 1
-    assert not np.array_equal(drawn, np.concatenate(list(batches)))
+    orders = [drawn.tolist()]
+    for seed, epoch in ((1, 1), (2, 0), (2, 1)):
+        other = EpochBatches(examples, 10, 1, 0, 1, seed)
+        other.epoch = epoch
+        orders.append(np.concatenate(list(other)).tolist())
+    assert all(orders.count(order) == 1 for order in orders)
 
 
 @pytest.mark.parametrize(("ranks", "accumulation"), [(1, 2), (2, 1), (2, 3)])

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+import shutil
 import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import torch
 from retriever_case import TINY, train, write_case
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from catid2.artifacts import read_table
+from catid2.artifacts import read_json, read_table, write_json
 from catid2.errors import InputError
 from catid2.logits_processor import DocIDLogitsProcessor
 from catid2.text_search import TextSearch
@@ -140,6 +141,19 @@ def test_each_text_is_searched_alone_and_gets_as_many_products_as_there_are(trai
         assert [hit.doc_id for hit in alone] == [hit.doc_id for hit in hits[:5]]
         assert [hit.score for hit in alone] == pytest.approx([hit.score for hit in hits[:5]], abs=1e-4)
     assert search(trained).search([]) == []
+
+
+def test_texts_are_searched_with_the_prefix_and_the_length_that_the_retriever_was_trained_with(
+    trained, tmp_path
+):
+    other = shutil.copytree(trained.folder / "retriever", tmp_path / "retriever")
+    config = read_json(other / "config.json")
+    write_json(other / "config.json", config | {"query_prefix": "blue ", "max_query_tokens": 4})
+    found = TextSearch(other, trained.folder / "docids.parquet").search(["lamp shoe kettle", "rug"])
+    tokens = [trained.tokenizer(f"blue {text}")["input_ids"] for text in ("lamp shoe kettle", "rug")]
+    assert len(tokens[0]) > 4 >= len(tokens[1])
+    assert found == search(trained).search(["blue lamp shoe", "blue rug"])
+    assert found != search(trained).search(["lamp shoe kettle", "rug"])
 
 
 def test_a_light_retriever_and_other_docids_are_refused(trained, tmp_path):

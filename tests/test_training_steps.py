@@ -220,7 +220,7 @@ OTHERS_OF = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_state_belongs_to_settings_seed_ranks_first_weights_code_and_data(kind, case, tmp_path, monkeypatch):
+def test_state_belongs_to_all_that_the_result_depends_on(kind, case, tmp_path, monkeypatch):
     module, found = KINDS[kind].module, []
     made = module.run_fingerprint
 
