@@ -105,7 +105,9 @@ def train_light(
     data = read_data(config, inputs)
     model = build_light(config, data.trie.sizes, data.documents, data.trained_on, seed)
     settings = {"config": config.model_dump(mode="json"), "seed": seed, "code": code_digest(__file__)}
-    arrays = [data.source, data.doc, data.codes, data.held_out.matrix, *data.pairs]
+    # The vectors too: vectors_sha256 is of what describes them, which other texts of the products leave as it is.
+    vectors = [data.queries, data.documents, data.held_out.matrix]
+    arrays = [*vectors, data.source, data.doc, data.codes, *data.pairs]
     state = Checkpoints(checkpoints, fingerprint(settings | data.trained_on, *arrays))
     training = Training(config, model, data, seed)
     training.run(state, checkpoint_seconds)

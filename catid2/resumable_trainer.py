@@ -6,10 +6,10 @@ checkpoint: only whole ones, of this very run. A subclass says what a batch is, 
 
 Checkpoints are taken at the end of a step: every so many seconds, after each validation, and when TERM or INT asks
 the run to stop (catid2.retriever_state says what is in their folder). Training that was stopped or killed
-anywhere and is started again ends, on a CPU, with the same bytes as one that never was. It goes on with any
-micro-batch (another one changes rounding and dropout), but not with other code or another number of ranks: it
-then starts anew. The Trainer reads its own files in a checkpoint without unpickling anything but tensors and
-numbers (torch.load with weights_only).
+anywhere and is started again ends, on a CPU, with the same bytes as one that never was. With other code, other
+settings or another number of ranks it starts anew; another micro-batch is another setting, for it changes rounding
+and dropout. The Trainer reads its own files in a checkpoint without unpickling anything but tensors and numbers
+(torch.load with weights_only).
 """
 
 from __future__ import annotations

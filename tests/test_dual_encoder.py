@@ -151,9 +151,14 @@ def test_training_finds_the_documents_that_hold_a_querys_first_word(case, tmp_pa
     assert read_json(own.with_suffix(".json"))["pooling"] == "mean"
 
 
+@pytest.fixture(scope="module")
+def expected(case, tmp_path_factory) -> dict[str, bytes]:
+    """Return what a training that is left alone ends with."""
+    return train(case, tmp_path_factory.mktemp("whole"))
+
+
 @pytest.mark.parametrize("step", [2, 5])
-def test_a_stopped_training_goes_on_to_the_same_bytes(case, tmp_path, monkeypatch, step):
-    expected = train(case, tmp_path / "whole")
+def test_a_stopped_training_goes_on_to_the_same_bytes(case, expected, tmp_path, monkeypatch, step):
     training_step = DualEncoderTrainer.training_step
 
     def terminated(trainer, *arguments, **options):

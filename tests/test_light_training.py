@@ -178,7 +178,9 @@ def test_state_belongs_to_settings_seed_code_and_data(inputs, tmp_path, monkeypa
     changes = {
         "codes": {"codes": lambda codes: codes[:, ::-1]},
         "DocIDs": {"trained_on": lambda sums: sums | {"docid_sha256": "other"}},
-        "vectors": {"trained_on": lambda sums: sums | {"vectors_sha256": "other"}},
+        "description of the vectors": {"trained_on": lambda sums: sums | {"vectors_sha256": "other"}},
+        "vectors of documents": {"documents": lambda vectors: vectors[::-1]},
+        "vectors of queries": {"queries": lambda vectors: vectors[::-1]},
         "taught": {"source": lambda rows: rows[::-1]},
         "validated on": {"pairs": lambda pairs: (pairs[0], pairs[1][::-1])},
     }
