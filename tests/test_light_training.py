@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 from light_case import SMALL, train, write_light_case
@@ -13,7 +12,6 @@ from plain_adamw import PlainAdamW
 from retriever_case import one_cpu_thread
 
 import catid2.light_training as light_training
-from catid2.artifacts import JUDGEMENTS, read_table, write_table
 from catid2.config.retriever import LightConfig
 from catid2.light import build_light
 from catid2.light_training import Data, Inputs, Training, read_data
@@ -53,12 +51,8 @@ def weights_of(training: Training) -> dict[str, torch.Tensor]:
 
 def test_every_step_is_one_of_plain_adamw_at_the_rate_of_the_schedule(inputs, tmp_path, monkeypatch):
     settings = {"epochs": 2, "warmup": 0.2, "learning_rate": 0.02, "weight_decay": 0.5, "clip_norm": 0.4}
-    settings |= {
-        "dropout_rate": 0.0,
-        "batch_size": 39,
-        "valid_every": 2,
-        "select_by": "last",
-    }  # 4 steps an epoch
+    settings |= {"dropout_rate": 0.0, "valid_every": 2, "select_by": "last"}
+    settings["batch_size"] = 39  # four steps an epoch
     config = SMALL.model_copy(update=settings)
     # A fifth of eight steps, rounded up, rises; then half a cosine over the six that are left.
     shares = [0.5, 1, 1, (2 + 3**0.5) / 4, 0.75, 0.5, 0.25, (2 - 3**0.5) / 4]
@@ -77,7 +71,7 @@ def test_every_step_is_one_of_plain_adamw_at_the_rate_of_the_schedule(inputs, tm
     monkeypatch.setattr(Training, "descend", compared)
     folder = train(config, inputs, tmp_path)
     assert len(taught) == 8
-    assert min(norms) < 0.4 < max(norms), "there must be steps that are clipped, and steps that are not"
+    assert min(norms) < 0.4 < max(norms), "some steps must be clipped, and some not"
     one, other = (np.concatenate(taught[start : start + 4]) for start in (0, 4))
     assert len(set(one)) == len(set(other)) == 4 * 39
     assert one.tolist() != other.tolist()
@@ -106,7 +100,7 @@ def test_each_step_drops_other_units_and_so_does_each_seed(inputs):
     rows = np.arange(16)
     losses = []
     for seed in (0, 0, 1):
-        run = training(inputs, dropout_rate=0.5, learning_rate=1e-30)  # weights of one seed that stay
+        run = training(inputs, dropout_rate=0.5, learning_rate=1e-30)  # the weights stay as they are
         run.seed = seed
         for _ in range(2):
             run.loss = 0.0
@@ -146,14 +140,6 @@ def fingerprint_of(inputs: Inputs, config: LightConfig, seed: int, folder: Path)
     return str(caught.value)
 
 
-def relabelled(inputs: Inputs, folder: Path) -> Inputs:
-    """Return inputs in which one train query has other relevant documents."""
-    table = read_table(inputs.judgements, JUDGEMENTS)
-    rows = [row | {"label": "E"} if row["query_id"] == 101 else row for row in table.to_pylist()]
-    write_table(folder / "judgements.parquet", pa.Table.from_pylist(rows, table.schema))
-    return inputs._replace(judgements=folder / "judgements.parquet")
-
-
 def other_data(patch: pytest.MonkeyPatch, **changes: Callable) -> None:
     """Let training run on data of which some parts are changed."""
 
@@ -165,15 +151,13 @@ def other_data(patch: pytest.MonkeyPatch, **changes: Callable) -> None:
 
 
 def test_state_belongs_to_settings_seed_code_and_data(inputs, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        light_training, "code_digest", lambda _: "this code"
-    )  # seconds, if it were read each time
+    # To read the code each time would take seconds.
+    monkeypatch.setattr(light_training, "code_digest", lambda _: "this code")
     as_it_is = fingerprint_of(inputs, SMALL, 1, tmp_path)
     assert fingerprint_of(inputs, SMALL, 1, tmp_path / "elsewhere") == as_it_is
     others = {
         "setting": fingerprint_of(inputs, SMALL.model_copy(update={"clip_norm": 2.0}), 1, tmp_path),
         "seed": fingerprint_of(inputs, SMALL, 2, tmp_path),
-        "judgements": fingerprint_of(relabelled(inputs, tmp_path), SMALL, 1, tmp_path),
     }
     changes = {
         "codes": {"codes": lambda codes: codes[:, ::-1]},
@@ -182,6 +166,7 @@ def test_state_belongs_to_settings_seed_code_and_data(inputs, tmp_path, monkeypa
         "vectors of documents": {"documents": lambda vectors: vectors[::-1]},
         "vectors of queries": {"queries": lambda vectors: vectors[::-1]},
         "taught": {"source": lambda rows: rows[::-1]},
+        "taught for": {"doc": lambda docs: docs[::-1]},
         "validated on": {"pairs": lambda pairs: (pairs[0], pairs[1][::-1])},
     }
     for name, change in changes.items():

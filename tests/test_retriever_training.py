@@ -105,13 +105,14 @@ def test_a_killed_run_ends_with_the_bytes_of_one_that_was_not(case, tmp_path, ca
 
 
 def test_state_of_another_run_is_not_taken_up(case, tmp_path, monkeypatch, caplog):
+    config = TINY.model_copy(update={"epochs": 1, "valid_every": 1})
     with monkeypatch.context() as patch:
         patch.setattr("catid2.retriever_training.write_trained", _stop)
         with pytest.raises(KeyboardInterrupt):
-            train(TINY.model_copy(update={"learning_rate": 0.02}), case, tmp_path)
+            train(config.model_copy(update={"learning_rate": 0.02}), case, tmp_path)
     assert (tmp_path / "checkpoints/best").is_dir()
     caplog.set_level("INFO")
-    again, whole = train(TINY, case, tmp_path), train(TINY, case, tmp_path / "whole")
+    again, whole = train(config, case, tmp_path), train(config, case, tmp_path / "whole")
     assert "made with other code, settings or inputs" in caplog.text
     assert (again / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 

@@ -232,7 +232,8 @@ def test_state_belongs_to_all_that_the_result_depends_on(kind, case, tmp_path, m
         patch.setattr(module, "run_fingerprint", noted)
         train(KINDS[kind], KINDS[kind].config, case, tmp_path)
     (run,) = found
-    monkeypatch.setattr(module, "code_digest", lambda _: "this code")  # seconds, if it were read each time
+    # To read the code each time would take seconds.
+    monkeypatch.setattr(module, "code_digest", lambda _: "this code")
     fingerprints = {"as it is": made(*run)}
     for name, change in (OTHERS | OTHERS_OF[kind]).items():
         fingerprints[name] = made(*change(run))
@@ -242,4 +243,4 @@ def test_state_belongs_to_all_that_the_result_depends_on(kind, case, tmp_path, m
     assert len(set(fingerprints.values())) == len(fingerprints), fingerprints
     # A pretrained model is what its weights are, wherever it lies.
     elsewhere = run.set(pretrained="elsewhere", revision="other")
-    assert made(*elsewhere) == made(*run._replace(model=copy.deepcopy(run.model))) == fingerprints["as it is"]
+    assert made(*elsewhere) == fingerprints["as it is"]
