@@ -113,36 +113,24 @@ def test_it_learns_the_docid_of_every_document_and_of_what_queries_want(inputs, 
     assert [line.split("\t")[-1] for line in lines[1:]] == ["0"] * 59 + ["1"]
 
 
-def test_the_checkpoint_that_validates_best_is_kept(inputs, tmp_path, monkeypatch):
-    recalls = iter([0.5, 0.9, 0.2])
-    monkeypatch.setattr("catid2.light_training.validate", lambda *_: {10: next(recalls)})
-    config = SMALL.model_copy(update={"epochs": 3, "valid_every": 1})
+def test_the_first_of_the_checkpoints_that_validate_best_is_kept(inputs, tmp_path, monkeypatch):
+    recalls = iter([(0.1, 0.5), (0.2, 0.9), (0.3, 0.9), (0.4, 0.2)])  # recall@10 would choose the last
+    validated = []
+
+    def validate(model, *_):
+        validated.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        return dict(zip((10, 50), next(recalls), strict=True))
+
+    monkeypatch.setattr("catid2.light_training.validate", validate)
+    config = SMALL.model_copy(update={"epochs": 4, "valid_every": 1, "select_by": "recall@50"})
     with one_cpu_thread():
         kept = train(config, inputs, tmp_path)
     rows = [line.split("\t") for line in (kept / "history.tsv").read_text().splitlines()]
-    assert [row[rows[0].index("kept")] for row in rows[1:]] == ["0", "1", "0"]
-    assert [float(row[rows[0].index("recall@10")]) for row in rows[1:]] == [0.5, 0.9, 0.2]
-    monkeypatch.undo()
-    # The weights are those after two epochs of the same run: its schedule ends at three.
-    two = iter([0.5, 0.9, 0.2])
-
-    def stopped(*_):
-        value = next(two)
-        if value == 0.2:
-            raise KeyboardInterrupt
-        return {10: value}
-
-    monkeypatch.setattr("catid2.light_training.validate", stopped)
-    saved = []
-    save = "catid2.light_training.Checkpoints.save"
-    monkeypatch.setattr(save, lambda _, state: saved.append(state))
-    with one_cpu_thread(), pytest.raises(KeyboardInterrupt):
-        train(config, inputs, tmp_path / "again", checkpoint_seconds=0)
-    weights = load_light(kept).state_dict()
-    epoch = rows[2][1]
-    (state,) = (state for state in saved if str(state.progress["step"]) == epoch)
-    for name, tensor in weights.items():
-        torch.testing.assert_close(tensor, state.tensors[f"best.{name}"], atol=0, rtol=0)
+    assert [row[rows[0].index("kept")] for row in rows[1:]] == ["0", "1", "0", "0"]
+    assert [float(row[rows[0].index("recall@50")]) for row in rows[1:]] == [0.5, 0.9, 0.9, 0.2]
+    for name, tensor in load_light(kept).state_dict().items():
+        assert torch.equal(tensor, validated[1][name]), name
+    assert not torch.equal(validated[1]["output.weight"], validated[2]["output.weight"])
 
 
 def test_a_run_ranks_the_test_queries(inputs, folder, tmp_path):

@@ -151,7 +151,7 @@ def other_data(patch: pytest.MonkeyPatch, **changes: Callable) -> None:
 
 
 def test_state_belongs_to_settings_seed_code_and_data(inputs, tmp_path, monkeypatch):
-    # To read the code each time would take seconds.
+    # To read the code each time would take a second in all.
     monkeypatch.setattr(light_training, "code_digest", lambda _: "this code")
     as_it_is = fingerprint_of(inputs, SMALL, 1, tmp_path)
     assert fingerprint_of(inputs, SMALL, 1, tmp_path / "elsewhere") == as_it_is

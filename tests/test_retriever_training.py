@@ -69,16 +69,23 @@ def test_a_run_writes_a_retriever_with_its_history_and_removes_its_checkpoints(c
     assert float(lines[-1][2]) < float(lines[0][2])
 
 
-def test_the_checkpoint_that_validated_best_is_kept(case, tmp_path):
-    config = TINY.model_copy(update={"epochs": 4, "valid_every": 1, "learning_rate": 0.1, "warmup": 0.0})
-    folder = train(config, case, tmp_path / "best")
+def test_the_first_of_the_checkpoints_that_validated_best_is_kept(case, tmp_path, monkeypatch):
+    recalls = iter([(0.1, 0.5), (0.2, 0.9), (0.3, 0.9), (0.4, 0.2)])  # recall@10 would choose the last
+    validated = []
+
+    def validate(trainer):
+        weights = trainer._pretrained().state_dict()
+        validated.append({name: tensor.clone() for name, tensor in weights.items()})
+        return dict(zip((10, 50), next(recalls), strict=True))
+
+    monkeypatch.setattr(RetrieverTrainer, "_validate", validate)
+    config = TINY.model_copy(update={"epochs": 4, "valid_every": 1, "select_by": "recall@50"})
+    folder = train(config, case, tmp_path)
     lines = [line.split("\t") for line in (folder / "history.tsv").read_text().splitlines()[1:]]
-    best = int(np.argmax([float(line[4]) for line in lines])) + 1
-    assert [line[-1] for line in lines] == [str(int(epoch == best)) for epoch in range(1, 5)]
-    assert best < 4, "the case must be one in which the last epoch is not the best"
-    last = train(config.model_copy(update={"select_by": "last"}), case, tmp_path / "last")
-    kept, final = (load_file(place / "model.safetensors") for place in (folder, last))
-    assert any(not torch.equal(kept[name], final[name]) for name in kept)
+    assert [line[-1] for line in lines] == ["0", "1", "0", "0"]
+    for name, tensor in load_file(folder / "model.safetensors").items():
+        assert torch.equal(tensor, validated[1][name]), name
+    assert not torch.equal(validated[1]["shared.weight"], validated[2]["shared.weight"])
 
 
 def test_a_killed_run_ends_with_the_bytes_of_one_that_was_not(case, tmp_path, caplog):

@@ -232,7 +232,7 @@ def test_state_belongs_to_all_that_the_result_depends_on(kind, case, tmp_path, m
         patch.setattr(module, "run_fingerprint", noted)
         train(KINDS[kind], KINDS[kind].config, case, tmp_path)
     (run,) = found
-    # To read the code each time would take seconds.
+    # To read the code each time would take a second in all.
     monkeypatch.setattr(module, "code_digest", lambda _: "this code")
     fingerprints = {"as it is": made(*run)}
     for name, change in (OTHERS | OTHERS_OF[kind]).items():
