@@ -5,9 +5,10 @@ import re
 import runpy
 import shutil
 import sys
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
-from xml.etree import ElementTree
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from report_tree import CUTOFFS, RELIEF, write_tree
+from svg_reader import Picture, Plot, read_svg
 
 from catid2.artifacts import read_json, write_table
 from catid2.config.grids import GridPoints, GridSummary
@@ -24,11 +26,11 @@ from catid2.report.categories import OTHERS, category_shares
 from catid2.report.examples import prefix_examples
 from catid2.report.figures import spread
 from catid2.report.grids import summarize_grids
-from catid2.report.inputs import read_comparison, read_curves
+from catid2.report.inputs import RETRIEVER_CURVES, RQVAE_CURVES, read_comparison, read_curves
 from catid2.report.page import write_page
 from catid2.report.panels import DocidFiles, write_layers_figure
-from catid2.report.sections import layer_perplexity
-from catid2.report.svg import new_panels, shorten, styled
+from catid2.report.sections import layer_perplexity, summary
+from catid2.report.svg import new_panels, shorten, styled, svg_text
 from catid2.report.tables import locale_rows, write_locales
 from catid2.report.time_figures import Times, Wait, draw_stages, draw_waits, times_height
 from catid2.report.times import SHOWN
@@ -48,6 +50,12 @@ def page(tree, tmp_path_factory) -> str:
     return make_page(*tree, tmp_path_factory.mktemp("page") / "report.html")
 
 
+@pytest.fixture(scope="module")
+def us(tree) -> Comparison:
+    """One of the three datasets: most of what can go wrong goes wrong in one."""
+    return Comparison(datasets=tree[1].datasets[:1], defaults=tree[1].defaults)
+
+
 def make_page(results: Path, comparison: Comparison, path: Path) -> str:
     write_page(path, results, comparison, CONFIG, read_comparison(results, comparison), commit="0123abcd")
     return path.read_text("utf-8")
@@ -65,6 +73,7 @@ class Reader(HTMLParser):
         self.links: list[str] = []
         self.open: list[str] = []
         self.rows: list[list[str]] = []
+        self.bold: list[set[int]] = []  # the places in each row that are marked as the best
         self.labels: list[str] = []
         self.tags: set[str] = set()
         self.feed(text)
@@ -82,8 +91,10 @@ class Reader(HTMLParser):
             self.labels.append(values["aria-label"])
         if tag == "tr":
             self.rows.append([])
+            self.bold.append(set())
         if tag in ("td", "th"):
             self.rows[-1].append("")
+            self.bold[-1] |= {len(self.rows[-1]) - 1} if values.get("class") == "best" else set()
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -122,46 +133,194 @@ def test_references_inside_the_page_resolve_to_one_element(page):
     assert used <= set(reader.ids)
 
 
-def test_recall_in_the_page_equals_the_tables(tree, page):
-    results, comparison = tree
-    rows = [row for row in Reader(page).rows if len(row) == 4 + len(CUTOFFS)]
-    shown = [row for row in rows if row[0] != "method"]
-    expected = []
-    for protocol in ("seen", "all"):
-        for dataset in comparison.datasets:
-            table = read_recall_table(results / dataset.name / "recall.tsv")
-            for method in (*RELIEF, "bm25"):
-                seed = "0" if method == "bm25" else "mean"
-                [row] = table.filter(method=method, seed=seed, protocol=protocol).to_dicts()
-                expected.append((method, row))
-    assert len(shown) == len(expected) == 2 * 3 * 4
-    for cells, (method, row) in zip(shown, expected, strict=True):
-        assert cells[:2] == [method, row["retriever"]]
-        for k, cell in zip(CUTOFFS, cells[4:], strict=True):
-            p = row[f"recall@{k}_p"]
-            star = "*" if p is not None and p < 0.05 else ""
-            low, high = (100 * row[f"recall@{k}_{end}"] for end in ("low", "high"))
-            assert cell == f"{100 * row[f'recall@{k}']:.2f}{star}{low:.1f}–{high:.1f}"
+def measured(results: Path, dataset: str, protocol: str) -> dict[str, dict[str, Any]]:
+    """Return what the page shows of a table of recall: by method its only row, or that of its seeds' mean."""
+    table = read_recall_table(results / dataset / "recall.tsv").filter(protocol=protocol)
+    seeds = dict.fromkeys(RELIEF, "mean") | {"bm25": "0"}
+    return {
+        method: table.filter(method=method, seed=seed).row(0, named=True) for method, seed in seeds.items()
+    }
 
 
 def read_recall_table(path: Path) -> pl.DataFrame:
     return pl.read_csv(path, separator="\t", comment_prefix="#", schema_overrides={"seed": pl.String})
 
 
-def test_mutual_information_in_the_figures_equals_docids_json(tree, page):
+def test_recall_in_the_page_equals_the_tables_and_the_best_is_bold(tree, page):
     results, comparison = tree
-    drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    reader = Reader(page)
+    shown = [
+        (row, bold)
+        for row, bold in zip(reader.rows, reader.bold, strict=True)
+        if len(row) == 4 + len(CUTOFFS) and row[0] != "method"
+    ]
+    assert len(shown) == 2 * 3 * 4
+    for protocol in ("seen", "all"):
+        for dataset in comparison.datasets:
+            rows = measured(results, dataset.name, protocol)
+            best = {k: max(row[f"recall@{k}"] for row in rows.values()) for k in CUTOFFS}
+            for method, row in rows.items():
+                cells, bold = shown.pop(0)
+                assert cells[:2] == [method, row["retriever"]]
+                assert bold == {4 + i for i, k in enumerate(CUTOFFS) if row[f"recall@{k}"] == best[k]}
+                for k, cell in zip(CUTOFFS, cells[4:], strict=True):
+                    p = row[f"recall@{k}_p"]
+                    star = "*" if p is not None and p < 0.05 else ""
+                    low, high = (100 * row[f"recall@{k}_{end}"] for end in ("low", "high"))
+                    assert cell == f"{100 * row[f'recall@{k}']:.2f}{star}{low:.1f}–{high:.1f}"
+
+
+def docid_reports(results: Path, dataset: str, method: str) -> list[dict[str, Any]]:
+    """Return the docids.json of a method's two seeds."""
+    return [read_json(results / dataset / method / f"seed{seed}" / "docids.json") for seed in (0, 1)]
+
+
+def test_the_lead_names_the_best_and_the_next(tree, page):
+    results, comparison = tree
+    lead = re.search(r'<p class="lead">(.*?)</p>', page)[1].replace("&#39;", "'")
+    assert lead.startswith("Highest recall@10 (protocol seen, labels ES): ")
+    found = re.findall(r"(\w+) in (\w+) ([\d.]+)% \(([\d.]+)–([\d.]+); next (\w+) ([\d.]+)%\)", lead)
+    assert [name for _, name, *_ in found] == [dataset.name for dataset in comparison.datasets]
+    for best, name, recall, low, high, following, second in found:
+        rows = measured(results, name, "seen")
+        in_order = sorted(rows, key=lambda method: rows[method]["recall@10"], reverse=True)
+        assert [best, following] == in_order[:2]
+        row = rows[best]
+        assert recall == f"{100 * row['recall@10']:.2f}"
+        assert (low, high) == tuple(f"{100 * row[f'recall@10_{end}']:.1f}" for end in ("low", "high"))
+        assert second == f"{100 * rows[following]['recall@10']:.2f}"
+    reports = [r for d in comparison.datasets for m in RELIEF for r in docid_reports(results, d.name, m)]
+    rates = [100 * report["before"]["collisions"]["rate"] for report in reports]
+    assert f"DocIDs {min(rates):.2f} to {max(rates):.2f}% collide; after the repair none is left." in lead
+
+
+def test_the_lead_says_how_many_collisions_the_repair_leaves(tree, us):
+    [tables] = read_comparison(tree[0], us)
+    docids = {
+        name: [run._replace(collisions_after=0.0125) for run in runs] for name, runs in tables.docids.items()
+    }
+    assert summary([tables._replace(docids=docids)], 100).endswith("after the repair up to 1.25% are left.")
+
+
+def test_quality_of_docids_in_the_page_equals_docids_json(tree, page):
+    results, comparison = tree
+    shown = iter([row for row in Reader(page).rows if row[0] in RELIEF and len(row) == 6 + 4])
     for dataset in comparison.datasets:
         for method in RELIEF:
-            [drawing] = [d for d in drawings if f'aria-label="{method} in {dataset.name}: mutual' in d]
-            numbers = [float(text) for text in re.findall(r">(\d\.\d\d)</text>", drawing)]
-            content = read_json(results / dataset.name / method / "seed0" / "docids.json")
-            np.testing.assert_allclose(
-                numbers, np.ravel(content["before"]["category_nmi"]["codes"]), atol=0.00501
+            reports = docid_reports(results, dataset.name, method)
+            figures = {
+                place: np.mean([report[place]["collisions"]["rate"] for report in reports])
+                for place in ("before", "after")
+            }
+            assert figures["before"] > 0.05 > figures["after"]
+            moved = np.mean([report["moved_share"] for report in reports])
+            perplexity = np.mean([report["before"]["perplexity"] for report in reports], axis=0)
+            percents = [f"{100 * value:.2f}" for value in (figures["before"], figures["after"], moved)]
+            assert next(shown) == [method, "160", "8", *percents, *(f"{value:.0f}" for value in perplexity)]
+
+
+# --- figures, read back
+
+
+def drawings(page: str, label: str) -> list[Picture]:
+    """Return the figures of the page whose description starts with `label`."""
+    found = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    return [read_svg(svg) for svg in found if f'aria-label="{label}' in svg]
+
+
+def assert_shows_recall(plot: Plot, rows: dict[str, dict[str, Any]]) -> None:
+    """Check that below each method's name stand its recall and intervals, a rung per cutoff."""
+    names = [text for text in plot.texts if text.bold]
+    assert [text.text for text in names] == list(rows)
+    assert [text.text for text in plot.texts if text.text.startswith("@")] == [f"@{k}" for k in CUTOFFS]
+    by_height = sorted(plot.marks, key=lambda mark: mark.y)
+    for name, below in zip(names, [*(text.y for text in names[1:]), np.inf], strict=True):
+        marks = [mark for mark in by_height if name.y < mark.y < below]
+        row = rows[name.text]
+        for k, mark in zip(CUTOFFS, marks, strict=True):
+            assert plot.x.value(mark.x) == pytest.approx(100 * row[f"recall@{k}"], abs=0.01)
+            [interval] = [line for line in plot.curves() if line.points[:, 1] == pytest.approx(mark.y)]
+            ends = [100 * row[f"recall@{k}_{end}"] for end in ("low", "high")]
+            assert plot.values_of_x(interval) == pytest.approx(ends, abs=0.01)
+            assert interval.colour == mark.colour
+    assert len({mark.colour for mark in plot.marks}) == len(rows)
+
+
+def test_the_pages_figures_of_recall_equal_the_tables(tree, page):
+    results, comparison = tree
+    for dataset in comparison.datasets:
+        for protocol in ("seen", "all"):
+            [picture] = drawings(page, f"Recall in percent of {dataset.name}, protocol {protocol}")
+            assert_shows_recall(picture.plots[0], measured(results, dataset.name, protocol))
+
+
+@pytest.mark.parametrize(
+    ("stage", "quantity"),
+    [*(("rqvae", quantity) for quantity in RQVAE_CURVES), ("retriever", "loss"), ("retriever", "recall@10")],
+)
+def test_curves_in_the_page_equal_the_histories(tree, page, stage, quantity):
+    results, comparison = tree
+    title = (RQVAE_CURVES | RETRIEVER_CURVES)[quantity]
+    for dataset in comparison.datasets:
+        [picture] = drawings(page, f"{title} during training in {dataset.name}")
+        assert [text.text for text in picture.texts] == [title]
+        [plot] = picture.plots
+        names = {text.colour: text for text in plot.texts}
+        assert {text.text for text in names.values()} == set(RELIEF)
+        ends = {}
+        for line in plot.curves():
+            method = names[line.colour].text
+            ends[method] = line.points[-1, 1]
+            path = results / dataset.name / method / "seed0" / stage / "history.tsv"
+            history = (
+                pl.read_csv(path, separator="\t", null_values="NaN").select("epoch", quantity).drop_nulls()
             )
-            chance = [float(text) for text in re.findall(r">chance (\d\.\d\d)</text>", drawing)]
-            expected = np.ravel(content["before"]["category_nmi_chance"]["codes"])
-            np.testing.assert_allclose(chance, expected, atol=0.00501)
+            np.testing.assert_allclose(plot.values(line), history.to_numpy(), atol=1e-3)
+        # a name stands above another's as its line ends above the other's
+        in_order = [ends[text.text] for text in sorted(plot.texts, key=lambda text: text.y)]
+        assert in_order == pytest.approx(sorted(ends.values()), abs=1e-3)
+
+
+def assert_shows_layers(plots: list[Plot], folder: Path, method: str, rows: int) -> None:
+    """Check the mutual information of each level and layer, and what the codes of the first and last layer hold."""
+    information, *maps = plots
+    report = read_json(folder / method / "seed0" / "docids.json")["before"]
+    cells: dict[str, dict[tuple[str, str], float]] = {"": {}, "chance": {}}
+    for text in information.texts:
+        what, _, number = text.text.rpartition(" ")
+        cells[what][information.y.label(text.y), information.x.label(text.x)] = float(number)
+    for what, name in (("", "category_nmi"), ("chance", "category_nmi_chance")):
+        expected = {
+            (f"category level {level}", f"layer {layer}"): pytest.approx(value, abs=0.0051)
+            for level, values in enumerate(report[name]["codes"], start=1)
+            for layer, value in enumerate(values, start=1)
+        }
+        assert cells[what] == expected
+    names = pq.read_table(folder / "corpus" / "categories.parquet").column("name").to_pylist()
+    products = pq.read_table(folder / "corpus" / "products.parquet").column("category_id_1").to_pylist()
+    categories = [names[node] for node in products]
+    largest = [name for name, _ in Counter(categories).most_common(rows)]
+    codes = pq.read_table(folder / method / "seed0" / "docids.parquet")
+    for layer, plot in zip((1, 4), maps, strict=True):
+        held: dict[int, Counter] = {}
+        for code, category in zip(codes.column(f"before_{layer - 1}").to_pylist(), categories, strict=True):
+            held.setdefault(code, Counter())[category if category in largest else OTHERS] += 1
+        # an image has 255 steps; its columns stand in another order, each code's is there once
+        shares = [
+            [255 * counts[name] // counts.total() for name in (*largest, OTHERS)] for counts in held.values()
+        ]
+        in_order = sorted(plot.y.labels, key=plot.y.labels.get)
+        assert in_order == [shorten(name, 20) for name in (*largest, OTHERS)]
+        [drawn] = plot.images
+        assert sorted((255 * drawn.T).round().tolist()) == sorted(shares)
+
+
+def test_the_pages_figures_of_layers_equal_docids_json_and_counting(tree, page):
+    results, comparison = tree
+    for dataset in comparison.datasets:
+        for method in RELIEF:
+            [picture] = drawings(page, f"{method} in {dataset.name}: mutual")
+            assert_shows_layers(picture.plots, results / dataset.name, method, rows=CONFIG.categories)
 
 
 def test_page_names_every_dataset_method_setting_and_checksum(tree, page):
@@ -170,19 +329,20 @@ def test_page_names_every_dataset_method_setting_and_checksum(tree, page):
         assert dataset.name in page
         for checksum in dataset.inputs.values():
             assert checksum in page
-    cells = [cell for row in Reader(page).rows for cell in row]
-    for expected in (*RELIEF, "bm25", "rqvae.losses.hccl", "bm25.k1", "0.05", "1.2", "0123abcd"):
-        assert expected in cells
+    rows = Reader(page).rows
+    head = rows.index(["setting", "all others", *RELIEF, "bm25"])
+    assert rows[head + 1 : head + 3] == [
+        ["bm25.k1", "0.9", "", "", "", "1.2"],
+        ["rqvae.losses.hccl", "0.05", "", "0.0", "0.0", ""],
+    ]
+    assert ["commit", "0123abcd"] in rows
 
 
-def test_page_says_which_data_are_simulated(page, tree, tmp_path):
-    results, comparison = tree
+def test_page_says_which_data_are_simulated(page, tree, us, tmp_path):
     note = re.search(r'<p class="note".*?</p>', page).group()
     assert "demo_es, demo_jp" in note
     assert "demo_us" not in note
-    real = [dataset.model_copy(update={"simulated": False}) for dataset in comparison.datasets]
-    other = comparison.model_copy(update={"datasets": tuple(real)})
-    assert 'class="note"' not in make_page(results, other, tmp_path / "report.html")
+    assert 'class="note"' not in make_page(tree[0], us, tmp_path / "report.html")
 
 
 def test_the_share_of_documents_that_drop_out_of_hccl_is_shown_where_there_is_hccl(page):
@@ -216,18 +376,9 @@ def test_a_level_with_one_category_has_no_map_of_full_bars(tree, tmp_path):
     assert "products in a code's main category" in (tmp_path / "layers.svg").read_text("utf-8")
 
 
-def test_product_titles_are_escaped(tree, tmp_path):
-    results, comparison = tree
-    config = ReportConfig(examples=50, example_products=500, prefix_length=1)
-    path = tmp_path / "report.html"
-    write_page(path, results, comparison, config, read_comparison(results, comparison))
-    text = path.read_text("utf-8")
-    assert "&lt;script&gt;alert(&#39;no&#39;)&lt;/script&gt; &amp; more" in text
-    assert "<script" not in text
-
-
-def test_same_tables_give_the_same_bytes(tree, page, tmp_path):
-    assert make_page(*tree, tmp_path / "again.html") == page
+def test_same_tables_give_the_same_bytes(tree, us, tmp_path):
+    once, again = (make_page(tree[0], us, tmp_path / name) for name in ("once.html", "again.html"))
+    assert once == again
 
 
 def test_methods_that_share_docids_share_a_panel(tree, tmp_path):
@@ -247,12 +398,12 @@ def test_page_without_docids_has_only_recall(tree, tmp_path):
     alone = Comparison(datasets=(comparison.datasets[0].model_copy(update={"methods": (bm25,)}),))
     text = make_page(results, alone, tmp_path / "report.html")
     assert 'id="recall"' in text
+    assert 'class="best"' not in text  # of a single method
     assert not re.search(r'id="(docids|layers|training|examples)"', text)
 
 
-def test_studies_are_shown_with_their_figures_and_tables(tree, page, tmp_path):
-    results, comparison = tree
-    shutil.copytree(results, tmp_path / "results")
+def test_studies_are_shown_with_their_figures_and_tables(tree, us, page, tmp_path):
+    shutil.copytree(tree[0] / "demo_us", tmp_path / "results" / "demo_us")
     folder = tmp_path / "results" / "demo_us"
     for study in ("ablation", "sensitivity"):
         shutil.copyfile(folder / "recall.tsv", folder / f"{study}.tsv")
@@ -260,12 +411,12 @@ def test_studies_are_shown_with_their_figures_and_tables(tree, page, tmp_path):
     grids = GridSummary(grids=[GridPoints(keys=("rqvae.alpha",), points=points)])
     table = summarize_grids(grids, folder / "sensitivity.tsv", {})
     (folder / "sensitivity_grids.tsv").write_text(table.write_csv(separator="\t"))
-    us = NamedDataset(name="demo_us", locale="us", simulated=True)
+    own = NamedDataset(name="demo_us", locale="us", simulated=True)
     studies = (
-        ReportStudy(name="ablation", datasets=(us,)),
-        ReportStudy(name="sensitivity", datasets=(us,), grids=True),
+        ReportStudy(name="ablation", datasets=(own,)),
+        ReportStudy(name="sensitivity", datasets=(own,), grids=True),
     )
-    both = comparison.model_copy(update={"studies": studies})
+    both = us.model_copy(update={"studies": studies})
     text = make_page(tmp_path / "results", both, tmp_path / "report.html")
     reader, plain = Reader(text), Reader(page)
     assert reader.open == []
@@ -275,9 +426,9 @@ def test_studies_are_shown_with_their_figures_and_tables(tree, page, tmp_path):
     assert [label.partition(" ")[0] for label in new] == ["Recall", "recall@10,"]
     assert "over rqvae.alpha: 0 " in new[1]
     rows = [row for row in reader.rows if len(row) == 4 + len(CUTOFFS)]
-    assert len(rows) == len([row for row in plain.rows if len(row) == 4 + len(CUTOFFS)]) + 2 * (
+    assert len(rows) == (2 + 2) * (
         1 + len(RELIEF) + 1
-    )
+    )  # a head each, and two protocols of the page's own study
     (folder / "ablation.tsv").unlink()
     with pytest.raises(InputError, match=r"ablation\.tsv: no such file"):
         make_page(tmp_path / "results", both, tmp_path / "report.html")
@@ -307,30 +458,50 @@ def test_times_are_shown_when_they_are_asked_for(tree, page, tmp_path):
     assert 'id="times"' not in page
 
 
-def test_the_figure_of_times_is_to_scale():
-    stages = {
+def test_the_figure_of_times_is_to_scale_and_names_its_bars_and_points():
+    seconds = {
         "fast": {"embed": 2.0, "retrieve": 1.0},
-        "slow": {"embed": 2.0, "train": 43_200, "retrieve": 2.0},
+        "slow": {"embed": 2.0, "train": 40.0, "retrieve": 2.5},
     }
-    times = Times("demo_us", stages, {"slow": [Wait(1, 5.0, 9.0), Wait(32, 50.0, 80.0)]})
-    with styled("test"):
-        [panel] = new_panels(times_height(times))
-        draw_stages(panel, "stages", times)
-        bars, texts = panel.figure.axes[0].patches, panel.figure.axes[0].texts
-        assert [(bar.get_x(), bar.get_width()) for bar in bars] == [
-            (0, 2),
-            (2, 1),
-            (0, 2),
-            (2, 43_200),
-            (43_202, 2),
-        ]
-        assert len({bar.get_facecolor() for bar in bars}) == 3  # one a stage
-        assert bars[0].get_facecolor() == bars[2].get_facecolor()
-        assert {"3 s", "43,204 s"} <= {text.get_text().strip() for text in texts}
-        [other] = new_panels(times_height(times))
-        draw_waits(other, "latency", times)
-        lines = [line.get_xdata() for line in other.figure.axes[0].lines]
-    assert [list(line) for line in lines] == [[5, 9], [5], [50, 80], [50]]
+    waits = {"slow": [Wait(1, 5.0, 9.0), Wait(32, 50.0, 80.0)], "fast": [Wait(1, 2.0, 300.0)]}
+    times = Times("demo_us", seconds, waits)
+    pictures = []
+    for draw in (draw_stages, draw_waits):
+        with styled("test"):
+            [panel] = new_panels(times_height(times))
+            draw(panel, "a title", times)
+            pictures.append(read_svg(svg_text(panel.figure)))
+
+    [plot] = pictures[0].plots
+    key = dict(zip(*(texts for texts in (pictures[0].texts[1::2], pictures[0].texts[2::2])), strict=True))
+    stages = {sign.colour: text.text for sign, text in key.items()}
+    frame, *bars = plot.boxes
+    names = [text for text in plot.texts if text.bold]
+    assert [text.text for text in names] == list(seconds)
+    for name, below in zip(names, (names[1].y, frame.bottom), strict=True):
+        own = [bar for bar in bars if name.y < bar.top < below]
+        left = 0.0
+        for (stage, expected), bar in zip(seconds[name.text].items(), own, strict=True):
+            assert stages[re.search("fill: ([^;]+)", bar.style)[1]] == stage
+            assert (plot.x.value(bar.left), plot.x.value(bar.right)) == pytest.approx(
+                (left, left + expected), abs=0.01
+            )
+            left += expected
+        [total] = [text for text in plot.texts if not text.bold and name.y < text.y < below]
+        assert total.text == f"{left:g} s"
+
+    [plot] = pictures[1].plots
+    names = [text for text in plot.texts if text.bold]
+    assert [text.text for text in names] == list(waits)
+    for name, below in zip(names, (names[1].y, np.inf), strict=True):
+        for mark, wait in zip(
+            [mark for mark in plot.marks if name.y < mark.y < below], waits[name.text], strict=True
+        ):
+            assert plot.x.value(mark.x) == pytest.approx(wait.p50, rel=1e-3)
+            [line] = [line for line in plot.curves() if line.points[:, 1] == pytest.approx(mark.y)]
+            assert plot.values_of_x(line) == pytest.approx([wait.p50, wait.p95], rel=1e-3)
+            [note] = [text for text in plot.texts if not text.bold and text.y == pytest.approx(mark.y, abs=1)]
+            assert note.text == f"batch of {wait.batch}"
 
 
 # --- locales.tsv ------------------------------------------------------------------------------------
@@ -440,11 +611,10 @@ def test_inputs_that_do_not_belong_together_are_named(tree, tmp_path):
     ("settings", "message"),
     [({"cutoff": 7}, "cutoff 7"), ({"category_level": 4}, "category_level 4, but the tree has 3 levels")],
 )
-def test_settings_that_the_tables_do_not_have_are_named(tree, tmp_path, settings, message):
-    results, comparison = tree
-    tables = read_comparison(results, comparison)
+def test_settings_that_the_tables_do_not_have_are_named(tree, us, tmp_path, settings, message):
+    tables = read_comparison(tree[0], us)
     with pytest.raises(InputError, match=message):
-        write_page(tmp_path / "report.html", results, comparison, ReportConfig(**settings), tables)
+        write_page(tmp_path / "report.html", tree[0], us, ReportConfig(**settings), tables)
 
 
 # --- parts ------------------------------------------------------------------------------------------
@@ -537,8 +707,8 @@ def script(monkeypatch, capsys):
     return run
 
 
-def test_report_script_writes_both_or_names_what_is_wrong(script, tree, tmp_path):
-    results, comparison = tree
+def test_report_script_writes_both_or_names_what_is_wrong(script, tree, us, tmp_path):
+    results, comparison = tree[0], us
     wrong = json.loads(comparison.model_dump_json())
     wrong["datasets"][0]["name"] = "elsewhere"
     outputs = ["--table", tmp_path / "locales.tsv", "--page", tmp_path / "report.html"]
@@ -552,28 +722,33 @@ def test_report_script_writes_both_or_names_what_is_wrong(script, tree, tmp_path
     assert {path.name for path in tmp_path.iterdir()} == {"locales.tsv", "report.html"}
 
 
-def test_recall_figure_is_written_and_repeats(script, tree, tmp_path):
-    recall = tree[0] / "demo_jp" / "recall.tsv"
-    for copy in ("a.svg", "b.svg"):
-        code, error = script("plot_recall", "--recall", recall, "--simulated", "--output", tmp_path / copy)
-        assert code == 0, error
-    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
-    drawn = ElementTree.parse(tmp_path / "a.svg")
-    texts = {element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")}
-    assert {"demo_jp (simulated): seen, ES", "demo_jp (simulated): all, ES", "@5", "@100"} <= texts
+def test_the_file_of_recall_has_a_panel_per_protocol(script, tree, tmp_path):
+    results, output = tree[0], tmp_path / "recall.svg"
+    recall = results / "demo_jp" / "recall.tsv"
+    code, error = script("plot_recall", "--recall", recall, "--simulated", "--output", output)
+    assert code == 0, error
+    picture = read_svg(output.read_text("utf-8"))
+    titles = sorted(picture.texts, key=lambda text: text.x)
+    assert [text.text for text in titles] == [
+        f"demo_jp (simulated): {protocol}, ES" for protocol in ("seen", "all")
+    ]
+    for protocol, plot in zip(("seen", "all"), picture.plots, strict=True):
+        assert_shows_recall(plot, measured(results, "demo_jp", protocol))
 
 
-def test_layers_figure_has_a_panel_per_method(script, tree, tmp_path):
-    folder, layers = tree[0] / "demo_jp", tmp_path / "layers.svg"
+def test_the_file_of_layers_has_a_panel_per_method(script, tree, tmp_path):
+    folder, output = tree[0] / "demo_jp", tmp_path / "layers.svg"
     runs = [folder / method / "seed0" for method in RELIEF]
     docids = [f"{run.parent.name}:{run}/docids.parquet:{run}/docids.json" for run in runs]
-    options = ["--config", "{}", "--corpus", folder / "corpus", "--output", layers]
+    options = ["--config", CONFIG.model_dump_json(), "--corpus", folder / "corpus", "--output", output]
     code, error = script("plot_layers", *options, *(value for text in docids for value in ("--docids", text)))
     assert code == 0, error
-    drawn = ElementTree.parse(layers)
-    texts = [element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")]
-    assert set(RELIEF) <= set(texts)
-    assert texts.count("ホーム&キッチン") == 2 * len(RELIEF)
+    picture = read_svg(output.read_text("utf-8"))
+    titles = sorted([text for text in picture.texts if text.bold], key=lambda text: text.x)
+    assert [text.text for text in titles] == list(RELIEF)
+    for place, method in enumerate(RELIEF):
+        plots = picture.plots[3 * place : 3 * place + 3]
+        assert_shows_layers(plots, folder, method, rows=CONFIG.categories)
     code, error = script("plot_layers", *options, "--docids", "x")
     assert code == 1
     assert error.startswith("error: --docids: 'x' is not NAME:PARQUET:JSON")
