@@ -76,10 +76,11 @@ class Axis:
 
 
 class Plot(NamedTuple):
-    """What stands in one pair of axes. Places of texts and boxes are the picture's; x and y make values of places."""
+    """What stands in one pair of axes; places are the picture's, x and y make values of them."""
 
     texts: list[Text]
-    lines: list[Line]  # in units of the axes, where these are numbers
+    lines: list[Line]
+    bands: list[Line]  # by their outlines
     marks: list[Mark]
     boxes: list[Box]
     images: list[np.ndarray]  # (rows, columns) opacity
@@ -87,7 +88,7 @@ class Plot(NamedTuple):
     y: Axis
 
     def values(self, line: Line) -> np.ndarray:
-        """Return the points of a line in units of the axes."""
+        """Return the points of a line or band in units of the axes."""
         return np.array([[self.x.value(x), self.y.value(y)] for x, y in line.points])
 
     def values_of_x(self, line: Line) -> list[float]:
@@ -118,7 +119,7 @@ def read_svg(svg: str) -> Picture:
 
 def _plot(axes: ElementTree.Element) -> Plot:
     ticks: dict[str, list[tuple[str, float]]] = {"x": [], "y": []}
-    plot = Plot([], [], [], [], [], None, None)
+    plot = Plot([], [], [], [], [], [], None, None)
     for group in axes.findall(f"{SVG}g"):
         if group.find(f"{SVG}g/{SVG}g/{SVG}text") is not None:
             for tick in group.findall(f"{SVG}g"):
@@ -129,9 +130,17 @@ def _plot(axes: ElementTree.Element) -> Plot:
         for use in group.iter(f"{SVG}use"):
             style = use.get("style", "")
             place = float(use.get("x")), float(use.get("y"))
-            plot.marks.append(Mark(*place, _of(style, "stroke"), _of(style, "fill")))
+            if _of(style, "stroke") == "none":
+                [shape] = [
+                    path
+                    for path in group.iter(f"{SVG}path")
+                    if f"#{path.get('id')}" == use.get(f"{XLINK}href")
+                ]
+                plot.bands.append(Line(_points(shape) + place, _of(style, "fill"), style))
+            else:
+                plot.marks.append(Mark(*place, _of(style, "stroke"), _of(style, "fill")))
         for path in group.findall(f"{SVG}path"):
-            points = np.array(re.findall(r"[ML] (\S+) (\S+)", path.get("d")), float)
+            points = _points(path)
             style = path.get("style", "")
             if path.get("d").rstrip().endswith("z"):
                 (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
@@ -154,6 +163,10 @@ def _read_tick(tick: ElementTree.Element, ticks: dict[str, list[tuple[str, float
         [point, *_] = re.findall(r"M (\S+) (\S+)", grid.get("d"))
         place = float(point["xy".index(axis)])
     ticks[axis].append((text.text, place))
+
+
+def _points(path: ElementTree.Element) -> np.ndarray:
+    return np.array(re.findall(r"[ML] (\S+) (\S+)", path.get("d")), float)
 
 
 def _text(element: ElementTree.Element) -> Text:

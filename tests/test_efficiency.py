@@ -17,7 +17,7 @@ from catid2.config.efficiency import EfficiencyConfig
 from catid2.config.pipeline import Pipeline, read_pipeline
 from catid2.config.retrieve import RetrieveConfig
 from catid2.config.stage_logs import StageLog, stage_logs
-from catid2.efficiency import Latency, Stage, read_benchmark, summarize, write_table
+from catid2.efficiency import Latency, Percentiles, Stage, read_benchmark, summarize, write_table
 from catid2.errors import InputError
 from catid2.retrieval import Corpus, docids_digest, retrieve
 from catid2.timings import Part, Timings, read_measures, record_timings, timed, write_measures
@@ -199,6 +199,30 @@ def test_a_row_has_what_its_stage_measured(tmp_path):
     text = (tmp_path / "efficiency.tsv").read_text()
     assert "# measured on: a machine; other\n" in text
     assert "# no latency of a, b" in text
+
+
+def test_a_latency_stands_in_the_row_of_its_methods_search_alone(tmp_path):
+    stages = [made(tmp_path, *name) for name in (("a", "embed"), ("a", "retrieve"), ("b", "search_bm25"))]
+    paths = {method: tmp_path / f"{method}.json" for method in ("a", "b")}
+    for method, p50 in (("a", 4.0), ("b", 1.5)):
+        batches = {1: Percentiles(p50_ms=p50, p95_ms=2 * p50), 8: Percentiles(p50_ms=5 * p50, p95_ms=6 * p50)}
+        latencies = Latency(
+            batches=batches,
+            searches=9,
+            warm_up=1,
+            documents=60,
+            positions=None,
+            beams=None,
+            machine="a machine",
+        )
+        write_measures(paths[method], latencies)
+    table, _ = summarize("d", 0, stages, paths)
+    columns = [f"batch{batch}_{percentile}_ms" for batch in (1, 8) for percentile in ("p50", "p95")]
+    assert table.select("method", "stage", *columns).rows() == [
+        ("a", "embed", None, None, None, None),
+        ("a", "retrieve", 4.0, 8.0, 20.0, 24.0),
+        ("b", "search_bm25", 1.5, 3.0, 7.5, 9.0),
+    ]
 
 
 def test_measures_of_another_method_are_refused(tmp_path):

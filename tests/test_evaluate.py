@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy import stats
 
 from catid2.artifacts import JUDGEMENTS, MADE_BY, QUERIES, RUN
 from catid2.config.base import validate
@@ -164,6 +165,38 @@ def test_several_seeds_get_a_mean_row_and_p_against_the_first_method(tmp_path):
     assert rows["same0"]["recall@20_p"] > 0.05
     for row in rows.values():
         assert row["recall@20_low"] <= row["recall@20"] <= row["recall@20_high"]
+
+
+def random_runs(folder: Path, rng: np.random.Generator) -> list[RunFile]:
+    """Two seeds of a method and one of another, documents in a drawn order."""
+    names = [("base", 4), ("base", 7), ("other", 4)]
+    lists = [{query: rng.permutation(N_DOCS).tolist() for query in range(20)} for _ in names]
+    return [
+        RunFile(*name, write_run(folder / f"{name[0]}{name[1]}.parquet", found))
+        for name, found in zip(names, lists, strict=True)
+    ]
+
+
+def test_p_is_against_the_mean_of_the_first_methods_seeds(tmp_path):
+    rng = np.random.default_rng(1)
+    pairs, _ = random_case(rng)
+    config = EvaluateConfig(cutoffs=(20,), protocols=("all",), n_resamples=100, significance="t_test")
+    found = evaluate(config, write_corpus(tmp_path, pairs), random_runs(tmp_path, rng), {})
+    single = {key: part["recall@20"].to_numpy() for key, part in found.per_query.group_by("method", "seed")}
+    reference = (single["base", 4] + single["base", 7]) / 2
+    [p] = found.table.filter(method="other")["recall@20_p"].to_list()
+    assert p == pytest.approx(stats.ttest_rel(single["other", 4], reference).pvalue)
+
+
+def test_another_seed_of_the_resampling_changes_intervals_and_p_alone(tmp_path):
+    rng = np.random.default_rng(2)
+    pairs, _ = random_case(rng)
+    inputs, runs = write_corpus(tmp_path, pairs), random_runs(tmp_path, rng)
+    config = EvaluateConfig(cutoffs=(20,), protocols=("all",), n_resamples=100)
+    first, again, other = (evaluate(config, inputs, runs, {}, seed).table for seed in (0, 0, 1))
+    assert first.equals(again)
+    changed = {name for name in first.columns if not first[name].equals(other[name])}
+    assert changed == {"recall@20_low", "recall@20_high", "recall@20_p"}
 
 
 def test_the_header_says_which_pairs_are_seen(tmp_path):

@@ -1,9 +1,12 @@
 """Grids and variants of a study: the methods they stand for, their table and their figure."""
 
+import re
+
 import polars as pl
 import pytest
 import yaml
 from bad_inputs import GRIDS
+from svg_reader import Picture, read_svg
 
 from catid2.config.grids import Grid, GridPoints, GridSummary
 from catid2.config.pipeline import Pipeline
@@ -183,25 +186,58 @@ def test_a_point_without_a_row_is_named(recall):
         summarize_grids(config(("x.a",), {"other": (1,)}), recall, {})
 
 
-def figure(recall, summary, tmp_path, name="f.svg"):
-    """Write the table and the figure; return the figure's text."""
+def test_how_much_of_the_best_recall_is_stable_can_be_set(recall):
+    strict = TWO.model_copy(update={"stable_share": 0.95})
+    table = summarize_grids(strict, recall, {}).filter(protocol="all")
+    assert table.filter("stable")["method"].to_list() == ["m-a1-b2"]  # .37 is less than 95% of .40
+
+
+def figure(recall, summary, tmp_path) -> Picture:
+    """Write the table and the figure; return the figure."""
     table = summarize_grids(summary, recall, {"m-a0-b1": Quality(0.5, 0.01, [0.1])})
     (tmp_path / "grids.tsv").write_text("# header\n" + table.write_csv(separator="\t"))
     assert read_grids(tmp_path / "grids.tsv").height == table.height
-    write_grids_figure(tmp_path / name, tmp_path / "grids.tsv", 10, "all", True)
-    return (tmp_path / name).read_text()
+    write_grids_figure(tmp_path / "f.svg", tmp_path / "grids.tsv", 10, "all", True)
+    return read_svg((tmp_path / "f.svg").read_text())
 
 
-def test_two_numbers_make_a_map_and_a_word_makes_lines(recall, tmp_path):
-    square = figure(recall, TWO, tmp_path)
-    assert square.count(">37.0<") == 1
-    assert ">20.0 ×<" in square
-    assert "retriever light; d (simulated)" in square
-    assert figure(recall, TWO, tmp_path, "again.svg") == square
+def test_two_numbers_make_a_map(recall, tmp_path):
+    picture = figure(recall, TWO, tmp_path)
+    assert "recall@10, %, all, ES, retriever light; d (simulated)" in [text.text for text in picture.texts]
+    [plot] = picture.plots
+    cells = {(plot.y.label(text.y), plot.x.label(text.x)): text.text for text in plot.texts}
+    assert cells == {("0", "1"): "20.0 ×", ("0", "2"): "20.0", ("1", "1"): "37.0", ("1", "2"): "40.0"}
+    shades, framed = {}, set()
+    for box in plot.boxes[1:]:
+        place = plot.y.label((box.top + box.bottom) / 2), plot.x.label((box.left + box.right) / 2)
+        if opacity := re.search(r"opacity: ([.\d]+)", box.style):
+            shades[place] = float(opacity[1])
+        elif "stroke: #1a1c20" in box.style:
+            framed.add(place)
+    assert framed == {("1", "1"), ("1", "2")}  # the stable ones
+    assert shades[("0", "1")] == shades[("0", "2")] < shades[("1", "1")] < shades[("1", "2")]
+
+
+def test_a_word_makes_a_line_of_each_of_its_values(recall, tmp_path):
     words = {f"m-a{a}-b{b}": ("no" if a == 0 else "yes", b) for a in (0, 1) for b in (1, 2)}
-    lines = figure(recall, config(("x.a", "x.b"), words), tmp_path)
-    assert ">yes<" in lines
-    assert ">37.0<" not in lines
+    [plot] = figure(recall, config(("x.a", "x.b"), words), tmp_path).plots
+    names = {text.colour: text.text for text in plot.texts}
+    assert set(names.values()) == {"no", "yes"}
+    found = {}
+    for mark in plot.marks:
+        [interval] = [
+            line
+            for line in plot.curves()
+            if line.points[:, 0] == pytest.approx(mark.x) and line.colour == mark.colour
+        ]
+        low, high = plot.values(interval)[:, 1]
+        place = names[mark.colour], plot.x.label(mark.x)
+        found[place] = (plot.y.value(mark.y), low, high, mark.fill == mark.colour)
+    expected = {("no", "1"): 20, ("no", "2"): 20, ("yes", "1"): 37, ("yes", "2"): 40}
+    assert found == {
+        place: (pytest.approx(value), pytest.approx(value - 10), pytest.approx(value + 10), stable)
+        for (place, value), stable in zip(expected.items(), (False, False, True, True), strict=True)
+    }
 
 
 def test_the_figure_is_of_three_settings_at_most(recall, tmp_path):

@@ -71,3 +71,17 @@ def test_paired_t_test_is_scipys_and_1_without_a_difference():
     p = paired_t_test(left - right)
     assert p[0] == pytest.approx(stats.ttest_rel(left[:, 0], right[:, 0]).pvalue)
     assert p[1] == 1.0
+
+
+@pytest.mark.parametrize(
+    "resample",
+    [
+        lambda values, seed: bootstrap_interval(values, 0.95, 99, seed),
+        lambda values, seed: randomization_test(values, 99, seed),
+    ],
+    ids=["bootstrap", "randomization"],
+)
+def test_another_seed_resamples_otherwise_and_the_same_one_alike(resample):
+    values = np.random.default_rng(8).normal(0.1, 1, (40, 5))
+    np.testing.assert_array_equal(resample(values, 3), resample(values, 3))
+    assert (np.array(resample(values, 3)) != np.array(resample(values, 4))).any()
