@@ -52,7 +52,7 @@ def page(tree, tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def us(tree) -> Comparison:
-    """One of the three datasets: most of what can go wrong goes wrong in one."""
+    """One of the two datasets: most of what can go wrong goes wrong in one."""
     return Comparison(datasets=tree[1].datasets[:1], defaults=tree[1].defaults)
 
 
@@ -154,7 +154,7 @@ def test_recall_in_the_page_equals_the_tables_and_the_best_is_bold(tree, page):
         for row, bold in zip(reader.rows, reader.bold, strict=True)
         if len(row) == 4 + len(CUTOFFS) and row[0] != "method"
     ]
-    assert len(shown) == 2 * 3 * 4
+    assert len(shown) == 2 * 2 * 4
     for protocol in ("seen", "all"):
         for dataset in comparison.datasets:
             rows = measured(results, dataset.name, protocol)
@@ -340,7 +340,7 @@ def test_page_names_every_dataset_method_setting_and_checksum(tree, page):
 
 def test_page_says_which_data_are_simulated(page, tree, us, tmp_path):
     note = re.search(r'<p class="note".*?</p>', page).group()
-    assert "demo_es, demo_jp" in note
+    assert "demo_jp" in note
     assert "demo_us" not in note
     assert 'class="note"' not in make_page(tree[0], us, tmp_path / "report.html")
 
@@ -351,7 +351,7 @@ def test_the_share_of_documents_that_drop_out_of_hccl_is_shown_where_there_is_hc
     assert rows[head + 1 : head + 4] == [
         ["demo_us (us)"],
         ["catid2", "0.0", "25.0", "97.5"],
-        ["demo_es (es, simulated)"],
+        ["demo_jp (jp, simulated)"],
     ]
 
 
@@ -512,7 +512,7 @@ def test_locales_table_holds_means_over_seeds(tree, tmp_path):
     path = tmp_path / "locales.tsv"
     write_locales(path, read_comparison(results, comparison))
     table = pl.read_csv(path, separator="\t", comment_prefix="#", infer_schema_length=None)
-    assert table.height == 3 * 4 * 2
+    assert table.height == 2 * 4 * 2
     keys = ["dataset", "method", "protocol", "labels"]
     assert not table.select(keys).is_duplicated().any()
     for row in table.iter_rows(named=True):
@@ -597,7 +597,7 @@ def test_inputs_that_do_not_belong_together_are_named(tree, tmp_path):
     results, comparison = tree
     copy = tmp_path / "results"
     shutil.copytree(results, copy)
-    write_tree(tmp_path / "larger", products=170)
+    write_tree(tmp_path / "larger", products=170, locales=("us",))
     shutil.copy(tmp_path / "larger/demo_us/tiger/seed0/docids.parquet", copy / "demo_us/tiger/seed0")
     with pytest.raises(InputError, match="170 DocIDs for 160 products"):
         make_page(copy, comparison, tmp_path / "report.html")
