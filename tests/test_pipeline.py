@@ -2,10 +2,13 @@
 
 import json
 import shutil
+from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from svg_reader import read_svg
 
 from catid2.evaluate import read_recall
 from catid2.schemes.registry import SCHEMES
@@ -20,8 +23,19 @@ def test_leaves_every_table_and_no_temporary_file(tiny_run):
     assert kinds == t5 | {"light": "light"} | dict.fromkeys(("bm25", "dense", "dpr"), "none")
     assert set(recall["protocol"]) == {"seen", "all"}
     assert recall["recall@100"].is_between(0, 1).all()
-    for name in ("locales.tsv", "report.html", "tiny_es/figures/recall.svg", "tiny_es/figures/layers.svg"):
-        assert (results / name).stat().st_size > 500
+    for name in ("locales.tsv", "tiny_es/figures/layers.svg"):
+        assert (results / name).is_file()
+    seen = recall.filter(protocol="seen").sort("recall@10", descending=True, maintain_order=True)
+    assert (
+        f"{seen['method'][0]} in tiny_es {100 * seen['recall@10'][0]:.2f}%"
+        in (results / "report.html").read_text()
+    )
+    # the methods from top to bottom, each with its cutoffs
+    drawn = read_svg((results / "tiny_es" / "figures" / "recall.svg").read_text())
+    for protocol, plot in zip(("seen", "all"), drawn.plots, strict=True):
+        rows = recall.filter(protocol=protocol).select("^recall@[0-9]+$").rows()
+        marks = sorted(plot.marks, key=lambda mark: mark.y)
+        assert [plot.x.value(mark.x) for mark in marks] == pytest.approx(100 * np.ravel(rows), abs=0.01)
     left = [
         path
         for path in tiny_run.folder.rglob("*")
@@ -87,7 +101,11 @@ def test_a_second_run_gives_the_same_bytes(tiny_run, tmp_path):
 def test_snakemake_makes_its_own_report(tiny_run, tmp_path):
     project = tiny_run.copy(tmp_path / "copy")
     project.snakemake("--report", "snakemake-report.zip", *TINY_CONFIG)
-    assert (project.folder / "snakemake-report.zip").stat().st_size > 10_000
+    with ZipFile(project.folder / "snakemake-report.zip") as archive:
+        assert "snakemake-report/report.html" in archive.namelist()
+        held = {Path(name).name: archive.read(name) for name in archive.namelist()}
+    for name in ("recall.svg", "layers.svg", "recall_geometry.svg"):
+        assert held[name] == (project.folder / "results" / "tiny_es" / "figures" / name).read_bytes()
 
 
 def test_a_cut_raw_file_is_one_line_and_leaves_no_corpus(tiny_run, tmp_path):
