@@ -48,6 +48,7 @@ def test_parts_are_per_step_and_their_median_is_of_the_blocks(tmp_path, monkeypa
     path = tmp_path / "logs" / "stage.timings.json"
     # the record, two blocks of 10 and one of 1 step, the end
     monkeypatch.setattr(timings.time, "perf_counter", Clock(0, 1, 3, 4, 10, 11, 11.1, 20))
+    monkeypatch.setenv("WORLD_SIZE", "4")
     with record_timings(path):
         for steps in (10, 10, 1):
             with timed("step", steps):
@@ -57,6 +58,7 @@ def test_parts_are_per_step_and_their_median_is_of_the_blocks(tmp_path, monkeypa
     assert found.parts["step"].median == pytest.approx(0.2)
     assert found.parts["step"].sum == pytest.approx(0.2 + 0.6 + 0.1)
     assert found.parts["step"].times == 3
+    assert found.processes == 4
     assert found.peak_gpu_mib is None or found.peak_gpu_mib >= 0
 
 
