@@ -134,25 +134,6 @@ def test_a_setting_of_one_dataset_reruns_that_dataset(project):
     }
 
 
-def test_a_light_retriever_shares_docids_and_embeds_the_queries(project):
-    project.edit("config/demo.yaml", "  catid2: {}", "  catid2: {}\n  light: {retriever: {kind: light}}")
-    project.edit(
-        "config/demo.yaml", "methods: [catid2, tiger, bm25]", "methods: [catid2, tiger, bm25, light]"
-    )
-    planned = without_report(project.planned(*DEMO))
-    embedded = {f"embed_queries dataset={name} view=text" for name in LOCALES}
-    assert planned == jobs(CHAIN[2:], LOCALES, ["light"]) | embedded | TABLES
-
-
-def test_a_new_method_that_differs_late_shares_the_earlier_stages(project):
-    project.edit("config/demo.yaml", "  catid2: {}", "  catid2: {}\n  digit: {docids: {repair: digit}}")
-    project.edit(
-        "config/demo.yaml", "methods: [catid2, tiger, bm25]", "methods: [catid2, tiger, bm25, digit]"
-    )
-    planned = without_report(project.planned(*DEMO))
-    assert planned == jobs(CHAIN[1:], LOCALES, ["digit"]) | TABLES
-
-
 STUDIES = (*DEMO, "config/studies.yaml")
 
 
