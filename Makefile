@@ -3,6 +3,7 @@
 # make studies  the studies at the size of the demo, with the light retriever (about an hour)
 # make test   the test suite
 # make bench  the benchmarks, each with a ratio against an alternative (about 25 minutes); bench-full: every size, hours
+# make mutants  small faults put into the code, and how many of them fail a test (hours); MODULES="losses beam" SAMPLE=40
 # make lint   ruff, snakefmt, snakemake --lint
 # Each sets up what it needs in .venv; PYTHON names the interpreter to build it from (3.11 or later).
 
@@ -12,7 +13,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # nothing may reach for a model hub
 export HF_HUB_OFFLINE := 1
 
-.PHONY: setup demo studies test bench bench-full lint format document clean
+.PHONY: setup demo studies test bench bench-full mutants lint format document clean
 
 setup: .venv/installed
 
@@ -31,6 +32,10 @@ bench: .venv/installed
 
 bench-full: .venv/installed
 	@python benchmarks/run.py --size full --output results/bench_full.tsv --chart results/bench_full.svg
+
+mutants: .venv/installed
+	@pip install --quiet --constraint constraints.txt --editable ".[mutants]"
+	@OMP_NUM_THREADS=1 python tests/faults/mutants.py $(if $(SAMPLE),--sample $(SAMPLE)) $(MODULES)
 
 lint: .venv/installed
 	@ruff check . && ruff format --check .

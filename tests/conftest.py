@@ -31,6 +31,13 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs the run, so that `-m "not pipeline"` leaves the minutes out."""
+    for item in items:
+        if "tiny_run" in getattr(item, "fixturenames", ()):
+            item.add_marker("pipeline")
+
+
 # --- jobs of the test cluster, in the log of a run that passes too: what a fixture itself prints is captured
 
 _cluster_jobs: dict[str, str] = {}

@@ -1,0 +1,163 @@
+"""Change the package's code a little, many times, and count how many of the changes fail a test.
+
+    make mutants                                    # all modules below: many hours
+    make mutants MODULES="losses beam" SAMPLE=40    # at most 40 mutants each
+
+mutmut makes the mutants and runs, for each, the tests that reach the changed function, out of the test files that
+import the module. Each module has a folder below .mutants/ with a copy of the project: a run that was stopped resumes
+if no file has changed, `survivors.diff` there lists what no test noticed, and `mutmut browse` shows it. Exit code 1 if
+a module is below its target.
+"""
+
+import argparse
+import ast
+import json
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+TESTS = ROOT / "tests"
+# Share of mutants that must fail a test, in the modules that decide results.
+DECIDE_RESULTS = (
+    "losses contrast quantizer rqvae_training codes repair docids trie beam t5_scorer retriever light light_training "
+    "examples retrieval evaluate significance corpus taxonomy text embed checkpoint schemes config.pipeline"
+).split()
+REPORT = "report.inputs report.sections report.figures".split()
+TARGETS = dict.fromkeys(DECIDE_RESULTS, 0.85) | dict.fromkeys(REPORT, 0.75)
+# Wording is not what these tests are for.
+WORDING = [r"^\s*log\.\w+\(", r"InputError\(", r"^\s*(what|have|remedy) = "]
+# 0 survived, 33 no test reaches the function; see mutmut/stats.py. Whatever else ended a run was noticed.
+NOT_NOTICED = {0, 5, 33}
+
+
+def main() -> None:
+    """Run mutmut on each module and print a table."""
+    arguments = parser().parse_args()
+    below = False
+    print(f"{'module':24}{'mutants':>8}{'noticed':>8}{'share':>7}{'target':>8}")
+    for module in arguments.modules or TARGETS:
+        folder = ROOT / ".mutants" / module
+        codes = run(module, folder, arguments.sample, arguments.seed, arguments.workers)
+        survivors = [name for name, code in codes.items() if code in NOT_NOTICED]
+        noticed = len(codes) - len(survivors)
+        share, target = noticed / max(len(codes), 1), TARGETS.get(module, 0.85)
+        below |= share < target
+        print(f"{module:24}{len(codes):8}{noticed:8}{share:7.0%}{target:8.0%}", flush=True)
+        show = [command(folder, "mutmut", "show", name) for name in survivors]
+        (folder / "survivors.diff").write_text("\n".join(show))
+    sys.exit(below)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "modules", nargs="*", help="modules of catid2, such as losses (default: all with a target)"
+    )
+    parser.add_argument("--sample", type=int, help="at most so many mutants of each module, drawn at random")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=2, help="mutants at a time (default: %(default)s)")
+    return parser
+
+
+def run(module: str, folder: Path, sample: int | None, seed: int, workers: int) -> dict[str, int]:
+    """Test mutants of a module in `folder`; return mutmut's exit code of each by its name."""
+    sources = [
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "catid2").rglob("*.py")
+        if f"{'.'.join(path.relative_to(ROOT).with_suffix('').parts)}.".startswith(f"catid2.{module}.")
+    ]
+    if not sources:
+        sys.exit(f"error: catid2 has no module {module}")
+    prepare(folder, module, sources)
+    if sample is None:
+        command(folder, "mutmut", "run", "--max-children", str(workers))
+        return results(folder, sources)
+    if not results(folder, sources):
+        # mutmut names its mutants with its first run: take one of each function
+        command(folder, "mutmut", "run", "--max-children", str(workers), "*__mutmut_1")
+    codes = results(folder, sources)
+    names = random.Random(seed).sample(sorted(codes), min(sample, len(codes)))
+    if untested := [name for name in names if codes[name] is None]:
+        command(folder, "mutmut", "run", "--max-children", str(workers), *untested)
+        codes = results(folder, sources)
+    return {name: codes[name] for name in names}
+
+
+def prepare(folder: Path, module: str, sources: list[str]) -> None:
+    """Copy what git tracks, with mutmut's settings; a copy of the same files stays, with what is known of it."""
+    changed = command(ROOT, "git", "stash", "create").strip()  # a commit of the working tree; changes nothing
+    tree = command(ROOT, "git", "rev-parse", f"{changed or 'HEAD'}^{{tree}}")
+    mark = folder / "tree"
+    if mark.exists() and mark.read_text() == tree:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    command(ROOT, "git", "archive", "--output", str(folder / "tree.tar"), tree.strip())
+    shutil.unpack_archive(folder / "tree.tar", folder, filter="tar")
+    (folder / "tree.tar").unlink()
+    settings = {
+        "source_paths": ["catid2"],
+        "only_mutate": sources,
+        "also_copy": [path.name for path in folder.iterdir() if path.name != "catid2"],
+        "pytest_add_cli_args_test_selection": ["-m", "not pipeline", *tests_of(module)],
+        "do_not_mutate_patterns": WORDING,
+        "process_isolation": "forkserver",  # PyTorch's threads do not survive a fork
+    }
+    with (folder / "pyproject.toml").open("a") as project:
+        project.write("\n[tool.mutmut]\n")
+        project.writelines(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+    mark.write_text(tree)
+
+
+def tests_of(module: str) -> list[str]:
+    """Return the test files that import a module, themselves or through a helper next to them."""
+    importers: set[str] = set()
+    files = {path.stem: imports(path) for path in TESTS.glob("*.py")}
+    wanted = f"catid2.{module}"
+    while found := {
+        name
+        for name, imported in files.items()
+        if name not in importers
+        and any(one == wanted or one.startswith(f"{wanted}.") or one in importers for one in imported)
+    }:
+        importers |= found
+    return sorted(f"tests/{name}.py" for name in importers if name.startswith("test_"))
+
+
+def imports(path: Path) -> set[str]:
+    """Return what a file imports, as module names and as names in modules."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def results(folder: Path, sources: list[str]) -> dict[str, int | None]:
+    """Return the exit code of each mutant by its name, None if it was not tested."""
+    codes: dict[str, int | None] = {}
+    for source in sources:
+        meta = folder / "mutants" / f"{source}.meta"
+        if meta.exists():
+            codes |= json.loads(meta.read_text())["exit_code_by_key"]
+    return codes
+
+
+def command(folder: Path, *words: str) -> str:
+    """Run a command in a folder; return what it printed."""
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, errors="replace")
+    if done.returncode:
+        sys.exit(f"error: {' '.join(words)[:80]} in {folder} failed\n{(done.stdout + done.stderr)[-4000:]}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()
