@@ -1,9 +1,13 @@
 """Residual quantisation, k-means and the revival of codes."""
 
+from collections import Counter
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chisquare
+from sklearn.cluster import KMeans
 
 from catid2.distributed import Group
 from catid2.quantizer import ResidualQuantizer, kmeans, squared_distances
@@ -59,19 +63,6 @@ def test_a_residual_sends_its_whole_gradient_to_the_latent_and_none_to_codebooks
     assert to_codes is None
 
 
-def test_without_memory_a_code_moves_to_the_mean_of_its_residuals(z: torch.Tensor) -> None:
-    quantizer = fitted(z, decay=1e-6)
-    shifted = z + 0.05
-    done = quantizer(shifted)
-    before = quantizer.codebooks.detach().clone()
-    quantizer.follow(done, Group())
-    for layer in range(3):
-        for code in range(8):
-            members = done.residuals[layer][done.codes[:, layer] == code]
-            expected = members.mean(0) if len(members) else before[layer, code]
-            torch.testing.assert_close(quantizer.codebooks[layer, code], expected, rtol=1e-3, atol=1e-4)
-
-
 def test_following_keeps_the_right_share_of_the_old_average() -> None:
     quantizer = ResidualQuantizer(1, 2, 1, decay=0.75)
     quantizer.place(0, torch.tensor([0, 1]), torch.tensor([[0.0], [10.0]]), count=4)
@@ -88,18 +79,24 @@ def test_an_unused_code_never_becomes_nan_or_drifts() -> None:
     torch.testing.assert_close(quantizer.codebooks[0], torch.tensor([[1.0], [10.0]]))
 
 
-def test_kmeans_finds_separate_clusters() -> None:
-    centres = torch.tensor([[0.0, 0], [100, 0], [0, 100], [100, 100]])
-    points = centres.repeat(50, 1) + torch.randn(200, 2, generator=seeded())
-    found = kmeans(points, 4, seeded())
-    assert torch.cdist(found, centres).min(0).values.max() < 1
+@pytest.mark.parametrize("iterations", [2, 30])
+def test_kmeans_is_that_of_scikit_learn_from_the_same_seeds(z: torch.Tensor, iterations: int) -> None:
+    seeds = kmeans(z, 6, seeded(), iterations=0)
+    expected = KMeans(6, init=seeds.numpy(), n_init=1, max_iter=iterations, tol=0).fit(z.numpy())
+    found = kmeans(z, 6, seeded(), iterations)
+    torch.testing.assert_close(found, torch.from_numpy(expected.cluster_centers_), rtol=1e-4, atol=1e-4)
 
 
-def test_kmeans_stops_where_no_step_improves(z: torch.Tensor) -> None:
-    found = kmeans(z, 6, seeded(), iterations=200)
-    nearest = torch.cdist(z, found).argmin(1)
-    means = torch.stack([z[nearest == code].mean(0) for code in range(6)])
-    torch.testing.assert_close(found, means, rtol=1e-4, atol=1e-4)
+def test_a_seed_of_kmeans_is_drawn_by_its_squared_distance_to_those_before() -> None:
+    line, generator = torch.tensor([[0.0], [1.0], [3.0]]), seeded()
+    drawn = Counter(tuple(kmeans(line, 2, generator, iterations=0).flatten().tolist()) for _ in range(900))
+    expected = {  # out of 900: the first is any of the three
+        **{(0, 1): 300 * 1 / 10, (0, 3): 300 * 9 / 10},
+        **{(1, 0): 300 * 1 / 5, (1, 3): 300 * 4 / 5},
+        **{(3, 0): 300 * 9 / 13, (3, 1): 300 * 4 / 13},
+    }
+    assert drawn.keys() == expected.keys()
+    assert chisquare([drawn[pair] for pair in expected], list(expected.values())).pvalue > 0.01
 
 
 @settings(deadline=None, max_examples=25)
@@ -144,3 +141,17 @@ def test_used_codes_stay_when_others_are_revived(z: torch.Tensor) -> None:
     quantizer.revive(z, unused, count=3, generator=seeded())
     moved = (quantizer.codebooks != before).any(-1)
     assert torch.equal(moved, unused)
+
+
+def test_a_dead_code_moves_to_a_residual_by_its_squared_error() -> None:
+    rows, generator = torch.tensor([[0.0], [1.0], [3.0]]), seeded()
+    drawn: Counter[float] = Counter()
+    for _ in range(400):
+        quantizer = ResidualQuantizer(1, 2, 1)
+        quantizer.place(0, torch.arange(2), torch.tensor([[0.0], [1e3]]), count=1)
+        quantizer.revive(rows, torch.tensor([[False, True]]), count=5, generator=generator)
+        drawn[quantizer.codebooks[0, 1].item()] += 1
+    assert drawn.keys() == {1, 3}
+    assert chisquare([drawn[1], drawn[3]], [40, 360]).pvalue > 0.01
+    assert quantizer.counts.tolist() == [[1, 5]]
+    assert quantizer.sums[0, 1] == 5 * quantizer.codebooks[0, 1]
