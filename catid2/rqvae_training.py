@@ -227,7 +227,10 @@ class Training:
             {"lr": rate, "loss": loss}
             | {name: values[name] if name in terms else NAN for name in TERMS}
             | {f"gradient_{name}": norm for name, norm in norms.items()}
-            | {f"dropped_{level + 1}": dropped[level] if plans else NAN for level in range(config.levels)}
+            | {
+                f"dropped_{level + 1}": dropped[level] if level < len(plans) else NAN
+                for level in range(config.levels)
+            }
         )
 
     def _weight(self, term: str) -> float:
