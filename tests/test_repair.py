@@ -147,6 +147,14 @@ def test_documents_that_overflow_are_coded_greedily_below_their_new_prefix():
     assert (codes[rows, 1] == greedy[:, 0]).all()
 
 
+def test_of_documents_that_would_leave_at_equal_cost_the_later_one_does():
+    codebooks = np.array([[[0.0, 0, 0], [10, 0, 0]], [[0, 0, 0], [0, 50, 50]]])
+    around = np.array([[0.0, 1, 0], [0, -1, 0], [0, 0, 1]])  # alike in all distances, and one too many
+    codes, overflowed = transport(around, codebooks, np.zeros((3, 2), np.int32))
+    assert codes[:, 0].tolist() == [0, 0, 1]
+    assert overflowed.tolist() == [False, False, True]
+
+
 def test_block_size_does_not_change_ids(monkeypatch):
     latents, codebooks = corpus(5, documents=900, layers=2, size=32, distinct=700)
     argmin = greedy_codes(latents, codebooks)
@@ -196,6 +204,18 @@ def test_loop_collides_with_documents_that_had_an_id_of_their_own():
     assert not shared(transport(latents, codebooks, argmin).codes).any()
 
 
+@pytest.mark.parametrize("epsilon", [0.05, 0.3])
+def test_a_round_of_the_loop_is_the_entropic_transport_of_pot(epsilon):
+    latents, codebooks = corpus(0, documents=24, layers=1, size=6)
+    one_id = np.zeros((24, 1), np.int32)
+    codes = sinkhorn_loop(latents, codebooks, one_id, epsilon=epsilon, iterations=500, rounds=1)
+    cost = squared_distances(latents, codebooks[0])
+    middle = (cost.max() + cost.min()) / 2
+    plan = ot.sinkhorn(np.ones(24) / 24, np.ones(6) / 6, (cost - middle) / (cost.max() - middle), epsilon)
+    assert (codes[:, 0] == plan.argmax(axis=1)).all()
+    assert (codes[:, 0] != cost.argmin(axis=1)).any()
+
+
 def test_transport_adds_less_distortion_than_the_loop():
     latents, codebooks = corpus(1, documents=400, layers=2, size=32, dimensions=6, distinct=350)
     argmin = greedy_codes(latents, codebooks)
@@ -211,6 +231,13 @@ def test_greedy_codes_match_a_plain_loop():
         for layer in range(3):
             assert ((row - codebooks[layer].astype(float)) ** 2).sum(axis=1).argmin() == code[layer]
             row = row - codebooks[layer][code[layer]]
+
+
+def test_what_a_layer_leaves_is_not_rounded():
+    """In float32 2^24 - 0.75 is 2^24 - 1: as far from one code as from the other, and the lower would be taken."""
+    latents = np.array([[2.0**24]], np.float32)
+    codebooks = np.array([[[0.75], [-9]], [[2.0**24 - 2], [2.0**24]]], np.float32)
+    assert greedy_codes(latents, codebooks).tolist() == [[0, 1]]
 
 
 def test_tuple_ids_and_collisions_match_counting_tuples():
