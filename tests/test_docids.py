@@ -277,7 +277,8 @@ def test_command_writes_both_files_or_none(folder, tmp_path, monkeypatch, capsys
     assert list(tmp_path.iterdir()) == []
 
 
-def test_latents_are_those_of_the_model_and_bad_embeddings_are_named(folder):
+def test_latents_are_those_of_the_model_and_bad_embeddings_are_named(folder, monkeypatch):
+    monkeypatch.setattr("catid2.latents.BATCH", 64)  # 300 documents are five batches
     model = RQVAE.load(folder / "rqvae")
     embeddings = np.load(folder / "embeddings.npy")
     order = np.random.default_rng(1).permutation(300)

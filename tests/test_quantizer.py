@@ -79,8 +79,11 @@ def test_an_unused_code_never_becomes_nan_or_drifts() -> None:
     torch.testing.assert_close(quantizer.codebooks[0], torch.tensor([[1.0], [10.0]]))
 
 
-@pytest.mark.parametrize("iterations", [2, 30])
-def test_kmeans_is_that_of_scikit_learn_from_the_same_seeds(z: torch.Tensor, iterations: int) -> None:
+@pytest.mark.parametrize(("copies", "iterations"), [(1, 30), (1, 2), (300, 2)])  # 72,000 rows: two chunks
+def test_kmeans_is_that_of_scikit_learn_from_the_same_seeds(
+    z: torch.Tensor, copies: int, iterations: int
+) -> None:
+    z = z.repeat(copies, 1)
     seeds = kmeans(z, 6, seeded(), iterations=0)
     expected = KMeans(6, init=seeds.numpy(), n_init=1, max_iter=iterations, tol=0).fit(z.numpy())
     found = kmeans(z, 6, seeded(), iterations)

@@ -196,10 +196,13 @@ def test_bfloat16_is_the_precision_of_encoder_and_decoder_alone() -> None:
 @pytest.mark.parametrize("layer_norm", [True, False])
 def test_a_normalised_layer_does_not_feel_the_scale_of_its_weights(layer_norm: bool) -> None:
     model = started(hidden=(24, 12), layer_norm=layer_norm).model
-    for network, rows in ((model.encoder, EMBEDDINGS.float()), (model.decoder, torch.eye(6))):
-        hidden = [part for part in network if isinstance(part, torch.nn.Linear)][:-1]
-        assert len(hidden) == 2
-        for layer in hidden:
+    for network, rows, widths in (
+        (model.encoder, EMBEDDINGS.float(), [24, 12, 6]),
+        (model.decoder, torch.eye(6), [12, 24, 10]),
+    ):
+        layers = [part for part in network if isinstance(part, torch.nn.Linear)]
+        assert [layer.out_features for layer in layers] == widths
+        for layer in layers[:-1]:
             before = network(rows)
             for parameter in layer.parameters():
                 parameter.data *= 10
