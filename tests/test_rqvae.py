@@ -29,8 +29,8 @@ SCRIPT = Path(__file__).parents[1] / "scripts" / "train_rqvae.py"
 OUTPUTS = ("model.safetensors", "config.json", "history.tsv")
 
 
-def fit(folder: Path, seed: int = 0, **overrides: object) -> Trained:
-    return train(*catalogue(), settings(**overrides), seed, Group(), Checkpoints(folder / "state", "test"))
+def fit(folder: Path, **overrides: object) -> Trained:
+    return train(*catalogue(), settings(**overrides), 0, Group(), Checkpoints(folder / "state", "test"))
 
 
 def run_script(monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
