@@ -69,6 +69,7 @@ def test_following_keeps_the_right_share_of_the_old_average() -> None:
     quantizer.follow(quantizer(torch.tensor([[1.0], [1.0], [1.0], [1.0]])), Group())
     # count 0.75·4 + 0.25·4 = 4, sum 0.75·0 + 0.25·4 = 1; the unused code keeps its place
     torch.testing.assert_close(quantizer.codebooks[0], torch.tensor([[0.25], [10.0]]))
+    assert not quantizer.codebooks.requires_grad  # the average alone moves them
 
 
 def test_an_unused_code_never_becomes_nan_or_drifts() -> None:

@@ -29,8 +29,8 @@ SCRIPT = Path(__file__).parents[1] / "scripts" / "train_rqvae.py"
 OUTPUTS = ("model.safetensors", "config.json", "history.tsv")
 
 
-def fit(folder: Path, **overrides: object) -> Trained:
-    return train(*catalogue(), settings(**overrides), 0, Group(), Checkpoints(folder / "state", "test"))
+def fit(folder: Path, seed: int = 0, **overrides: object) -> Trained:
+    return train(*catalogue(), settings(**overrides), seed, Group(), Checkpoints(folder / "state", "test"))
 
 
 def run_script(monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
@@ -374,7 +374,9 @@ def test_the_config_beside_the_weights_says_what_made_them(
     assert RqvaeConfig(**content["config"]) == settings()
     assert (content["seed"], content["n_docs"], content["n_categories"]) == (3, 200, [3, 9])
     assert content["architecture"]["input_dim"] == 20
-    assert RQVAE.load(tmp_path / "out/rqvae").codebooks.isfinite().all()
+    codebooks = RQVAE.load(tmp_path / "out/rqvae").codebooks
+    assert torch.equal(codebooks, fit(tmp_path / "same", seed=3).model.codebooks)
+    assert not torch.equal(codebooks, fit(tmp_path / "other", seed=0).model.codebooks)
 
 
 @pytest.mark.parametrize(
