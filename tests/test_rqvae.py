@@ -239,6 +239,12 @@ def test_more_codes_than_points_are_refused_before_training_with_a_size_that_tra
         assert len(trained(size).history) == 25
 
 
+@pytest.mark.parametrize(("documents", "counted"), [(8, 8), (40, 32)])  # 8 codes; 32 embeddings are ample
+def test_as_many_codes_as_embeddings_are_allowed(documents: int, counted: int) -> None:
+    run = rqvae_training.Training(*catalogue(documents), settings(), 0, Group())
+    assert run.points == counted
+
+
 def test_a_collapse_for_want_of_points_names_the_codebook_size() -> None:
     row = {"epoch": 99, "loss": 1.0} | {f"perplexity_{layer}": 1.0 for layer in range(3)}
     config = settings(codebook_size=64)
