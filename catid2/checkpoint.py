@@ -21,14 +21,82 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from catid2 import code
+from catid2.artifacts import read_json, write_json
 from catid2.errors import InputError
 from catid2.writing import aside_pattern, atomic, require_ownership
 
 logger = logging.getLogger(__name__)
 
+Fingerprint = Mapping[str, Any]  # JSON: all that a run's result depends on; arrays and code by their sha256
+
 STATE_FILE = "state.safetensors"
-_NAME = re.escape(STATE_FILE)
-OWN_FILES = re.compile(f"{_NAME}|{aside_pattern(_NAME)}")
+FINGERPRINT = "fingerprint.json"
+_RUN = "[0-9a-f]{16}"  # name of a run's folder
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+class Runs:
+    """What a stage's runs have saved: a folder for each, named by its fingerprint, which lies in it.
+
+    A run with another setting, input, library or number of ranks starts anew, next to what the run before has saved.
+    That is taken up again when the change is taken back.
+
+    Args:
+        folder: where a stage keeps its checkpoints; created when a run begins.
+        files: a regular expression for the paths of a run's files and folders, relative to the run's folder; that of a
+            folder ends with "/".
+
+    Raises:
+        InputError: the folder holds anything else.
+    """
+
+    def __init__(self, folder: Path, files: str):
+        mark = re.escape(FINGERPRINT)
+        self.folder = folder
+        self._of_a_run = re.compile(f"{mark}|{aside_pattern(mark)}|{files}")
+        self._own = re.compile(f"{_RUN}/({self._of_a_run.pattern})?")
+        require_checkpoints_only(folder, self._own)
+
+    def run(self, fingerprint: Fingerprint) -> Path:
+        """Return the folder of a run."""
+        text = json.dumps(fingerprint, sort_keys=True)
+        return self.folder / hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def begin(self, fingerprint: Fingerprint) -> None:
+        """Make the folder of a run; of other runs' keep that of the one which began last.
+
+        The log tells in what that one differs, unless something was saved of this one.
+        """
+        require_ownership()
+        run = self.run(fingerprint)
+        marks = sorted(self.folder.glob(f"*/{FINGERPRINT}"), key=lambda mark: mark.stat().st_mtime_ns)
+        saved = [mark.parent for mark in marks if any(path != mark for path in mark.parent.iterdir())]
+        last = next((other for other in reversed(saved) if other != run), None)
+        for mark in marks:
+            if mark.parent not in (run, last):
+                remove_checkpoints(mark.parent, self._of_a_run)
+        if last and run not in saved:
+            now = json.loads(json.dumps(fingerprint))  # as it is read again: tuples are lists
+            changed = ", ".join(differences(read_json(last / FINGERPRINT), now))
+            logger.info("%s: kept, but of another run (%s): starting anew", last, changed)
+        write_json(run / FINGERPRINT, fingerprint)  # always: its time tells which run began last
+
+    def remove(self) -> None:
+        """Remove what any run has saved, and the folder if nothing else is in it; called when a run is complete."""
+        remove_checkpoints(self.folder, self._own)
+
+
+def differences(before: Fingerprint, now: Fingerprint) -> list[str]:
+    """Return in which values a fingerprint differs from the one before, nested ones by their dotted names."""
+    found = []
+    for name in sorted(before.keys() | now.keys()):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += [f"{name}.{difference}" for difference in differences(old, new)]
+        elif old != new:
+            digest = isinstance(new, str) and _SHA256.fullmatch(new)
+            found.append(name if digest else f"{name}: {json.dumps(old)}, now {json.dumps(new)}")
+    return found
 
 
 class State(NamedTuple):
@@ -39,32 +107,30 @@ class State(NamedTuple):
 
 
 class Checkpoints:
-    """The newest state of one training run, in a folder of its own.
+    """The newest state of one training run.
 
     Args:
-        folder: created when the first state is saved.
+        folder: of the stage; the run has a folder of its own in it (see Runs).
         fingerprint: of everything the run's result depends on; a state with another one is not taken up.
 
     Raises:
         InputError: the folder holds anything that is no training state.
     """
 
-    def __init__(self, folder: Path, fingerprint: str):
-        require_checkpoints_only(folder, OWN_FILES)
-        self.folder = folder
-        self.path = folder / STATE_FILE
+    def __init__(self, folder: Path, fingerprint: Fingerprint):
+        name = re.escape(STATE_FILE)
+        self.runs = Runs(folder, f"{name}|{aside_pattern(name)}")
         self.fingerprint = fingerprint
+        self.path = self.runs.run(fingerprint) / STATE_FILE
 
     def load(self) -> State | None:
         """Return the saved state on the CPU, or None where there is none that fits; the log says which."""
+        self.runs.begin(self.fingerprint)
         if not self.path.is_file():
             return None
         try:
             with safe_open(self.path, framework="pt") as file:
                 header = file.metadata() or {}
-                if header.get("fingerprint") != self.fingerprint:
-                    logger.info("%s: made with other settings or inputs, starting anew", self.path)
-                    return None
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         except SafetensorError as error:
             logger.warning("%s: not a whole checkpoint (%s), starting anew", self.path, error)
@@ -78,17 +144,13 @@ class Checkpoints:
     def save(self, state: State) -> None:
         """Replace the saved state."""
         progress = json.dumps(state.progress)
-        header = {
-            "fingerprint": self.fingerprint,
-            "progress": progress,
-            "sha256": _digest(state.tensors, progress),
-        }
+        header = {"progress": progress, "sha256": _digest(state.tensors, progress)}
         with atomic(self.path) as aside:
             save_file({name: tensor.contiguous() for name, tensor in state.tensors.items()}, aside, header)
 
     def remove(self) -> None:
-        """Remove the state, and the folder if nothing else is in it; called when the outputs are written."""
-        remove_checkpoints(self.folder, OWN_FILES)
+        """Remove the state, those of other runs, and the folder; called when the outputs are written."""
+        self.runs.remove()
 
 
 def _digest(tensors: Mapping[str, Tensor], progress: str) -> str:
@@ -105,12 +167,12 @@ def require_checkpoints_only(folder: Path, own: re.Pattern[str]) -> None:
 
     Args:
         folder: where a stage keeps its checkpoints, and will remove them in the end.
-        own: matches the paths of the stage's files and folders, relative to `folder`.
+        own: matches the paths of the stage's files and folders, relative to `folder`; that of a folder ends with "/".
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(folder, "is not a folder", "name an empty folder")
     for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
+        name = _name(path, folder)
         if not own.fullmatch(name):
             raise InputError(
                 folder, f"holds files that are not checkpoints ({name!r})", "name an empty folder"
@@ -118,13 +180,17 @@ def require_checkpoints_only(folder: Path, own: re.Pattern[str]) -> None:
 
 
 def remove_checkpoints(folder: Path, own: re.Pattern[str]) -> None:
-    """Remove the files and folders whose paths relative to `folder` match `own`; `folder` too if that empties it."""
+    """Remove the files and folders whose paths match `own`, as above; `folder` too if that empties it."""
     require_ownership()
     for path in sorted(folder.rglob("*"), reverse=True):  # what a folder holds before the folder
-        if own.fullmatch(path.relative_to(folder).as_posix()):
+        if own.fullmatch(_name(path, folder)):
             _remove(path)
     if folder.is_dir():
         _remove(folder)
+
+
+def _name(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix() + "/" * path.is_dir()
 
 
 def _remove(path: Path) -> None:
@@ -168,8 +234,8 @@ def fingerprint(settings: Mapping[str, Any], *arrays: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def code_digest(module_file: str | Path) -> str:
-    """Return a sha256 of what a module and the package's modules that it imports do, and of the libraries' versions.
+def code_digest(module_file: str | Path) -> dict[str, str]:
+    """Return a sha256 of what a module and the package's modules that it imports do, and the libraries' versions.
 
     It belongs into a fingerprint, because a state that other code made may mean something else.
 
@@ -178,8 +244,6 @@ def code_digest(module_file: str | Path) -> str:
     """
     path = Path(module_file).resolve()
     root = next(folder.parent for folder in path.parents if folder.name == code.PACKAGE)
-    digest = hashlib.sha256(code.code_digest(path.relative_to(root), root).encode())
-    for library in ("numpy", "torch", "transformers"):
-        if library in sys.modules:
-            digest.update(f"{library} {sys.modules[library].__version__}\n".encode())
-    return digest.hexdigest()
+    libraries = [name for name in ("numpy", "torch", "transformers") if name in sys.modules]
+    versions = {name: sys.modules[name].__version__ for name in libraries}
+    return {code.PACKAGE: code.code_digest(path.relative_to(root), root)} | versions

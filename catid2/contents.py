@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from catid2.errors import InputError
+from catid2.errors import unreadable
 
 # Next to Snakemake's own records, which hold the parameters; relative to the working directory, as they are.
 MEMORY = Path(".snakemake") / "catid2_contents.json"
@@ -36,6 +36,22 @@ def contents(paths: Iterable[str]) -> dict[str, str]:
     return digests
 
 
+def file_sha256(path: str | Path) -> str:
+    """Return the sha256 of a file.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        InputError: it cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
 def _digest(path: str, known: dict[str, list]) -> str:
     if not os.path.isdir(path):
         return _file_digest(path, known)
@@ -53,13 +69,12 @@ def _file_digest(path: str, known: dict[str, list]) -> str:
         stat = os.stat(path)
         seen = [stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns]
         if path not in known or known[path][0] != seen:
-            with open(path, "rb") as file:
-                known[path] = [seen, hashlib.file_digest(file, "sha256").hexdigest()]
+            known[path] = [seen, file_sha256(path)]
     except FileNotFoundError:
         if path not in known:
             raise
     except OSError as error:
-        raise InputError(path, f"cannot be read ({error.strerror})", "make it readable") from None
+        raise unreadable(path, error) from None
     return known[path][1]
 
 

@@ -9,22 +9,20 @@ not depend on how many ranks there were or how often the run was interrupted.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
-import json
 import logging
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 
 from catid2.artifacts import read_embeddings, require_file, write_json
+from catid2.contents import file_sha256
 from catid2.errors import InputError
 from catid2.text import DocumentTexts
 from catid2.writing import aside_pattern, atomic
@@ -34,9 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Paths below the folder of checkpoints: a folder named by its fingerprint, and the shards in it.
 _SHARD = r"shard-\d{9}\.npy"
-SHARD_FILES = re.compile(f"[0-9a-f]{{64}}(/({_SHARD}|{aside_pattern(_SHARD)}))?")
 
 
 class Ranks(NamedTuple):
@@ -127,10 +123,10 @@ def _embed_transformer(
 ) -> None:
     import torch  # tfidf_svd starts without it
 
-    from catid2.checkpoint import code_digest, remove_checkpoints, require_checkpoints_only
+    from catid2.checkpoint import Runs, code_digest
     from catid2.encoders import TransformerEncoder
 
-    require_checkpoints_only(outputs.checkpoints, SHARD_FILES)
+    runs = Runs(outputs.checkpoints, f"{_SHARD}|{aside_pattern(_SHARD)}")
     with _group(ranks) as barrier:
         device = torch.device("cuda", ranks.local) if torch.cuda.is_available() else torch.device("cpu")
         encoder = TransformerEncoder(config.encoder, device, batching.tokens)
@@ -143,10 +139,10 @@ def _embed_transformer(
             ),
         }
         fingerprint = _fingerprint(config, products, made_with, batching.shard, code_digest(__file__))
-        if outputs.checkpoints.is_dir() and not (outputs.checkpoints / fingerprint).is_dir():
-            log.info("shards in %s are of other settings or inputs: not used", outputs.checkpoints)
+        if ranks.rank == 0:
+            runs.begin(fingerprint)
         starts = range(0, len(texts), batching.shard)
-        shards = [outputs.checkpoints / fingerprint / f"shard-{start:09d}.npy" for start in starts]
+        shards = [runs.run(fingerprint) / f"shard-{start:09d}.npy" for start in starts]
         for start, shard in list(zip(starts, shards, strict=True))[ranks.rank :: ranks.world_size]:
             if shard.exists():
                 log.info("documents from %d: taken from %s", start, shard)
@@ -166,7 +162,7 @@ def _embed_transformer(
             "empty_texts": texts.count(""),
         }
         _write(config, outputs, map(read_embeddings, shards), len(texts), details | made_with)
-        remove_checkpoints(outputs.checkpoints, SHARD_FILES)
+        runs.remove()
 
 
 def require_finite(vectors: np.ndarray, products: Path, first: int) -> None:
@@ -196,13 +192,18 @@ def _write(
     log.info("%s: %d documents, %d dimensions, %s", outputs.matrix, *shape, details["encoder"])
 
 
-def _fingerprint(config: ViewConfig, products: Path, made_with: dict, shard: int, code: str) -> str:
-    """A name for everything the rows of a shard depend on (the batch budget changes only their rounding)."""
-    with require_file(products).open("rb") as handle:
-        table = hashlib.file_digest(handle, "sha256").hexdigest()
+def _fingerprint(
+    config: ViewConfig, products: Path, made_with: dict[str, Any], shard: int, code: dict[str, str]
+) -> dict[str, Any]:
+    """Return everything that the rows of a shard depend on (the batch budget changes only their rounding)."""
     settings = config.model_dump(exclude={"encoder": {"model", "revision"}})  # its identity tells more
-    parts = [settings, table, made_with, shard, code]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return {
+        "config": settings,
+        "products": file_sha256(require_file(products)),
+        "made with": made_with,
+        "shard": shard,
+        "code": code,
+    }
 
 
 def _versions(*packages: str) -> dict[str, str]:

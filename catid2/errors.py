@@ -15,6 +15,11 @@ class InputError(Exception):
         super().__init__(" ".join(f"{where}: {what}; {remedy}".split()))
 
 
+def unreadable(path: str | Path, error: OSError) -> InputError:
+    """Return the error of a file or folder that is there and cannot be read: its mode, or its disk, does not let it."""
+    return InputError(path, f"cannot be read ({error.strerror or error})", "make it readable, or try again")
+
+
 def warn(where: str | Path, what: str, remedy: str) -> None:
     """Print a warning to stderr, one line in the form of an InputError; the script continues.
 

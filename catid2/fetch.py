@@ -5,7 +5,6 @@ the targets; `NAME.part.json` says of which remote file and version they are, so
 another version is never continued.
 """
 
-import hashlib
 import itertools
 import json
 import logging
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import httpx
 from tqdm import tqdm
 
+from catid2.contents import file_sha256
 from catid2.errors import InputError
 from catid2.file_formats import HEAD, Format, fault, fault_of_head
 from catid2.writing import needs_room, require_ownership
@@ -232,8 +232,7 @@ class _Download:
     def checked(self, size: int) -> str:
         """Return the SHA-256 of the part after comparing size and content; a part that differs is removed."""
         have = self._have()
-        with self.part.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = file_sha256(self.part)
         if have != size:
             wrong = f"{have} bytes, expected {size}"
         elif self.remote.sha256:

@@ -27,8 +27,9 @@ from tqdm import tqdm
 
 from catid2.artifacts import write_json
 from catid2.config.pretrained import RECORD, PretrainedModel
+from catid2.contents import file_sha256
 from catid2.errors import InputError
-from catid2.model_files import WEIGHTS, file_sha256, files_in, files_to_read
+from catid2.model_files import WEIGHTS, files_in, files_to_read
 from catid2.writing import claim, needs_room, require_ownership
 
 _NOTES = Path(".cache", "huggingface")  # what the library knows of the files, below their folder

@@ -108,7 +108,7 @@ def train_light(
     # The vectors too: vectors_sha256 is of what describes them, which other texts of the products leave as it is.
     vectors = [data.queries, data.documents, data.held_out.matrix]
     arrays = [*vectors, data.source, data.doc, data.codes, *data.pairs]
-    state = Checkpoints(checkpoints, fingerprint(settings | data.trained_on, *arrays))
+    state = Checkpoints(checkpoints, settings | data.trained_on | {"data": fingerprint({}, *arrays)})
     training = Training(config, model, data, seed)
     training.run(state, checkpoint_seconds)
     with atomic(output) as aside:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from catid2.artifacts import read_json
 from catid2.config.pretrained import RECORD, PretrainedModel
+from catid2.contents import file_sha256
 from catid2.errors import InputError
 
 # Kinds of weights in order of preference: the first file that is there, and the shards that an index stands for.
@@ -85,9 +86,3 @@ def identity(folder: Path) -> str:
     for name, sha256 in sums.items():
         digest.update(f"{name}:{sha256}\n".encode())
     return digest.hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,6 +14,7 @@ and dropout. The Trainer reads its own files in a checkpoint without unpickling 
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -41,6 +42,8 @@ from catid2.writing import atomic, require_ownership
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from catid2.checkpoint import Fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -237,14 +240,15 @@ class ResumableTrainer(Trainer):
 
     # --- a run ---------------------------------------------------------------------------------------
 
-    def run(self, own_fingerprint: str, checkpoint_seconds: float) -> None:
+    def run(self, fingerprint: Fingerprint, checkpoint_seconds: float) -> None:
         """Train to the end, from the newest whole checkpoint of this run if there is one.
 
         Raises:
             InputError: as `log` and `_save_checkpoint`, or a checkpoint cannot be read on every rank.
             SystemExit: 143 (TERM) or 130 (INT), when any rank was asked to stop and the state is saved.
         """
-        newest = self._newest(own_fingerprint)
+        newest = self._newest(fingerprint)
+        self.args.output_dir = str(self.folder.path)
         if newest and self.group.is_first:
             log.info("resuming after %s from %s", self.place(step_of(newest)), newest)
         # The Trainer seeds all ranks alike, and each would drop the same units. A checkpoint has each rank's state.
@@ -257,11 +261,13 @@ class ResumableTrainer(Trainer):
                 what = "a .pt or .pth file in it holds more than tensors and numbers, and was not loaded"
                 raise InputError(newest, what, "remove the folder and run again") from None
 
-    def _newest(self, own_fingerprint: str) -> Path | None:
+    def _newest(self, fingerprint: Fingerprint) -> Path | None:
         """Return the checkpoint that the first rank takes up, when every rank can read it."""
+        fingerprint = json.loads(from_first(json.dumps(fingerprint).encode(), self.group))
+        self.folder.enter(fingerprint)
         step = 0
         if self.group.is_first:
-            self.folder.claim(own_fingerprint)
+            self.folder.claim(fingerprint)
             newest = self.folder.newest()
             step = step_of(newest) if newest else 0
         step = int(from_first(str(step).encode(), self.group))

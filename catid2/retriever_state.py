@@ -1,9 +1,9 @@
 """The folder of a retriever's training state: what may be taken up, and what may be deleted.
 
-It holds `fingerprint`, of the run that it belongs to; `checkpoint-STEP/`, the Trainer's, whole if it has the mark
-COMPLETE; and `best/STEP/`, the model that validated best when a checkpoint was taken. The mark names the best model
-and the sha256 of every file that the checkpoint counts on, so that a damaged one is not taken up. The two newest
-checkpoints are kept, and a model in `best/` as long as one of them counts on it: a run killed anywhere finds all
+A run has a folder of its own in it (catid2.checkpoint.Runs). That holds `checkpoint-STEP/`, the Trainer's, whole if it
+has the mark COMPLETE; and `best/STEP/`, the model that validated best when a checkpoint was taken. The mark names the
+best model and the sha256 of every file that the checkpoint counts on, so that a damaged one is not taken up. The two
+newest checkpoints are kept, and a model in `best/` as long as one of them counts on it: a run killed anywhere finds all
 that its newest whole checkpoint needs. Only these names are ever deleted, and nothing because it cannot be read at
 the moment.
 """
@@ -11,33 +11,29 @@ the moment.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from catid2.artifacts import write_json
-from catid2.checkpoint import remove_checkpoints, require_checkpoints_only
-from catid2.errors import InputError
-from catid2.writing import aside_pattern, atomic, flush, needs_room, require_ownership
+from catid2.checkpoint import Fingerprint, Runs
+from catid2.contents import file_sha256
+from catid2.errors import unreadable
+from catid2.writing import aside_pattern, flush, needs_room, require_ownership
 
 log = logging.getLogger(__name__)
 
 COMPLETE = "complete"  # a file in a checkpoint, written when everything else in it is
 KEPT = 2  # checkpoints, so that there is another one if the newest gets damaged
-FINGERPRINT = "fingerprint"
-# Names relative to the folder: those of folders, and those of all that lies beside the fingerprint.
 _STEP = "[0-9]+"
-_FOLDER = re.compile(f"checkpoint-{_STEP}|best(/{_STEP})?")
-_STATE = re.compile(
-    f"{aside_pattern(FINGERPRINT)}|checkpoint-{_STEP}(/.*)?|best(/({_STEP}|{aside_pattern(_STEP)})(/.*)?)?"
-)
-_OWN = re.compile(f"{FINGERPRINT}|{_STATE.pattern}")
+_CHECKPOINT = re.compile(f"checkpoint-{_STEP}")
+_MODEL = re.compile(f"{_STEP}|{aside_pattern(_STEP)}")
+_FILES = f"{_CHECKPOINT.pattern}/.*|best/(({_MODEL.pattern})/.*)?"  # relative to a run's folder
 
 
 class _Mark(NamedTuple):
@@ -50,32 +46,26 @@ class _Mark(NamedTuple):
 class StateFolder:
     """The state of one run. Ranks may all read it; one of them writes.
 
+    Args:
+        folder: of the stage's checkpoints.
+
     Raises:
         InputError: there is something in the folder that no run of ours has put there; or, from any method, a file
             is there but cannot be read.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
-        require_checkpoints_only(path, _OWN)
-        foreign = [name for name in self._names(_FOLDER) if not (path / name).is_dir()]
-        # Checkpoints without our mark are another program's: ours is the first thing written.
-        if not (path / FINGERPRINT).exists():
-            foreign += self._names(_FOLDER)
-        if foreign:
-            raise InputError(
-                path, f"holds files that are not checkpoints ({foreign[0]!r})", "name an empty folder"
-            )
+    def __init__(self, folder: Path):
+        self._runs = Runs(folder, _FILES)
+        self.path = folder  # from `enter` on that of the run
 
-    def claim(self, fingerprint: str) -> None:
-        """Mark the folder as this run's; remove another run's state, and checkpoints that are unfinished or damaged."""
-        require_ownership()
-        mark = self.path / FINGERPRINT
-        if _read(mark) not in (None, fingerprint.encode()):
-            log.info("%s: made with other code, settings or inputs, starting anew", self.path)
-            self.remove()
-        with atomic(mark) as aside:
-            aside.write_text(fingerprint)
+    def enter(self, fingerprint: Fingerprint) -> None:
+        """Say which run this is."""
+        self.path = self._runs.run(fingerprint)
+
+    def claim(self, fingerprint: Fingerprint) -> None:
+        """Enter the run's folder, and remove checkpoints from it that are unfinished or damaged."""
+        self.enter(fingerprint)
+        self._runs.begin(fingerprint)
         whole = self._whole()
         for checkpoint in self._checkpoints():
             if checkpoint not in whole:
@@ -139,7 +129,7 @@ class StateFolder:
         if best_step is not None and not digests:
             folders.append(self.best(best_step))
         inside = [path for folder in folders for path in folder.rglob("*")]
-        digests |= {self._name(path): _read(path, _sha256) for path in sorted(inside) if path.is_file()}
+        digests |= {self._name(path): file_sha256(path) for path in sorted(inside) if path.is_file()}
         # The mark must not reach the disk before what it stands for. (os.sync would wait for every disk of the node.)
         for path in {*inside, *folders, *(folder.parent for folder in folders), self.path}:
             flush(path)
@@ -151,28 +141,22 @@ class StateFolder:
             _discard(checkpoint)
         kept = {str(_read_mark(checkpoint).best_step) for checkpoint in whole[:KEPT]}
         for model in self.path.glob("best/*"):
-            if model.name not in kept and _OWN.fullmatch(self._name(model)):
+            if model.name not in kept and _MODEL.fullmatch(model.name):
                 shutil.rmtree(model)
 
     def remove(self) -> None:
-        """Remove the state, and the folder if nothing else is in it."""
+        """Remove the state, that of other runs, and the folder if nothing else is in it."""
         require_ownership()
-        mark = self.path / FINGERPRINT
-        mark.write_text("")  # what a kill leaves of the state must not be taken up
-        remove_checkpoints(self.path, _STATE)
-        mark.unlink()  # last: without it the rest would look like another program's
-        if not any(self.path.iterdir()):
-            self.path.rmdir()
+        for mark in self._runs.folder.glob(f"*/checkpoint-*/{COMPLETE}"):
+            mark.unlink()  # first: what a kill leaves of the state must not be taken up
+        self._runs.remove()
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()
 
-    def _names(self, pattern: re.Pattern[str]) -> list[str]:
-        return sorted(filter(pattern.fullmatch, map(self._name, self.path.rglob("*"))))
-
     def _checkpoints(self) -> list[Path]:
         """Return the checkpoints, newest first."""
-        found = [path for path in self.path.glob("checkpoint-*") if _FOLDER.fullmatch(path.name)]
+        found = [path for path in self.path.glob("checkpoint-*") if _CHECKPOINT.fullmatch(path.name)]
         return sorted(found, key=step_of, reverse=True)
 
     def _whole(self) -> list[Path]:
@@ -193,7 +177,7 @@ class StateFolder:
             files = _read_mark(checkpoint).files
         except ValueError:
             return COMPLETE
-        changed = (name for name, digest in files.items() if _read(self.path / name, _sha256) != digest)
+        changed = (name for name, digest in files.items() if _sha256(self.path / name) != digest)
         return next(changed, None)
 
 
@@ -217,25 +201,24 @@ def _discard(checkpoint: Path) -> None:
     shutil.rmtree(checkpoint)
 
 
-def _content(file: BinaryIO) -> bytes:
-    return file.read()
+def _sha256(path: Path) -> str | None:
+    """Return the sha256 of a file, None if there is no such file; as _read otherwise."""
+    try:
+        return file_sha256(path)
+    except FileNotFoundError:
+        return None
 
 
-def _sha256(file: BinaryIO) -> str:
-    return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _read(path: Path, how: Callable[[BinaryIO], Any] = _content) -> Any:
-    """Return what `how` reads from a file, None if there is no such file.
+def _read(path: Path) -> bytes | None:
+    """Return the content of a file, None if there is no such file.
 
     Raises:
         InputError: it cannot be read, for example because the node that has served it is lost. That may pass, so it
             is no reason to take the file for missing or damaged.
     """
     try:
-        with path.open("rb") as file:
-            return how(file)
+        return path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise InputError(path, f"cannot be read ({error.strerror})", "try again") from None
+        raise unreadable(path, error) from None

@@ -14,7 +14,7 @@ import pyarrow as pa
 import torch
 
 from catid2.artifacts import read_table
-from catid2.checkpoint import code_digest, fingerprint
+from catid2.checkpoint import Fingerprint, code_digest, fingerprint
 from catid2.distributed import wait_for_all
 from catid2.errors import InputError
 from catid2.examples import (
@@ -123,8 +123,8 @@ def train_retriever(
 
 def run_fingerprint(
     config: RetrieverConfig, retriever: DocIDRetriever, data: Data, seed: int, ranks: int
-) -> str:
-    """Return a sha256 of what the result of training depends on: settings, code, ranks, data, first weights."""
+) -> Fingerprint:
+    """Return what the result of training depends on: settings, code, ranks, data, first weights."""
     settings = {
         "config": config.model_dump(mode="json", exclude={"pretrained", "revision"}),  # the weights tell more
         "seed": seed,
@@ -134,9 +134,9 @@ def run_fingerprint(
     }
     weights = [parameter.detach().cpu().numpy() for parameter in retriever.parameters()]
     examples, validation = data.examples, data.validation
-    tokens = [*examples.tokens, *validation.tokens]
-    arrays = [examples.text, examples.doc, validation.query, validation.doc, data.codes]
-    return fingerprint(settings, *weights, *tokens, *arrays)
+    arrays = [*examples.tokens, *validation.tokens, examples.text, examples.doc]
+    arrays += [validation.query, validation.doc, data.codes]
+    return settings | {"data": fingerprint({}, *arrays), "first weights": fingerprint({}, *weights)}
 
 
 def _pairs(config: RetrieverConfig, products: Path, queries: TrainQueries) -> list[Pairs]:

@@ -1,6 +1,5 @@
 """The RQ-VAE: an encoder, a residual quantiser, a decoder; and the folder a trained one is kept in."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -15,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from catid2.artifacts import read_json, require_file, write_json
+from catid2.contents import file_sha256
 from catid2.errors import InputError
 from catid2.quantizer import Quantized, ResidualQuantizer
 
@@ -120,7 +120,7 @@ class RQVAE(nn.Module):
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         save_file(tensors, model)
         write_json(
-            config, {**details, "architecture": asdict(self.architecture), "model_sha256": _sha256(model)}
+            config, {**details, "architecture": asdict(self.architecture), "model_sha256": file_sha256(model)}
         )
 
     @classmethod
@@ -134,7 +134,7 @@ class RQVAE(nn.Module):
         path, config = require_file(folder / MODEL_FILE), folder / CONFIG_FILE
         described, expected = _read_config(config)
         remedy = "run train_rqvae again"
-        if _sha256(path) != expected:
+        if file_sha256(path) != expected:
             raise InputError(path, f"its sha256 is not the one in {CONFIG_FILE}", remedy)
         try:
             tensors = load_file(path)
@@ -184,8 +184,3 @@ def _perceptron(widths: list[int], layer_norm: bool) -> nn.Sequential:
         if index < len(widths) - 2:
             layers += [nn.LayerNorm(next_width)] * layer_norm + [nn.ReLU()]
     return nn.Sequential(*layers)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -64,10 +64,13 @@ def main() -> None:
     embeddings = read_embeddings(arguments.embeddings, rows=len(categories))
     require_finite(arguments.embeddings, embeddings)
     settings = {"config": config.model_dump(mode="json"), "seed": arguments.seed}
-    code = code_digest(rqvae_training.__file__)
-    digest = fingerprint(settings | {"code": code}, embeddings, categories)
+    run = settings | {
+        "code": code_digest(rqvae_training.__file__),
+        "embeddings": fingerprint({}, embeddings),
+        "categories": fingerprint({}, categories),
+    }
     with claim(arguments.model), record_timings(arguments.timings):
-        checkpoints = Checkpoints(arguments.checkpoints, digest)
+        checkpoints = Checkpoints(arguments.checkpoints, run)
         with process_group() as group:
             if group.rank:
                 logging.getLogger().setLevel(logging.WARNING)
@@ -78,7 +81,7 @@ def main() -> None:
         details = settings | {
             "n_docs": len(embeddings),
             "n_categories": [len(np.unique(level)) for level in categories.T],
-            "fingerprint": digest,
+            "fingerprint": fingerprint(run),
         }
         outputs = (arguments.model, arguments.model_config, arguments.history)
         with atomic(*outputs) as (model, model_config, history):

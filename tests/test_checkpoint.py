@@ -1,6 +1,7 @@
 """Training states: exact, tied to their run, whole or not there."""
 
 import logging
+import os
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 
 import catid2.checkpoint
 from catid2.checkpoint import (
+    FINGERPRINT,
     Checkpoints,
     State,
     code_digest,
@@ -24,13 +26,24 @@ STATE = State(
     {"weights": torch.tensor([[0.1, -1e-30]]), "step": torch.tensor(7.0), "codes": torch.arange(3)},
     {"history": [{"loss": 0.1, "perplexity": float("nan")}], "name": "añ"},
 )
+RUN = {
+    "config": {"lr": 0.1, "labels": ["E"]},
+    "seed": 0,
+    "ranks": 1,
+    "code": {"catid2": "a" * 64, "torch": "2.8"},
+}
+
+
+def names(folder: Path) -> list[str]:
+    """Return all files below a folder."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 def test_what_was_saved_is_loaded_to_the_bit(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path / "run", "a")
+    checkpoints = Checkpoints(tmp_path / "run", RUN)
     checkpoints.save(STATE._replace(progress="an older state"))
     checkpoints.save(STATE)
-    loaded = Checkpoints(tmp_path / "run", "a").load()
+    loaded = Checkpoints(tmp_path / "run", RUN).load()
     assert loaded.tensors.keys() == STATE.tensors.keys()
     for name, tensor in STATE.tensors.items():
         assert torch.equal(loaded.tensors[name], tensor)
@@ -41,22 +54,75 @@ def test_what_was_saved_is_loaded_to_the_bit(tmp_path: Path) -> None:
 
 
 def test_no_state_is_no_state(tmp_path: Path) -> None:
-    assert Checkpoints(tmp_path / "run", "a").load() is None
+    assert Checkpoints(tmp_path / "run", RUN).load() is None
 
 
-def test_a_state_of_another_run_is_left_alone_and_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"seed": 1}, "seed: 0, now 1"),
+        ({"ranks": 4}, "ranks: 1, now 4"),
+        ({"config": {"lr": 0.2, "labels": ("E",)}}, "config.lr: 0.1, now 0.2"),
+        ({"config": {"lr": 0.1, "labels": ("E", "S")}}, 'config.labels: ["E"], now ["E", "S"]'),
+        ({"code": {"catid2": "a" * 64, "torch": "2.9"}}, 'code.torch: "2.8", now "2.9"'),
+        (
+            {"code": {"catid2": "b" * 64, "torch": "2.8"}},
+            "code.catid2",
+        ),  # of a sha256 the name is all that helps
+        ({"ranks": 2, "data": "c" * 64}, "data, ranks: 1, now 2"),
+    ],
+)
+def test_the_state_of_another_run_is_kept_and_the_log_tells_what_differs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, change: dict, told: str
 ) -> None:
     caplog.set_level(logging.INFO)
-    Checkpoints(tmp_path, "a").save(STATE)
-    assert Checkpoints(tmp_path, "b").load() is None
-    assert "other settings or inputs" in caplog.text
-    assert Checkpoints(tmp_path, "a").load() is not None
+    one = Checkpoints(tmp_path, RUN)
+    one.load()
+    one.save(STATE)
+    other = Checkpoints(tmp_path, RUN | change)
+    assert other.load() is None
+    (message,) = caplog.messages
+    assert f"{one.path.parent}: kept, but of another run ({told})" in message
+    other.save(STATE._replace(progress="the other's"))
+    caplog.clear()
+    assert one.load().progress["name"] == "añ"
+    assert other.load().progress == "the other's"
+    assert caplog.messages == []
+    other.remove()
+    assert list(tmp_path.parent.glob(tmp_path.name)) == []
+
+
+def test_of_other_runs_the_one_that_began_last_is_kept_unless_it_saved_nothing(tmp_path: Path) -> None:
+    first, second, third, fourth = (Checkpoints(tmp_path, RUN | {"seed": seed}) for seed in range(4))
+    for number, run in enumerate((second, first, third), start=1):
+        run.load()
+        if run is not third:
+            run.save(STATE)
+        os.utime(run.path.with_name(FINGERPRINT), (number, number))
+    fourth.load()
+    assert {path.name for path in tmp_path.iterdir()} == {first.path.parent.name, fourth.path.parent.name}
+    assert first.load() is not None
+
+
+def test_a_run_that_is_killed_as_it_begins_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Checkpoints(tmp_path, RUN)
+    one.load()
+    one.save(STATE)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("catid2.checkpoint.write_json", killed)
+        Checkpoints(tmp_path, RUN | {"seed": 1}).load()
+    assert one.load() is not None
 
 
 @pytest.mark.parametrize("size", [0, 4, 60, -1])
 def test_a_cut_file_starts_the_run_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture, size: int) -> None:
-    checkpoints = Checkpoints(tmp_path, "a")
+    checkpoints = Checkpoints(tmp_path, RUN)
     checkpoints.save(STATE)
     checkpoints.path.write_bytes(checkpoints.path.read_bytes()[:size])
     assert checkpoints.load() is None
@@ -67,7 +133,7 @@ def test_a_cut_file_starts_the_run_anew(tmp_path: Path, caplog: pytest.LogCaptur
 def test_a_flipped_bit_starts_the_run_anew(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, part: bytes
 ) -> None:
-    checkpoints = Checkpoints(tmp_path, "a")
+    checkpoints = Checkpoints(tmp_path, RUN)
     checkpoints.save(STATE)
     content = bytearray(checkpoints.path.read_bytes())
     assert content.count(part) == 1
@@ -78,7 +144,8 @@ def test_a_flipped_bit_starts_the_run_anew(
 
 
 def test_tensors_without_a_header_are_no_state(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, "a")
+    checkpoints = Checkpoints(tmp_path, RUN)
+    checkpoints.load()
     save_file(STATE.tensors, checkpoints.path)
     assert checkpoints.load() is None
 
@@ -86,14 +153,14 @@ def test_tensors_without_a_header_are_no_state(tmp_path: Path) -> None:
 def test_a_state_may_hold_every_kind_of_tensor(tmp_path: Path) -> None:
     kinds = (torch.bfloat16, torch.float16, torch.bool, torch.uint8)
     tensors = {str(kind): torch.ones(2, 3).to(kind).T for kind in kinds} | {"empty": torch.empty(0, 4)}
-    checkpoints = Checkpoints(tmp_path, "a")
+    checkpoints = Checkpoints(tmp_path, RUN)
     checkpoints.save(State(tensors, None))
     loaded = checkpoints.load().tensors
     assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
 
 
 def test_a_save_that_fails_keeps_the_state_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoints = Checkpoints(tmp_path, "a")
+    checkpoints = Checkpoints(tmp_path, RUN)
     checkpoints.save(STATE)
 
     def disk_full(_: dict, path: Path, __: dict) -> None:
@@ -104,11 +171,11 @@ def test_a_save_that_fails_keeps_the_state_before(tmp_path: Path, monkeypatch: p
     with pytest.raises(InputError, match=r"No space left on device\); make room"):
         checkpoints.save(STATE._replace(progress="newer"))
     assert checkpoints.load().progress["name"] == "añ"
-    assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
+    assert names(checkpoints.path.parent) == [FINGERPRINT, "state.safetensors"]
 
 
 def test_removed_with_the_folder(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path / "run", "a")
+    checkpoints = Checkpoints(tmp_path / "run", RUN)
     checkpoints.save(STATE)
     checkpoints.remove()
     assert not (tmp_path / "run").exists()
@@ -116,20 +183,22 @@ def test_removed_with_the_folder(tmp_path: Path) -> None:
 
 
 def test_files_of_others_are_refused_before_work_and_never_removed(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, "a")
+    checkpoints = Checkpoints(tmp_path, RUN)
     checkpoints.save(STATE)
-    (tmp_path / ".tmp-0123456789ab-state.safetensors").write_bytes(b"left by a kill")
+    for name in ("state.safetensors", FINGERPRINT):
+        checkpoints.path.with_name(f".tmp-0123456789ab-{name}").write_bytes(b"left by a kill")
+    Checkpoints(tmp_path, RUN)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match=r"not checkpoints \('notes.txt'\); name an empty folder"):
-        Checkpoints(tmp_path, "a")
+        Checkpoints(tmp_path, RUN)
     checkpoints.remove()
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
     with pytest.raises(InputError, match=r"notes.txt: is not a folder"):
-        Checkpoints(tmp_path / "notes.txt", "a")
+        Checkpoints(tmp_path / "notes.txt", RUN)
 
 
 def test_own_folders_are_removed_only_when_they_are_empty(tmp_path: Path) -> None:
-    own = re.compile(r"[ab](/\d)?")
+    own = re.compile(r"[ab]/(\d)?")
     for name in ("a/1", "a/2", "b/1", "b/x"):
         (tmp_path / "run" / name).mkdir(parents=True)
         (tmp_path / "run" / name).rmdir()
@@ -159,7 +228,10 @@ def test_the_code_digest_follows_the_modules_that_are_imported(tmp_path: Path) -
     (package / "b.py").write_text("K = 2\n")
     second = code_digest(package / "a.py")
     (package / "a.py").write_text("from catid2 import b\nL = 3\n")
-    assert len({first, second, code_digest(package / "a.py")}) == 3
+    digests = [first, second, code_digest(package / "a.py")]
+    assert len({digest["catid2"] for digest in digests}) == 3
+    (package / "a.py").write_text("# A comment.\nfrom catid2 import b\nL = 3\n")
+    assert code_digest(package / "a.py") == digests[-1]
 
 
 @pytest.mark.parametrize("library", ["numpy", "torch"])
@@ -169,11 +241,14 @@ def test_the_code_digest_follows_the_versions_of_the_libraries(
     module = Path(catid2.checkpoint.__file__)
     first = code_digest(module)
     monkeypatch.setattr(f"{library}.__version__", "0.0")
-    assert code_digest(module) != first
+    assert code_digest(module) == first | {library: "0.0"}
 
 
 def test_the_fingerprint_tells_settings_values_types_and_shapes_apart() -> None:
     array = np.arange(6, dtype=np.float16)
+    long = np.zeros((65_537, 2), np.int8)
+    longer = long.copy()
+    longer[-1, -1] = 1
     variants = [
         fingerprint({"lr": 1}, array),
         fingerprint({"lr": 2}, array),
@@ -181,6 +256,8 @@ def test_the_fingerprint_tells_settings_values_types_and_shapes_apart() -> None:
         fingerprint({"lr": 1}, array.reshape(2, 3)),
         fingerprint({"lr": 1}, array.view(np.int16)),
         fingerprint({"lr": 1}, array, array),
+        fingerprint({"lr": 1}, long),
+        fingerprint({"lr": 1}, longer),
     ]
     assert len(set(variants)) == len(variants)
     assert fingerprint({"a": 1, "b": 2}, array) == fingerprint({"b": 2, "a": 1}, array.copy())

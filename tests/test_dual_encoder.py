@@ -170,7 +170,7 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(case, expected, tmp_path, 
         patch.setattr(DualEncoderTrainer, "training_step", terminated)
         train(case, tmp_path / "stopped")
     assert caught.value.code == 143
-    assert list((tmp_path / "stopped" / "checkpoints").glob("checkpoint-*"))
+    assert list((tmp_path / "stopped" / "checkpoints").glob("*/checkpoint-*"))
     assert train(case, tmp_path / "stopped") == expected
     assert not (tmp_path / "stopped" / "checkpoints").exists()
 

@@ -3,6 +3,7 @@
 import json
 import os
 import runpy
+import shutil
 import socket
 import subprocess
 import sys
@@ -186,29 +187,42 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path, products, e
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_shards_of_other_settings_are_not_used(tmp_path, products, encoders, monkeypatch, caplog):
-    caplog.set_level("INFO")
-    plain = view({"kind": "hf", "model": encoders["bert"], "max_tokens": 32})
-    other = view({"kind": "hf", "model": encoders["bert"], "max_tokens": 32, "normalize": True})
-    monkeypatch.setattr(catid2.embed, "_write", lambda *_: sys.exit("killed before the outputs"))
-    with pytest.raises(SystemExit):
-        embed(plain, products, outputs(tmp_path))
-    monkeypatch.undo()
-    embed(other, products, outputs(tmp_path))
-    assert "not used" in caplog.text
-    lengths = np.linalg.norm(np.asarray(read_embeddings(tmp_path / "view.npy"), np.float32), axis=1)
-    np.testing.assert_allclose(lengths, 1, atol=1e-3)
+def other_settings(patch: pytest.MonkeyPatch, products: Path) -> dict:
+    return {"normalize": True}
 
 
-def test_shards_of_other_code_are_not_used(tmp_path, products, encoders, monkeypatch, caplog):
+def other_code(patch: pytest.MonkeyPatch, products: Path) -> dict:
+    patch.setattr("catid2.checkpoint.code_digest", lambda module: {"torch": "0.0"})
+    return {}
+
+
+def other_products(patch: pytest.MonkeyPatch, products: Path) -> dict:
+    pq.write_table(pq.read_table(products).slice(0, 22), products)
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("make_other", "told"),
+    [
+        (other_settings, "config.encoder.normalize: false, now true"),
+        (other_code, "code.torch: "),
+        (other_products, "(products)"),
+    ],
+)
+def test_shards_of_another_run_are_kept_but_not_used(
+    tmp_path, products, encoders, monkeypatch, caplog, make_other, told
+):
     caplog.set_level("INFO")
-    config = view({"kind": "hf", "model": encoders["bert"], "max_tokens": 32})
+    copy = Path(shutil.copy(products, tmp_path))
+    settings = {"kind": "hf", "model": encoders["bert"], "max_tokens": 32}
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(catid2.embed, "_write", lambda *_: sys.exit("killed before the outputs"))
-        embed(config, products, outputs(tmp_path))
-    monkeypatch.setattr("catid2.checkpoint.code_digest", lambda module: f"another state of {module}")
-    embed(config, products, outputs(tmp_path))
-    assert "not used" in caplog.text
+        embed(view(settings), copy, outputs(tmp_path))
+    (shard,) = (tmp_path / "checkpoints").glob("*/*.npy")
+    changed = make_other(monkeypatch, copy)
+    embed(view(settings | changed), copy, outputs(tmp_path))
+    assert f"{shard.parent}: kept, but of another run" in caplog.text
+    assert told in caplog.text
     assert "taken from" not in caplog.text
     assert not (tmp_path / "checkpoints").exists()
 

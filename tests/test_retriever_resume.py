@@ -1,6 +1,7 @@
 """Retriever training that is stopped or killed anywhere ends with the bytes of one that was left alone."""
 
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,6 @@ from pathlib import Path
 import pytest
 from retriever_case import TINY, Case, one_cpu_thread, trained_bytes, write_case
 
-from catid2.retriever_state import StateFolder
 from catid2.retriever_training import RetrieverTrainer
 
 CONFIG = TINY.model_copy(update={"epochs": 3, "valid_every": 2})  # validated after epochs 2 and 3
@@ -97,7 +97,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(
     assert f"stopped by {name} {place}, checkpoint saved; run again to go on" in caplog.text
     assert not (tmp_path / "retriever").exists()
     assert train(case, tmp_path, microbatch=microbatch) == expected
-    assert f"resuming {place} from {tmp_path / 'checkpoints' / f'checkpoint-{number}'}" in caplog.text
+    assert re.search(rf"resuming {re.escape(place)} from \S+/checkpoint-{number}\b", caplog.text)
 
 
 @pytest.mark.parametrize("epoch", [2, 3])
@@ -128,5 +128,6 @@ def test_killed_after_any_step_it_goes_on_to_the_same_bytes(
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             act_at_step(patch, number, stop_here)
             train(case, tmp_path, microbatch=microbatch, checkpoint_seconds=0)
-        assert StateFolder(tmp_path / "checkpoints").newest().name == f"checkpoint-{number - 1}"
+        steps_saved = [int(path.name[11:]) for path in tmp_path.glob("checkpoints/*/checkpoint-*")]
+        assert max(steps_saved) == number - 1
     assert train(case, tmp_path, microbatch=microbatch) == expected

@@ -13,7 +13,8 @@ import torch
 from retriever_case import TINY, Case, one_cpu_thread, trained_bytes, write_case
 from transformers import Trainer
 
-from catid2.artifacts import write_json
+from catid2.artifacts import read_json, write_json
+from catid2.checkpoint import FINGERPRINT
 from catid2.errors import InputError
 from catid2.resumable_trainer import LOSSES
 from catid2.retriever_state import COMPLETE, StateFolder
@@ -31,6 +32,9 @@ FILES = (
 )
 
 
+RUN = {"seed": 0}
+
+
 # --- what is kept ----------------------------------------------------------------------------------------
 
 
@@ -44,7 +48,7 @@ def checkpoint(folder: StateFolder, step: int, best_step: int | None) -> None:
 
 def test_two_checkpoints_are_kept_and_the_models_they_count_on(tmp_path: Path) -> None:
     folder = StateFolder(tmp_path)
-    folder.claim("a")
+    folder.claim(RUN)
     for step, best_step, checkpoints, models in [
         (3, None, {3}, set()),
         (5, 5, {3, 5}, {5}),
@@ -53,32 +57,33 @@ def test_two_checkpoints_are_kept_and_the_models_they_count_on(tmp_path: Path) -
         (12, 10, {10, 12}, {10}),
     ]:
         checkpoint(folder, step, best_step)
-        assert {int(path.name.split("-")[1]) for path in tmp_path.glob("checkpoint-*")} == checkpoints
-        assert {int(path.name) for path in tmp_path.glob("best/*")} == models
+        assert {int(path.name.split("-")[1]) for path in folder.path.glob("checkpoint-*")} == checkpoints
+        assert {int(path.name) for path in folder.path.glob("best/*")} == models
         assert folder.newest() == folder.checkpoint(step)
 
 
 def test_steps_are_ordered_as_numbers(tmp_path: Path) -> None:
     folder = StateFolder(tmp_path)
+    folder.enter(RUN)
     for step in (8, 9, 10, 100):
         checkpoint(folder, step, None)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-100"]
+    assert sorted(path.name for path in folder.path.iterdir()) == ["checkpoint-10", "checkpoint-100"]
     assert folder.newest().name == "checkpoint-100"
 
 
 def test_a_damaged_best_model_damages_the_checkpoints_that_count_on_it(tmp_path: Path) -> None:
     folder = StateFolder(tmp_path)
-    folder.claim("a")
+    folder.claim(RUN)
     checkpoint(folder, 5, 5)
     checkpoint(folder, 10, 10)
     (folder.best(10) / "model").write_text("changed")
-    folder.claim("a")
+    folder.claim(RUN)
     assert folder.newest() == folder.checkpoint(5)
 
 
 def test_only_state_is_removed(tmp_path: Path) -> None:
     folder = StateFolder(tmp_path)
-    folder.claim("a")
+    folder.claim(RUN)
     checkpoint(folder, 1, 1)
     (tmp_path / "put there meanwhile").touch()
     folder.remove()
@@ -88,40 +93,70 @@ def test_only_state_is_removed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [".tmp-notes", "checkpoint-x", "checkpoint-5", "best", "best/notes"])
 def test_files_that_only_look_like_ours_are_refused_and_never_removed(tmp_path: Path, name: str) -> None:
     folder = StateFolder(tmp_path)
-    folder.claim("a")
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text("mine")
-    with pytest.raises(InputError, match=r"holds files that are not checkpoints .*; name an empty folder"):
+    folder.claim(RUN)
+    file = folder.path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("mine")
+    with pytest.raises(InputError, match=rf"not checkpoints \('{folder.path.name}/{name}'\); name an empty"):
         StateFolder(tmp_path)
-    if name not in ("checkpoint-5", "best"):
-        folder.remove()
-    assert (tmp_path / name).read_text() == "mine"
+    folder.remove()
+    assert file.read_text() == "mine"
 
 
-def test_a_folder_with_a_mark_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "names", [["checkpoint-500", "best"], ["checkpoint-best"], ["0123456789abcdef/best"]]
+)
+def test_checkpoints_of_another_program_are_refused(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / COMPLETE).touch()
+    with pytest.raises(InputError, match=r"holds files that are not checkpoints"):
+        StateFolder(tmp_path)
+
+
+def test_the_state_of_another_run_is_kept_and_taken_up_when_the_change_is_taken_back(
+    tmp_path, caplog
+) -> None:
+    caplog.set_level("INFO")
     folder = StateFolder(tmp_path)
-    folder.claim("a")
-    (tmp_path / "checkpoint-best").mkdir()
-    (tmp_path / "checkpoint-best" / COMPLETE).touch()
+    folder.claim(RUN)
+    checkpoint(folder, 5, 5)
+    first = folder.newest()
+    folder.claim({"seed": 1})
     assert folder.newest() is None
-    with pytest.raises(InputError, match=r"not checkpoints \('checkpoint-best'\)"):
-        StateFolder(tmp_path)
+    assert f"{first.parent}: kept, but of another run (seed: 0, now 1)" in caplog.text
+    checkpoint(folder, 2, None)
+    folder.claim(RUN)
+    assert folder.newest() == first
+    folder.remove()
+    assert not tmp_path.exists()
+
+
+def test_a_kill_while_the_state_is_removed_leaves_nothing_to_take_up(tmp_path, monkeypatch) -> None:
+    folder = StateFolder(tmp_path)
+    folder.claim(RUN)
+    checkpoint(folder, 1, 1)
+    monkeypatch.setattr("catid2.checkpoint._remove", None)
+    with pytest.raises(TypeError):
+        folder.remove()
+    assert folder.newest() is None
 
 
 def test_what_kills_left_of_atomic_writes_is_ours(tmp_path: Path) -> None:
     folder = StateFolder(tmp_path)
-    folder.claim("a")
+    folder.claim(RUN)
     checkpoint(folder, 1, 1)
-    for name in ("fingerprint", "best/3", "checkpoint-1/complete"):
-        target = tmp_path / name
-        target.with_name(f".tmp-0123456789ab-{target.name}").mkdir()
+    for name in ("fingerprint.json", "best/3", "checkpoint-1/complete"):
+        target = folder.path / name
+        aside = target.with_name(f".tmp-0123456789ab-{target.name}")
+        aside.mkdir() if name == "best/3" else aside.touch()
     StateFolder(tmp_path).remove()
     assert not tmp_path.exists()
 
 
 def test_all_that_a_mark_stands_for_is_flushed_before_it(tmp_path, monkeypatch) -> None:
     folder = StateFolder(tmp_path)
-    folder.claim("a")
+    folder.claim(RUN)
     flushed, fsync = set(), os.fsync
 
     def noted(handle: int) -> None:
@@ -129,8 +164,8 @@ def test_all_that_a_mark_stands_for_is_flushed_before_it(tmp_path, monkeypatch) 
         fsync(handle)
 
     def marked(path: Path, content: dict) -> None:
-        folders = {path.parent, folder.best(1), tmp_path / "best", tmp_path}
-        assert flushed == {tmp_path / name for name in content["files"]} | folders
+        folders = {path.parent, folder.best(1), folder.path / "best", folder.path}
+        assert flushed == {folder.path / name for name in content["files"]} | folders
         write_json(path, content)
 
     monkeypatch.setattr(os, "fsync", noted)
@@ -142,12 +177,12 @@ def test_all_that_a_mark_stands_for_is_flushed_before_it(tmp_path, monkeypatch) 
 
 def test_a_best_model_is_not_taken_for_whole_because_a_later_checkpoint_found_it_damaged(tmp_path) -> None:
     folder = StateFolder(tmp_path)
-    folder.claim("a")
+    folder.claim(RUN)
     checkpoint(folder, 5, 5)
     (folder.best(5) / "model").write_text("damaged")
     folder.checkpoint(6).mkdir()
     folder.seal(6, 5)
-    folder.claim("a")
+    folder.claim(RUN)
     assert folder.newest() is None
 
 
@@ -198,7 +233,15 @@ def killed(case, tmp_path_factory) -> Path:
 @pytest.fixture
 def state(killed, tmp_path) -> StateFolder:
     """Return a copy of the checkpoints that a test may spoil."""
-    return StateFolder(shutil.copytree(killed, tmp_path / "checkpoints"))
+    return the_run(shutil.copytree(killed, tmp_path / "checkpoints"))
+
+
+def the_run(checkpoints: Path) -> StateFolder:
+    """Return the state of the only run in a folder."""
+    folder = StateFolder(checkpoints)
+    (fingerprint,) = checkpoints.glob(f"*/{FINGERPRINT}")
+    folder.enter(read_json(fingerprint))
+    return folder
 
 
 def halve(file: Path) -> None:
@@ -226,7 +269,7 @@ def test_a_damaged_checkpoint_is_ignored_and_the_one_before_taken_up(
     assert name in warning
 
 
-@pytest.mark.parametrize("name", [COMPLETE, "model.safetensors", "fingerprint"])
+@pytest.mark.parametrize("name", [COMPLETE, "model.safetensors"])
 def test_a_file_that_cannot_be_read_at_the_moment_costs_no_checkpoint(
     name, case, expected, state, tmp_path, monkeypatch
 ):
@@ -240,7 +283,9 @@ def test_a_file_that_cannot_be_read_at_the_moment_costs_no_checkpoint(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", stale)
-        with pytest.raises(InputError, match=rf"{name}: cannot be read \(Stale file handle\); try again"):
+        with pytest.raises(
+            InputError, match=rf"{name}: cannot be read \(Stale file handle\); make it readable, or try again"
+        ):
             train(case, tmp_path)
     assert sorted(state.path.rglob("*")) == before
     assert train(case, tmp_path) == expected
@@ -248,7 +293,7 @@ def test_a_file_that_cannot_be_read_at_the_moment_costs_no_checkpoint(
 
 def test_a_checkpoint_that_this_node_sees_late_is_waited_for(tmp_path, monkeypatch):
     folder = StateFolder(tmp_path)
-    folder.claim("a")
+    folder.claim(RUN)
     assert not folder.sees(3, seconds=0)
     monkeypatch.setattr("catid2.retriever_state.time.sleep", lambda _: checkpoint(folder, 3, None))
     assert folder.sees(3, seconds=60)
@@ -273,7 +318,7 @@ def test_a_checkpoint_with_weights_that_are_not_finite_is_not_written(case, tmp_
     monkeypatch.setattr(RetrieverTrainer, "compute_loss", diverging)
     with pytest.raises(InputError, match=r"weights are not finite after step 4 \(epoch 1 of 2\); lower"):
         train(case, tmp_path, checkpoint_seconds=0)
-    assert StateFolder(tmp_path / "checkpoints").newest().name == "checkpoint-3"
+    assert the_run(tmp_path / "checkpoints").newest().name == "checkpoint-3"
 
 
 def test_a_checkpoint_that_cannot_be_written_is_one_line_and_leaves_the_one_before(
@@ -291,7 +336,7 @@ def test_a_checkpoint_that_cannot_be_written_is_one_line_and_leaves_the_one_befo
         with pytest.raises(InputError, match=r"checkpoint-3: cannot be written .*; make room") as caught:
             train(case, tmp_path, checkpoint_seconds=0)
     assert "\n" not in str(caught.value)
-    folder = StateFolder(tmp_path / "checkpoints")
+    folder = the_run(tmp_path / "checkpoints")
     assert folder.newest().name == "checkpoint-2"
     assert not folder.checkpoint(3).exists()
 

@@ -92,13 +92,13 @@ def test_a_killed_run_ends_with_the_bytes_of_one_that_was_not(case, tmp_path, ca
     whole = train(LONG, case, tmp_path / "whole")
     killed = tmp_path / "killed"
     with subprocess.Popen(command(LONG, case, killed), env=ENVIRONMENT, stderr=subprocess.DEVNULL) as process:
-        while not list(killed.glob(f"checkpoints/checkpoint-*/{COMPLETE}")):
+        while not list(killed.glob(f"checkpoints/*/checkpoint-*/{COMPLETE}")):
             assert process.poll() is None
             time.sleep(0.005)
         process.kill()
     assert process.returncode == -signal.SIGKILL
     # A kill while saving leaves a folder without the mark, its files cut short.
-    marks = killed.glob(f"checkpoints/checkpoint-*/{COMPLETE}")
+    marks = killed.glob(f"checkpoints/*/checkpoint-*/{COMPLETE}")
     newest = max((mark.parent for mark in marks), key=lambda path: int(path.name.split("-")[1]))
     unfinished = newest.with_name("checkpoint-99999")
     shutil.copytree(newest, unfinished, ignore=shutil.ignore_patterns(COMPLETE))
@@ -117,10 +117,11 @@ def test_state_of_another_run_is_not_taken_up(case, tmp_path, monkeypatch, caplo
         patch.setattr("catid2.retriever_training.write_trained", _stop)
         with pytest.raises(KeyboardInterrupt):
             train(config.model_copy(update={"learning_rate": 0.02}), case, tmp_path)
-    assert (tmp_path / "checkpoints/best").is_dir()
+    (run,) = (tmp_path / "checkpoints").iterdir()
     caplog.set_level("INFO")
     again, whole = train(config, case, tmp_path), train(config, case, tmp_path / "whole")
-    assert "made with other code, settings or inputs" in caplog.text
+    assert f"{run}: kept, but of another run (config.learning_rate: 0.02, now " in caplog.text
+    assert not (tmp_path / "checkpoints").exists()
     assert (again / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 
 
@@ -140,7 +141,7 @@ def test_a_kill_between_best_model_and_checkpoint_leaves_the_best_of_the_checkpo
         patch.setattr(RetrieverTrainer, "_save_checkpoint", stopped_at_the_second)
         with pytest.raises(KeyboardInterrupt):
             train(config, case, tmp_path)
-    (checkpoint,) = (mark.parent for mark in tmp_path.glob(f"checkpoints/checkpoint-*/{COMPLETE}"))
+    (checkpoint,) = (mark.parent for mark in tmp_path.glob(f"checkpoints/*/checkpoint-*/{COMPLETE}"))
     first = (checkpoint / "model.safetensors").read_bytes()
     # On a GPU the repeated epoch need not validate as well as it did before.
     monkeypatch.setattr(RetrieverTrainer, "_validate", lambda trainer: {10: 0.1})
@@ -165,7 +166,7 @@ def test_a_loss_that_is_not_finite_ends_training_and_keeps_the_checkpoint(
         patch.setattr(RetrieverTrainer, "compute_loss", diverging)
         with pytest.raises(InputError, match="loss of epoch 3 is nan; lower learning_rate"):
             train(TINY, case, tmp_path)
-    (mark,) = tmp_path.glob(f"checkpoints/checkpoint-*/{COMPLETE}")
+    (mark,) = tmp_path.glob(f"checkpoints/*/checkpoint-*/{COMPLETE}")
     caplog.set_level("INFO")
     train(TINY, case, tmp_path)
     assert f"from {mark.parent}" in caplog.text
@@ -222,7 +223,7 @@ def test_ranks_drop_different_units(tmp_path, monkeypatch):
         trainer.add_callback = lambda _: None
         trainer.train = lambda **_: drawn.append(torch.nn.functional.dropout(torch.ones(64)))
         torch.manual_seed(3)  # as the Trainer does on every rank
-        trainer.run("fingerprint", checkpoint_seconds=600)
+        trainer.run({}, checkpoint_seconds=600)
     assert not torch.equal(*drawn)
 
 

@@ -177,11 +177,10 @@ def test_a_collapsed_layer_stops_the_run_and_names_the_last_good_state(tmp_path:
     overrides = {"epochs": 12, "collapse_perplexity": 0.95, "collapse_grace_epochs": 3}
     with pytest.raises(InputError, match=r"epoch 6: layer \d has collapsed") as caught:
         fit(tmp_path, **overrides)
-    kept = f"the last good checkpoint is of epoch 3, {tmp_path / 'state' / 'state.safetensors'}"
-    assert kept in str(caught.value)
+    saved = Checkpoints(tmp_path / "state", "test")
+    assert f"the last good checkpoint is of epoch 3, {saved.path}" in str(caught.value)
     assert "\n" not in str(caught.value)
-    state = Checkpoints(tmp_path / "state", "test").load()
-    assert len(state.progress["history"]) == 3
+    assert len(saved.load().progress["history"]) == 3
 
 
 def test_a_collapse_can_be_reported_instead(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -411,8 +410,9 @@ def test_a_state_that_other_code_made_is_not_taken_up(
         patch.setattr(Checkpoints, "remove", interrupt)
         run_script(patch, *arguments(tmp_path, settings(), tmp_path / "out"))
     caplog.set_level("INFO")
-    monkeypatch.setattr("catid2.checkpoint.code_digest", lambda module: f"another state of {module}")
+    monkeypatch.setattr("catid2.checkpoint.code_digest", lambda module: {"torch": "0.0"})
     run_script(monkeypatch, *arguments(tmp_path, settings(), tmp_path / "out"))
+    assert 'code.torch: "' in caplog.text
     assert "starting anew" in caplog.text
     assert "resuming" not in caplog.text
 

@@ -16,7 +16,7 @@ import torch
 
 from catid2.baselines.dual_encoder import DualEncoder, build_encoder
 from catid2.baselines.exact_search import nearest
-from catid2.checkpoint import code_digest, fingerprint
+from catid2.checkpoint import Fingerprint, code_digest, fingerprint
 from catid2.distributed import Group, gather, wait_for_all
 from catid2.encoders import token_batches
 from catid2.errors import InputError
@@ -125,8 +125,8 @@ def make_data(
 
 def run_fingerprint(
     config: DualEncoderConfig, encoder: PreTrainedModel, data: Data, seed: int, ranks: int
-) -> str:
-    """Return a sha256 of what the result of training depends on: settings, code, ranks, data, first weights."""
+) -> Fingerprint:
+    """Return what the result of training depends on: settings, code, ranks, data, first weights."""
     settings = {
         "config": config.model_dump(mode="json", exclude={"pretrained", "revision"}),  # the weights tell more
         "seed": seed,
@@ -135,9 +135,8 @@ def run_fingerprint(
     }
     weights = [parameter.detach().cpu().numpy() for parameter in encoder.parameters()]
     arrays = [*data.query_tokens, *data.document_tokens, data.examples.text, data.examples.doc]
-    return fingerprint(
-        settings, *weights, *arrays, data.queries.query, data.queries.doc, data.queries.held_out
-    )
+    arrays += [data.queries.query, data.queries.doc, data.queries.held_out]
+    return settings | {"data": fingerprint({}, *arrays), "first weights": fingerprint({}, *weights)}
 
 
 class DualEncoderTrainer(ResumableTrainer):

@@ -212,16 +212,17 @@ def test_a_checkpoint_without_room_leaves_the_one_before(
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoints, "remove", lambda _: None)
         assert run_script("train_rqvae", tiny_run.folder, on(roomy, "train_rqvae")).code == 0
-    state = roomy / "checkpoints" / "state.safetensors"
+    (state,) = roomy.glob("checkpoints/*/state.safetensors")
     disk.leave(state.stat().st_size * 3 // 2)
     options = on(disk.folder, "train_rqvae")
     refused(run_script("train_rqvae", tiny_run.folder, options), disk)
-    assert disk.names() == ["checkpoints/state.safetensors"]
+    run = f"checkpoints/{state.parent.name}"
+    assert disk.names() == [f"{run}/fingerprint.json", f"{run}/state.safetensors"]
     disk.clear()
     with caplog.at_level("INFO"):
         assert run_script("train_rqvae", tiny_run.folder, options).code == 0
     assert "resuming after epoch 1 of" in caplog.text
-    state.unlink()
+    shutil.rmtree(state.parent)
     assert content(disk.folder) == content(roomy)
 
 
