@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catid2.errors import InputError, did_you_mean
+from catid2.errors import InputError, did_you_mean, readable
 from catid2.writing import atomic
 
 # --- columns of the tables between stages (design: the interface others rely on) ---------------------
@@ -61,9 +61,8 @@ def docids_columns(length: int, layers: int) -> dict[str, pa.DataType]:
 
 # --- tables -----------------------------------------------------------------------------------------
 
-# What git-lfs leaves in place of a file that it has not downloaded; its specification keeps it below 1,024 bytes.
+# How that begins which git-lfs leaves in place of a file that it has not downloaded
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-_LARGEST_POINTER = 1024
 _SHOWN = 500  # characters of a list of columns
 
 
@@ -71,16 +70,18 @@ def require_file(path: str | Path) -> Path:
     """Return `path` as a Path.
 
     Raises:
-        InputError: no such file is there, or git-lfs has left a pointer in its place.
+        InputError: no such file is there, it cannot be read, or git-lfs has left a pointer in its place.
     """
     path = Path(path)
-    if path.is_dir():
-        raise InputError(path, "a folder, not a file", "name the file")
-    if not path.is_file():
-        raise InputError(
-            path, "no such file", "run the stage that makes it, or correct the path in the config"
-        )
-    if path.stat().st_size < _LARGEST_POINTER and path.read_bytes().startswith(LFS_POINTER):
+    with readable(path):
+        if path.is_dir():
+            raise InputError(path, "a folder, not a file", "name the file")
+        if not path.is_file():
+            what = "a link that leads to no file" if path.is_symlink() else "no such file"
+            raise InputError(path, what, "run the stage that makes it, or correct the path in the config")
+        with path.open("rb") as file:
+            start = file.read(len(LFS_POINTER))
+    if start == LFS_POINTER:
         raise InputError(
             path, "a git-lfs pointer, not the file itself", "run `git lfs pull` in its repository"
         )
@@ -99,7 +100,8 @@ def parquet_parts(path: str | Path) -> list[Path]:
     path = Path(path)
     if not path.is_dir():
         return [require_file(path)]
-    parts = sorted(part for part in path.iterdir() if part.name[0] not in "_.")
+    with readable(path):
+        parts = sorted(part for part in path.iterdir() if part.name[0] not in "_.")
     folders = [part for part in parts if part.is_dir()]
     if folders or not parts:
         what = (
@@ -115,14 +117,21 @@ def read_footer(path: str | Path) -> tuple[pa.Schema, int]:
     Raises:
         InputError: as parquet_parts; or a file is cut or no parquet, or two parts have different columns.
     """
-    first, *others = parts = parquet_parts(path)
-    footers = [_read_footer(part) for part in parts]
-    schema = footers[0][0]
-    for part, (found, _) in zip(others, footers[1:], strict=True):
+    schema, parts = read_footers(path)
+    return schema, sum(parts.values())
+
+
+def read_footers(path: str | Path) -> tuple[pa.Schema, dict[Path, int]]:
+    """Return the columns of a parquet table, and the number of rows of each of its files; errors as read_footer."""
+    first, *others = parquet_parts(path)
+    schema, rows = _read_footer(first)
+    parts = {first: rows}
+    for part in others:
+        found, parts[part] = _read_footer(part)
         if not found.equals(schema):
             what = f"its columns are {_listed(found)}, those of {first.name} {_listed(schema)}"
             raise InputError(part, what, "write all parts with the same columns")
-    return schema, sum(rows for _, rows in footers)
+    return schema, parts
 
 
 def _read_footer(path: Path) -> tuple[pa.Schema, int]:
@@ -155,7 +164,8 @@ _NO_PARQUET = (pa.ArrowException, OSError, UnicodeDecodeError, KeyError)
 @contextlib.contextmanager
 def _whole_parquet(path: Path) -> Iterator[None]:
     try:
-        yield
+        with readable(path):
+            yield
     except _NO_PARQUET as error:
         raise InputError(path, f"not a whole parquet file ({error})", "make or download it again") from None
 
@@ -280,7 +290,8 @@ def read_json(path: str | Path) -> dict[str, Any]:
     """Return the content of a JSON file; InputError if it is missing, no JSON or no object."""
     path = require_file(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with readable(path):
+            content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # of a number of thousands of digits, too
         raise InputError(path, f"not JSON ({error})", "make it again") from None
     if not isinstance(content, dict):
@@ -311,7 +322,8 @@ def read_embeddings(path: str | Path, rows: int | None = None) -> np.ndarray:
     """
     path = require_file(path)
     try:
-        matrix = np.load(path, mmap_mode="r", allow_pickle=False)
+        with readable(path):
+            matrix = np.load(path, mmap_mode="r", allow_pickle=False)
     except _NO_MATRIX as error:
         raise InputError(path, f"not a whole .npy matrix ({error})", "run embed again") from None
     if path.stat().st_size != matrix.offset + matrix.nbytes:  # a damaged shape may still fit into the file

@@ -21,7 +21,7 @@ from catid2.catalogue_json import json_chunks
 from catid2.catalogue_names import NameReader, Unclear
 from catid2.config.catalogue import CsvQuoting
 from catid2.database import BLANKS, CLEAN_NAME, HAS_NAME
-from catid2.errors import InputError
+from catid2.errors import InputError, readable
 
 _EDGES = r"^[\s\p{Z}\p{C}]+|[\s\p{Z}\p{C}]+$"  # RE2: white space and invisible characters around a value
 _DECIMAL = "[0-9]+[.]0+"  # an id that was a number with gaps in its column, as pandas writes it
@@ -219,7 +219,7 @@ def _parquet_chunks(path: Path, columns: Mapping[str, Column]) -> Iterator[Chunk
     row = 0
     for part in parquet_parts(path):
         try:
-            with pq.ParquetFile(part) as file:
+            with readable(part), pq.ParquetFile(part) as file:
                 for batch in file.iter_batches(
                     ROWS_PER_CHUNK, columns=[field.name for field in fields.values()]
                 ):

@@ -22,7 +22,7 @@ from torch.optim import Optimizer
 
 from catid2 import code
 from catid2.artifacts import read_json, write_json
-from catid2.errors import InputError
+from catid2.errors import InputError, unreadable
 from catid2.writing import aside_pattern, atomic, require_ownership
 
 logger = logging.getLogger(__name__)
@@ -135,6 +135,8 @@ class Checkpoints:
         except SafetensorError as error:
             logger.warning("%s: not a whole checkpoint (%s), starting anew", self.path, error)
             return None
+        except OSError as error:  # that may pass, and the state with it would be lost
+            raise unreadable(self.path, error) from None
         progress = header.get("progress", "")
         if header.get("sha256") != _digest(tensors, progress):
             logger.warning("%s: not as it was saved (its sha256 differs), starting anew", self.path)

@@ -39,7 +39,7 @@ from catid2.corpus_stats import (
 )
 from catid2.database import Resources, connect, open_parquet, reading, write_stream
 from catid2.errors import InputError, warn
-from catid2.esci import TEXT_COLUMNS, check_rows, load_examples, load_products
+from catid2.esci import TEXT_COLUMNS, check_view, load_examples, load_products
 from catid2.esci_s import CATEGORY_PATHS, STATES
 from catid2.taxonomy import Tree, build_tree, one_spelling
 from catid2.writing import atomic
@@ -192,7 +192,7 @@ def check_category_paths(connection: duckdb.DuckDBPyConnection, path: Path) -> N
     }
     with reading(path):
         for column, condition in wrong.items():
-            check_rows(connection, view, path, column, condition, "run extract_categories again")
+            check_view(connection, view, path, column, condition, "run extract_categories again")
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, table: str) -> int:

@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catid2.artifacts import parquet_parts, read_footer, require_column
+from catid2.artifacts import read_footers, require_column
 from catid2.cleaning import clean_name, text_key
 from catid2.errors import InputError
 from catid2.writing import FULL, MAKE_ROOM, needs_room
@@ -123,17 +123,18 @@ def open_parquet(
     Raises:
         InputError: as read_footer; or a column is missing or there twice.
     """
-    names = read_footer(path)[0].names
+    schema, parts = read_footers(path)
+    names = schema.names
     for own in columns.values():
         require_column(path, own, names)
     places = ", ".join(f"c{place}" for place in range(len(names)))
     chosen = "".join(f", c{names.index(own)} AS {ours}" for ours, own in columns.items())
     selects = []
     first = 0
-    for part in parquet_parts(path):
+    for part, rows in parts.items():
         table = f"read_parquet({_text(_link(connection, part))}, hive_partitioning = false)"
         selects.append(f"SELECT file_row_number + {first} AS row{chosen} FROM {table} AS part ({places})")
-        first += read_footer(part)[1]
+        first += rows
     with reading(path):
         connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {' UNION ALL '.join(selects)}")
 

@@ -1,8 +1,9 @@
 """What a user can mend: an input, a setting or a place that cannot be used, or that is probably not as meant."""
 
+import contextlib
 import difflib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 WARNING = "warning: "  # how the line of a warning starts
@@ -13,6 +14,17 @@ class InputError(Exception):
 
     def __init__(self, where: str | Path, what: str, remedy: str):
         super().__init__(" ".join(f"{where}: {what}; {remedy}".split()))
+
+
+@contextlib.contextmanager
+def readable(path: str | Path) -> Iterator[None]:
+    """Turn what the system refuses in the block, by an error with a number, into one line; libraries raise others."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise unreadable(path, error) from None
 
 
 def unreadable(path: str | Path, error: OSError) -> InputError:

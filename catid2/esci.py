@@ -157,7 +157,7 @@ def _check_values(
     connection: duckdb.DuckDBPyConnection, view: str, path: str | Path, allowed: Mapping[str, Sequence[str]]
 ) -> None:
     for column, values in allowed.items():
-        check_rows(
+        check_view(
             connection,
             view,
             path,
@@ -172,10 +172,10 @@ def _check_filled(
 ) -> None:
     for column in columns:
         wrong = f"{column} IS NULL OR regexp_full_match({column}::VARCHAR, '({BLANKS})?')"
-        check_rows(connection, view, path, column, wrong, "every row needs one")
+        check_view(connection, view, path, column, wrong, "every row needs one")
 
 
-def check_rows(
+def check_view(
     connection: duckdb.DuckDBPyConnection, view: str, path: str | Path, column: str, wrong: str, remedy: str
 ) -> None:
     """Raise InputError for the first row of `view`, made of `path`, for which the SQL condition `wrong` holds."""

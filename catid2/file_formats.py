@@ -9,6 +9,7 @@ import zstandard
 from tqdm import tqdm
 
 from catid2.artifacts import LFS_POINTER
+from catid2.errors import readable
 
 Format = Literal["parquet", "zstd"]
 
@@ -49,14 +50,15 @@ def _name(head: bytes) -> str:
 
 def fault(path: Path, expected: Format) -> str | None:
     """Return why the file `path` is no complete `expected` file; None if it is one. A zstd file is read to its end."""
-    with path.open("rb") as file:
+    with readable(path), path.open("rb") as file:
         head = file.read(HEAD)
     return fault_of_head(head, expected) or (_parquet_fault if expected == "parquet" else _zstd_fault)(path)
 
 
 def _parquet_fault(path: Path) -> str | None:
     try:
-        pa.parquet.read_metadata(path)
+        with readable(path):  # what cannot be read may be whole
+            pa.parquet.read_metadata(path)
     except (pa.ArrowInvalid, OSError) as error:
         return f"a parquet file that is cut or damaged ({error})"
     return None
@@ -66,6 +68,7 @@ def _zstd_fault(path: Path) -> str | None:
     decompressor, frame = zstandard.ZstdDecompressor(), None
     try:
         with (
+            readable(path),
             path.open("rb") as file,
             tqdm(total=path.stat().st_size, unit="B", unit_scale=True, desc="verify") as progress,
         ):

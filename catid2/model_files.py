@@ -51,6 +51,11 @@ def files_in(folder: Path) -> list[str]:
     return files_to_read(path.relative_to(folder).as_posix() for path in paths if path.is_file())
 
 
+def in_its_folder(name: object) -> bool:
+    """Return whether a file or folder that one of a model's files names lies next to that: a model may be anyone's."""
+    return isinstance(name, str) and name != ".." and Path(name).name == name
+
+
 def folder_to_read(model: PretrainedModel) -> Path:
     """Return the folder to load a model from: the user's own, or that of the fetched one below the working directory.
 

@@ -20,8 +20,8 @@ from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrained
 from transformers.utils import is_protobuf_available
 
 from catid2.artifacts import LFS_POINTER, read_json
-from catid2.errors import InputError
-from catid2.model_files import WEIGHTS
+from catid2.errors import InputError, readable
+from catid2.model_files import WEIGHTS, in_its_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -123,6 +123,10 @@ def _require_weights(
 
 def _weight_files(folder: Path, explicit: str | None) -> list[Path]:
     """Return the files that weights are read from; `explicit` is the one that config.json names, if any."""
+    if explicit and not in_its_folder(explicit):
+        raise InputError(
+            folder / "config.json", f"names {explicit!r}, a file outside its folder", "use another model"
+        )
     for name in (explicit,) if explicit else WEIGHTS:
         if (folder / name).is_file():
             return _shards(folder / name) if name.endswith(".index.json") else [folder / name]
@@ -138,7 +142,7 @@ def _shards(index: Path) -> list[Path]:
     if not isinstance(names, dict) or not isinstance(content.get("metadata"), dict):
         raise InputError(index, "not an index of weights", "fetch it again")
     for name in sorted(map(str, names.values())):
-        if Path(name).name != name:
+        if not in_its_folder(name):
             raise InputError(index, f"names {name!r}, a file outside its folder", "use another model")
         if not (index.parent / name).is_file():
             raise InputError(index.parent / name, f"no such file, but {index.name} names it", "fetch it too")
@@ -165,10 +169,11 @@ def _require_readable_vocabulary(folder: Path) -> None:
 
 def require_content(file: Path) -> None:
     """Raise InputError if `file` of a model is missing or empty, or a pointer of git-lfs."""
-    if not file.is_file():
-        raise InputError(file, "no such file", _REMEDY)
-    with file.open("rb") as handle:
-        start = handle.read(len(LFS_POINTER))
+    with readable(file):
+        if not file.is_file():
+            raise InputError(file, "no such file", _REMEDY)
+        with file.open("rb") as handle:
+            start = handle.read(len(LFS_POINTER))
     if start == LFS_POINTER:
         raise InputError(file, "a git-lfs pointer, not the file itself", "run git lfs pull in its folder")
     if not start:
@@ -226,10 +231,10 @@ def explained(folder: Path, what: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except pickle.UnpicklingError:
-        why = f"{what} cannot be loaded: a .bin file holds more than tensors, or is incomplete, and was not read"
-        raise InputError(folder, why, "fetch or make it again, or use a model with safetensors") from None
     except Exception as error:  # tokenizers, for one, raises nothing more specific
+        if holds_more_than_tensors(error):
+            why = f"{what} cannot be loaded: a .bin file holds more than tensors, or is incomplete, and was not read"
+            raise InputError(folder, why, "fetch or make it again, or use a model with safetensors") from None
         text = str(error)
         if "trust_remote_code" in text:
             remedy = "use a model of a kind that Transformers knows"
@@ -241,3 +246,8 @@ def explained(folder: Path, what: str) -> Iterator[None]:
         if "backend tokenizer" in reason:
             reason = "no tokenizer.json, nor another vocabulary that Transformers knows for it"
         raise InputError(folder, f"{what} cannot be loaded ({reason})", _REMEDY) from None
+
+
+def holds_more_than_tensors(error: Exception) -> bool:
+    """Return whether PyTorch refused to read a file because it could run code; its text advises to let it."""
+    return isinstance(error, pickle.UnpicklingError) or "weights_only" in str(error)

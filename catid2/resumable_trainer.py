@@ -18,7 +18,6 @@ import json
 import logging
 import math
 import os
-import pickle
 import shutil
 import sys
 from pathlib import Path
@@ -34,6 +33,7 @@ from catid2.complete import list_files
 from catid2.distributed import Group, from_first, gather, wait_for_all
 from catid2.errors import InputError
 from catid2.examples import EpochBatches
+from catid2.pretrained import holds_more_than_tensors
 from catid2.recall_history import history
 from catid2.retriever_boundaries import Boundaries
 from catid2.retriever_state import StateFolder, step_of
@@ -257,7 +257,9 @@ class ResumableTrainer(Trainer):
             self.add_callback(Boundaries(self, checkpoint_seconds, stop))
             try:
                 self.train(resume_from_checkpoint=str(newest) if newest else None)
-            except pickle.UnpicklingError:
+            except Exception as error:
+                if not holds_more_than_tensors(error):
+                    raise
                 what = "a .pt or .pth file in it holds more than tensors and numbers, and was not loaded"
                 raise InputError(newest, what, "remove the folder and run again") from None
 

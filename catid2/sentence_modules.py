@@ -12,6 +12,7 @@ from sentence_transformers.sentence_transformer.modules import Dense, Module, No
 from torch import Tensor, nn
 
 from catid2.errors import InputError
+from catid2.model_files import in_its_folder
 from catid2.pretrained import explained, require_content
 
 _KINDS: dict[str, type[Module]] = {kind.__name__: kind for kind in (Pooling, Dense, Normalize)}
@@ -43,21 +44,21 @@ def load_sentence_modules(folder: Path) -> SentenceModules:
     listed = folder / "modules.json"
     if not listed.is_file():
         raise InputError(folder, "no modules.json: not a sentence-transformers model", _REMEDY)
-    transformer, *entries = sorted(json.loads(listed.read_text("utf-8")), key=lambda entry: entry["idx"])
-    if transformer["path"]:
-        raise InputError(
-            folder, f"its transformer lies in {transformer['path']!r}", f"name that folder; {_REMEDY}"
-        )
-    modules = []
-    for entry in entries:
-        with explained(folder, f"its module {entry['path']!r}"):
-            modules.append(_load(folder, entry["type"], entry["path"]))
-    return SentenceModules(modules)
+    with explained(folder, "modules.json"):
+        entries = sorted(json.loads(listed.read_text("utf-8")), key=lambda entry: entry["idx"])
+        (_, place), *modules = [(entry["type"], entry["path"]) for entry in entries]
+    if place:
+        raise InputError(folder, f"its transformer lies in {place!r}", f"name that folder; {_REMEDY}")
+    loaded = []
+    for kind, path in modules:
+        with explained(folder, f"its module {path!r}"):
+            loaded.append(_load(folder, kind, path))
+    return SentenceModules(loaded)
 
 
 def _load(folder: Path, kind: str, path: str) -> Module:
     name = kind.rpartition(".")[2]
-    if Path(path).name != path:
+    if not in_its_folder(path):
         raise InputError(folder, f"modules.json names {path!r}, a folder outside its own", _REMEDY)
     if name not in _KINDS:
         raise InputError(folder, f"module {path!r} is a {kind}, known are {', '.join(_KINDS)}", _REMEDY)

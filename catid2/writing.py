@@ -25,6 +25,9 @@ MAKE_ROOM = "make room and run again"
 _LEAST_ROOM = 1 << 20  # bytes; on a disk without them a writer's failure is put down to the disk
 
 
+_OWNER = ".owner-"  # before the name of an output: the file that says whose it is
+
+
 class _Claim(NamedTuple):
     output: Path
     file: Path  # says whose the output is
@@ -84,6 +87,11 @@ def aside_pattern(name: str) -> str:
     return rf"\.tmp-[0-9a-f]{{12}}-{name}"
 
 
+def _shown(path: Path) -> Path:
+    """Return the path to name in a message: of a hidden file of ours the output that it goes with."""
+    return path.with_name(re.sub(rf"^({re.escape(_OWNER)}|{aside_pattern('')})", "", path.name))
+
+
 def _prepare(target: Path) -> None:
     """Make the target's folder, and remove what killed writers of the target left there."""
     leftover = re.compile(aside_pattern(re.escape(target.name)))
@@ -96,7 +104,7 @@ def _prepare(target: Path) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         remedy = MAKE_ROOM if error.errno in FULL else "name another place"
-        raise InputError(target, f"cannot be written ({error.strerror})", remedy) from None
+        raise InputError(_shown(target), f"cannot be written ({error.strerror})", remedy) from None
 
 
 def _replace(aside: Path, target: Path) -> None:
@@ -149,7 +157,7 @@ def needs_room(*paths: Path) -> Iterator[None]:
         if fault is None:
             raise
         path, reason = fault
-        raise InputError(path, f"cannot be written ({reason})", MAKE_ROOM) from None
+        raise InputError(_shown(path), f"cannot be written ({reason})", MAKE_ROOM) from None
 
 
 def _lack_of_room(error: Exception, paths: tuple[Path, ...]) -> tuple[Path, str] | None:
@@ -197,7 +205,7 @@ def claim(output: str | Path) -> Iterator[None]:
         yield
         return
     output = Path(output)
-    own = _Claim(output, output.with_name(f".owner-{output.name}"), secrets.token_hex(16))
+    own = _Claim(output, output.with_name(f"{_OWNER}{output.name}"), secrets.token_hex(16))
     owner = {
         "host": socket.gethostname(),
         "pid": os.getpid(),
@@ -214,7 +222,7 @@ def claim(output: str | Path) -> Iterator[None]:
         raise
     finally:
         _claims.remove(own)
-        if _owner(own.file).get("token") == own.token:
+        if _owner(own).get("token") == own.token:
             own.file.unlink(missing_ok=True)
 
 
@@ -224,19 +232,22 @@ def require_ownership() -> None:
     `atomic` calls it; who writes or removes outputs or checkpoints in another way calls it before.
     """
     for own in _claims:
-        owner = _owner(own.file)
+        owner = _owner(own)
         if owner.get("token") == own.token:
             continue
         if owner:
             what = f"taken over by process {owner['pid']} on {owner['host']}, started at {owner['started']}"
         else:
-            what = f"no longer this process's ({own.file.name} is gone: a process started later has finished)"
+            what = "no longer this process's: one that was started later has taken it over and finished"
         raise InputError(own.output, what, "this one stops here and writes nothing more")
 
 
-def _owner(file: Path) -> dict[str, Any]:
-    """Return what an owner file says, {} if there is none."""
+def _owner(own: _Claim) -> dict[str, Any]:
+    """Return what the owner file of a claim says now, {} if there is none."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(own.file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
+    except OSError as error:
+        what = f"whose it is cannot be read ({error.strerror})"
+        raise InputError(own.output, what, "try again when its disk can be read") from None

@@ -26,6 +26,12 @@ def put(file: Path, content: bytes) -> None:
     file.write_bytes(content)
 
 
+def make_unreadable(file: Path) -> None:
+    """Put a file in its place that is there and cannot be read, not even by root: a process has no memory at 0."""
+    file.unlink(missing_ok=True)
+    file.symlink_to("/proc/self/mem")
+
+
 def content(path: str, new: bytes) -> Break:
     """Give the file this content."""
     return lambda folder: put(folder / path, new)

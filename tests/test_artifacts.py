@@ -1,17 +1,23 @@
 """Files between stages: whole or not at all, and errors of one line."""
 
+import errno
+import os
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from breakage import make_unreadable
 
 from catid2.artifacts import (
     docids_columns,
     read_code_columns,
     read_embeddings,
+    read_footer,
     read_json,
     read_table,
     require_codes,
+    row_group_sizes,
     write_json,
     write_table,
 )
@@ -57,10 +63,29 @@ def null(path):
     pq.write_table(pq.read_table(path).set_column(0, "doc_id", pa.array([0, None], pa.int32())), path)
 
 
+def link_to_nothing(path):
+    path.unlink()
+    path.symlink_to("elsewhere")
+
+
+def link_to_itself(path):
+    path.unlink()
+    path.symlink_to(path)
+
+
+def folder_in_its_place(path):
+    path.unlink()
+    path.mkdir()
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
         (lambda path: path.unlink(), "no such file"),
+        (link_to_nothing, "a link that leads to no file"),
+        (link_to_itself, "a link that leads to no file"),
+        (folder_in_its_place, "a folder without parquet files"),
+        (make_unreadable, "cannot be read (Input/output error); make it readable"),
         (cut, "not a whole parquet file"),
         (rename, "column 'doc_id' is missing"),
         (retype, "column 'doc_id' is double, not int32"),
@@ -76,6 +101,43 @@ def test_a_bad_table_is_named_in_one_line(tmp_path, table, damage, words):
     assert str(path) in str(caught.value)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def write_matrix(path):
+    np.save(path, np.zeros((3, 2), np.float16))
+
+
+def write_parquet(path):
+    pq.write_table(pa.table({"a": [1]}), path)
+
+
+@pytest.mark.parametrize(
+    ("write", "read", "opener"),
+    [
+        (write_parquet, read_footer, "pyarrow.parquet.ParquetFile"),
+        (write_parquet, lambda path: read_table(path, {"a": pa.int64()}), "pyarrow.parquet.ParquetFile"),
+        (write_parquet, lambda path: read_footer(path.parent), "pathlib.Path.iterdir"),
+        (write_parquet, row_group_sizes, "pyarrow.parquet.ParquetFile"),
+        (lambda path: write_json(path, {}), read_json, "pathlib.Path.read_text"),
+        (write_matrix, read_embeddings, "numpy.load"),
+    ],
+)
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_what_cannot_be_read_is_never_called_damaged(tmp_path, monkeypatch, write, read, opener, number):
+    path = tmp_path / "table.npy"
+    write(path)
+    read(path)
+
+    def refused(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    for place in (opener, "pathlib.Path.is_file"):
+        with monkeypatch.context() as patch, pytest.raises(InputError) as caught:
+            patch.setattr(place, refused)
+            read(path)
+        where, what = str(caught.value).split(": ", 1)
+        assert where in (str(path), str(tmp_path))
+        assert what == f"cannot be read ({os.strerror(number)}); make it readable, or try again"
 
 
 def test_codes_are_read_by_kind(tmp_path):

@@ -51,6 +51,14 @@ def raising(error: BaseException) -> Callable[[], None]:
             OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)),
             "disk: cannot be written (Disk quota exceeded); make room and run again",
         ),
+        (
+            PermissionError(errno.EACCES, os.strerror(errno.EACCES), "view.npy"),
+            "view.npy: cannot be used (Permission denied); make it accessible, or try again",
+        ),
+        (
+            OSError(errno.EIO, os.strerror(errno.EIO), "view.npy"),
+            "view.npy: cannot be used (Input/output error); make it accessible, or try again",
+        ),
     ],
 )
 def test_what_the_user_can_mend_is_one_line(
@@ -62,7 +70,14 @@ def test_what_the_user_can_mend_is_one_line(
     assert capsys.readouterr().err == f"error: {line}\n"
 
 
-@pytest.mark.parametrize("error", [ValueError("a fault"), BrokenPipeError(errno.EPIPE, "a fault")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("a fault"),
+        BrokenPipeError(errno.EPIPE, "a fault"),
+        FileNotFoundError(errno.ENOENT, "of ours", "a fault"),
+    ],
+)
 def test_another_error_keeps_its_traceback(capsys: pytest.CaptureFixture, error: Exception) -> None:
     with pytest.raises(SystemExit) as caught:
         raising(error)()

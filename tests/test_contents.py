@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from breakage import make_unreadable
 
 from catid2 import contents as module
 from catid2.contents import MEMORY, contents
@@ -87,9 +88,9 @@ def test_a_folder_is_its_names_and_contents() -> None:
     assert digest("folder") == before
     shutil.copytree("folder", "elsewhere")
     assert digest("elsewhere") == before
-    os.rename("folder/a", "folder/z")
+    os.rename("folder/a", "folder/b")  # which leaves the order of the contents as it is
     assert digest("folder") != before
-    os.rename("folder/z", "folder/a")
+    os.rename("folder/b", "folder/a")
     assert digest("folder") == before
     Path("folder/inner/b").unlink()
     assert digest("folder") != before
@@ -111,3 +112,9 @@ def test_what_cannot_be_read_is_one_line() -> None:
     write("file", "")
     with pytest.raises(InputError, match=r"file/inside: cannot be read .*; make it readable"):
         contents(["file/inside"])
+    make_unreadable(Path("file"))
+    for path in ("file", "."):
+        with pytest.raises(
+            InputError, match=r"^file: cannot be read \(Input/output error\); make it readable"
+        ):
+            contents([path])

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import io
 import json
+import os
 import random
 import subprocess
 import sys
@@ -17,8 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import zstandard
+from breakage import make_unreadable
 
 from catid2 import fetch as module
+from catid2 import file_formats
 from catid2.config.fetch import FetchEsciConfig, RemoteFile
 from catid2.errors import InputError
 from catid2.fetch import ATTEMPTS, Fetched
@@ -287,6 +290,26 @@ def test_parquet_without_a_checksum_is_opened(site, tmp_path):
     ):
         fetch(RemoteFile(url=site.url()), tmp_path / "file")
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["parquet", "zstd"])
+def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatch, kind):
+    file = tmp_path / "file"
+    make_unreadable(file)
+    unreadable = pytest.raises(InputError, match=r"/file: cannot be read \(Input/output error\)")
+    with unreadable:
+        file_formats.fault(file, kind)
+    file.unlink()
+    file.write_bytes(CONTENT if kind == "parquet" else zstandard.compress(CONTENT))
+    assert file_formats.fault(file, kind) is None
+
+    def refused(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    opener = "pyarrow.parquet.read_metadata" if kind == "parquet" else "catid2.file_formats.tqdm"
+    monkeypatch.setattr(opener, refused if kind == "parquet" else lambda **_: refused())
+    with unreadable:
+        file_formats.fault(file, kind)
 
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1108857465\n"

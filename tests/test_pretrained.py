@@ -213,6 +213,10 @@ UNREADABLE = [
     ("shards", shard_at("shard.bin"), ("model/shard.bin: no such file, but pytorch_model.bin.index.json names it",)),
     ("shards", shard_at("../shard.bin"), (f"{INDEX}: names '../shard.bin', a file outside its folder",)),
     ("shards", shard_at("HERE/../shard.bin"), (f"{INDEX}: names '", "/../shard.bin', a file outside its folder")),
+    ("t5", b.key("config.json", "transformers_weights", "../model.safetensors"),
+     ("config.json: names '../model.safetensors', a file outside its folder; use another model",)),
+    ("t5", b.key("config.json", "transformers_weights", "/tmp/model.safetensors"), ("a file outside its folder",)),
+    ("mt5", lambda folder: b.make_unreadable(folder / "config.json"), ("config.json: cannot be read (Input/output",)),
     ("shards", written(INDEX, b"[]"), (f"{INDEX}: ",)),
     ("shards", written(INDEX, b"{}"), (f"{INDEX}: not an index of weights; fetch it again",)),
     ("shards", written("pytorch_model-00002-of-00002.bin", POINTER), ("00002-of-00002.bin: a git-lfs pointer",)),
@@ -270,6 +274,12 @@ PLANT = {
     "PyTorch file": lambda path, planted: torch.save(planted, path),
     "old PyTorch file": lambda path, planted: torch.save(planted, path, _use_new_zipfile_serialization=False),
 }
+
+
+def torch_script(path: Path) -> None:
+    torch.jit.save(torch.jit.script(torch.nn.Identity()), path)
+
+
 PLACES = {
     "mt5": "pytorch_model.bin",
     "shards": "pytorch_model-00002-of-00002.bin",
@@ -293,6 +303,15 @@ def test_a_planted_pickle_never_runs(published, tmp_path, load, model, form):
     assert trace.exists()  # it would have run
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("model", PLACES)
+def test_a_program_of_pytorch_is_refused_without_its_advice_to_run_it(published, tmp_path, model):
+    folder = copied(published[model], tmp_path)
+    torch_script(folder / PLACES[model])
+    line = refusal(as_encoder, folder)
+    assert "cannot be loaded: a .bin file holds more than tensors" in line
+
+
 def test_a_pickle_beside_safetensors_is_not_looked_at(published, tmp_path):
     folder = copied(published["t5"], tmp_path)
     torch.save({"shared.weight": b.Planted(str(tmp_path / "loaded"))}, folder / "pytorch_model.bin")
@@ -301,13 +320,22 @@ def test_a_pickle_beside_safetensors_is_not_looked_at(published, tmp_path):
     assert not (tmp_path / "loaded").exists()
 
 
-def test_modules_outside_the_folder_are_refused(published, tmp_path):
+@pytest.mark.parametrize("place", ["../2_Dense", "..", "/tmp"])
+def test_modules_outside_the_folder_are_refused(published, tmp_path, place):
     folder = copied(published["sentences"], tmp_path)
-    shutil.move(folder / "2_Dense", tmp_path / "2_Dense")
+    shutil.copytree(folder / "2_Dense", folder.parent, dirs_exist_ok=True)
+    shutil.move(folder / "2_Dense", folder.parent / "2_Dense")
     listed = json.loads((folder / "modules.json").read_text())
-    listed[2]["path"] = "../2_Dense"
+    listed[2]["path"] = place
     (folder / "modules.json").write_text(json.dumps(listed))
-    assert "modules.json names '../2_Dense', a folder outside its own" in refusal(as_encoder, folder)
+    assert f"modules.json names {place!r}, a folder outside its own" in refusal(as_encoder, folder)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "[1]", '[{"idx": 0, "path": ""}]', '{"idx": 0}'])
+def test_modules_that_are_none_are_one_line(published, tmp_path, text):
+    folder = copied(published["sentences"], tmp_path)
+    (folder / "modules.json").write_text(text)
+    assert "modules.json cannot be loaded (" in refusal(as_encoder, folder)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])

@@ -83,10 +83,15 @@ def test_a_rank_that_had_no_signal_ends_as_after_a_term() -> None:
 
 
 def test_the_handlers_of_before_come_back_also_after_an_error() -> None:
-    before = [signal.getsignal(number) for number in SIGNALS]
-    with pytest.raises(ZeroDivisionError), deferred_stop():
-        raise ZeroDivisionError
-    assert [signal.getsignal(number) for number in SIGNALS] == before
+    handlers = [lambda *_: None for _ in SIGNALS]
+    before = [signal.signal(number, handler) for number, handler in zip(SIGNALS, handlers, strict=True)]
+    try:
+        with pytest.raises(ZeroDivisionError), deferred_stop():
+            raise ZeroDivisionError
+        assert [signal.getsignal(number) for number in SIGNALS] == handlers
+    finally:
+        for number, handler in zip(SIGNALS, before, strict=True):
+            signal.signal(number, handler)
 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:

@@ -57,6 +57,36 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.parametrize("folder", [False, True])
+def test_an_output_is_flushed_and_then_renamed_never_copied(tmp_path, monkeypatch, folder):
+    target, done = tmp_path / "out", []
+    file = target / "part" if folder else target
+    fsync, replace = os.fsync, os.replace
+
+    def flushed(handle):
+        done.append(Path(os.readlink(f"/proc/self/fd/{handle}")))
+        fsync(handle)
+
+    def renamed(source, destination):
+        done.append(destination)
+        replace(source, destination)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "replace", renamed)
+    readers = []
+    for text in ("old", "new"):
+        with atomic(target) as aside:
+            written = aside / "part" if folder else aside
+            written.parent.mkdir(exist_ok=True)
+            written.write_text(text)
+            inode = written.stat().st_ino
+        assert file.stat().st_ino == inode
+        assert done == [written, target]
+        done.clear()
+        readers.append(file.open())
+    assert [reader.read() for reader in readers] == ["old", "new"]  # also who had opened the first before
+
+
 def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path):
     target = tmp_path / "out.txt"
     target.write_text("old")
@@ -174,7 +204,7 @@ def test_the_older_writes_nothing_when_the_newer_has_finished(tmp_path):
     assert finish(claimer(output, "new")) == (0, "")
     code, stderr = finish(older)
     assert (code, len(stderr.splitlines())) == (1, 1)
-    assert "a process started later has finished" in stderr
+    assert "one that was started later has taken it over and finished" in stderr
     assert output.read_text() == "new"
     assert names(tmp_path) == ["out"]
 
@@ -186,7 +216,7 @@ def test_what_fails_after_another_took_over_is_put_down_to_that(tmp_path, taken_
         if taken_over:
             (tmp_path / ".owner-out").unlink()
         raise cause
-    assert ("a process started later has finished" in str(caught.value)) == taken_over
+    assert ("one that was started later has taken it over and finished" in str(caught.value)) == taken_over
 
 
 def test_the_claim_and_the_half_of_a_killed_process_are_replaced(tmp_path):
@@ -231,6 +261,44 @@ def test_what_goes_with_a_lost_claim_is_not_written_either(tmp_path):
         with pytest.raises(InputError):
             require_ownership()
     assert names(tmp_path) == [".owner-out"]  # the other's
+
+
+def below_a_file(output):
+    output.parent.write_text("")
+
+
+def full_disk(output):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (below_a_file, "out: cannot be written (File exists); name another place"),
+        (full_disk, "out: cannot be written (No space left on device); make room"),
+    ],
+)
+def test_a_claim_that_fails_names_the_output(tmp_path, monkeypatch, spoil, says):
+    output = tmp_path / "folder" / "out"
+    if spoil is full_disk:
+        monkeypatch.setattr(Path, "write_text", lambda *_, **__: spoil(output))
+    else:
+        spoil(output)
+    with pytest.raises(InputError) as caught, claim(output):
+        raise AssertionError("not reached")
+    assert says in str(caught.value)
+    assert ".owner-" not in str(caught.value)
+    assert ".tmp-" not in str(caught.value)
+
+
+def test_a_claim_that_cannot_be_read_any_more_is_one_line(tmp_path):
+    refused = pytest.raises(
+        InputError, match=r"/out: whose it is cannot be read \(Is a directory\); try again"
+    )
+    with refused, claim(tmp_path / "out"):
+        (tmp_path / ".owner-out").unlink()
+        (tmp_path / ".owner-out").mkdir()
+        require_ownership()
 
 
 def test_ranks_other_than_the_first_do_not_claim(tmp_path, monkeypatch):
