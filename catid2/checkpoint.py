@@ -177,7 +177,9 @@ def require_checkpoints_only(folder: Path, own: re.Pattern[str]) -> None:
         name = _name(path, folder)
         if not own.fullmatch(name):
             raise InputError(
-                folder, f"holds files that are not checkpoints ({name!r})", "name an empty folder"
+                folder,
+                f"holds files that are not checkpoints ({name!r})",
+                "move them away, or name an empty folder",
             )
 
 

@@ -189,7 +189,9 @@ def test_files_of_others_are_refused_before_work_and_never_removed(tmp_path: Pat
         checkpoints.path.with_name(f".tmp-0123456789ab-{name}").write_bytes(b"left by a kill")
     Checkpoints(tmp_path, RUN)
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"not checkpoints \('notes.txt'\); name an empty folder"):
+    with pytest.raises(
+        InputError, match=r"not checkpoints \('notes.txt'\); move them away, or name an empty folder"
+    ):
         Checkpoints(tmp_path, RUN)
     checkpoints.remove()
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

@@ -97,7 +97,7 @@ def test_files_that_only_look_like_ours_are_refused_and_never_removed(tmp_path: 
     file = folder.path / name
     file.parent.mkdir(exist_ok=True)
     file.write_text("mine")
-    with pytest.raises(InputError, match=rf"not checkpoints \('{folder.path.name}/{name}'\); name an empty"):
+    with pytest.raises(InputError, match=rf"not checkpoints \('{folder.path.name}/{name}'\); move them away"):
         StateFolder(tmp_path)
     folder.remove()
     assert file.read_text() == "mine"

@@ -116,11 +116,11 @@ def test_state_of_another_run_is_not_taken_up(case, tmp_path, monkeypatch, caplo
     with monkeypatch.context() as patch:
         patch.setattr("catid2.retriever_training.write_trained", _stop)
         with pytest.raises(KeyboardInterrupt):
-            train(config.model_copy(update={"learning_rate": 0.02}), case, tmp_path)
+            train(config.model_copy(update={"microbatch": 7}), case, tmp_path)
     (run,) = (tmp_path / "checkpoints").iterdir()
     caplog.set_level("INFO")
     again, whole = train(config, case, tmp_path), train(config, case, tmp_path / "whole")
-    assert f"{run}: kept, but of another run (config.learning_rate: 0.02, now " in caplog.text
+    assert f"{run}: kept, but of another run (config.microbatch: 7, now null)" in caplog.text
     assert not (tmp_path / "checkpoints").exists()
     assert (again / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 
