@@ -57,7 +57,7 @@ class Runs:
         self._own = re.compile(f"{_RUN}/({self._of_a_run.pattern})?")
         require_checkpoints_only(folder, self._own)
 
-    def run(self, fingerprint: Fingerprint) -> Path:
+    def folder_of(self, fingerprint: Fingerprint) -> Path:
         """Return the folder of a run."""
         text = json.dumps(fingerprint, sort_keys=True)
         return self.folder / hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -68,7 +68,7 @@ class Runs:
         The log tells in what that one differs, unless something was saved of this one.
         """
         require_ownership()
-        run = self.run(fingerprint)
+        run = self.folder_of(fingerprint)
         marks = sorted(self.folder.glob(f"*/{FINGERPRINT}"), key=lambda mark: mark.stat().st_mtime_ns)
         saved = [mark.parent for mark in marks if any(path != mark for path in mark.parent.iterdir())]
         last = next((other for other in reversed(saved) if other != run), None)
@@ -121,7 +121,7 @@ class Checkpoints:
         name = re.escape(STATE_FILE)
         self.runs = Runs(folder, f"{name}|{aside_pattern(name)}")
         self.fingerprint = fingerprint
-        self.path = self.runs.run(fingerprint) / STATE_FILE
+        self.path = self.runs.folder_of(fingerprint) / STATE_FILE
 
     def load(self) -> State | None:
         """Return the saved state on the CPU, or None where there is none that fits; the log says which."""

@@ -142,7 +142,7 @@ def _embed_transformer(
         if ranks.rank == 0:
             runs.begin(fingerprint)
         starts = range(0, len(texts), batching.shard)
-        shards = [runs.run(fingerprint) / f"shard-{start:09d}.npy" for start in starts]
+        shards = [runs.folder_of(fingerprint) / f"shard-{start:09d}.npy" for start in starts]
         for start, shard in list(zip(starts, shards, strict=True))[ranks.rank :: ranks.world_size]:
             if shard.exists():
                 log.info("documents from %d: taken from %s", start, shard)

@@ -60,7 +60,7 @@ class StateFolder:
 
     def enter(self, fingerprint: Fingerprint) -> None:
         """Say which run this is."""
-        self.path = self._runs.run(fingerprint)
+        self.path = self._runs.folder_of(fingerprint)
 
     def claim(self, fingerprint: Fingerprint) -> None:
         """Enter the run's folder, and remove checkpoints from it that are unfinished or damaged."""
