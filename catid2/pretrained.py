@@ -228,7 +228,8 @@ def _steps(normalizer: normalizers.Normalizer | None) -> list[normalizers.Normal
 def explained(folder: Path, what: str) -> Iterator[None]:
     """Turn what Transformers raises in the block into one line, without its advice to trust what a model brings."""
     try:
-        yield
+        with readable(folder):
+            yield
     except InputError:
         raise
     except Exception as error:  # tokenizers, for one, raises nothing more specific

@@ -176,9 +176,8 @@ def test_a_flipped_bit_is_read_or_refused_in_a_line_that_names_the_file(name, co
         except InputError as error:
             lines.append(str(error))
     put(file, whole)
-    print("LINES", name, len(lines), lines[:3])
     assert [line for line in lines if file.parent.name not in line] == []
-    assert lines or file.suffix in (".npy", ".safetensors")  # whose numbers may be any
+    assert lines or file.suffix not in (".json", ".tsv")
 
 
 def plain(value: object) -> object:
