@@ -1,7 +1,6 @@
 """What every script's `main` does alike: end with one line on a bad input, and tidily on a TERM or Ctrl-C."""
 
 import ctypes
-import errno
 import functools
 import os
 import signal
@@ -10,12 +9,10 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
-from catid2.errors import InputError
+from catid2.errors import REFUSED, InputError
 from catid2.failures import LAUNCHER_PID, tell_launcher
 from catid2.writing import FULL, MAKE_ROOM
 
-# What the system says of a file that is there: its mode, its disk, or a loop of links
-_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE, errno.ELOOP)
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -60,7 +57,7 @@ def _one_line(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.errno in FULL:
         return str(InputError(error.filename or "disk", f"cannot be written ({error.strerror})", MAKE_ROOM))
-    if isinstance(error, OSError) and error.errno in _REFUSED and error.filename is not None:
+    if isinstance(error, OSError) and error.errno in REFUSED and error.filename is not None:
         return str(
             InputError(
                 error.filename, f"cannot be used ({error.strerror})", "make it accessible, or try again"

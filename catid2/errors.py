@@ -2,10 +2,13 @@
 
 import contextlib
 import difflib
+import errno
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+# What the system says of a file that is there: its mode, its disk or server, or a loop of links forbids its use.
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ELOOP)
 WARNING = "warning: "  # how the line of a warning starts
 
 
@@ -18,11 +21,11 @@ class InputError(Exception):
 
 @contextlib.contextmanager
 def readable(path: str | Path) -> Iterator[None]:
-    """Turn what the system refuses in the block, by an error with a number, into one line; libraries raise others."""
+    """Turn an error of the block that is in REFUSED into one line, and leave those of damaged content."""
     try:
         yield
     except OSError as error:
-        if error.errno is None:
+        if error.errno not in REFUSED:
             raise
         raise unreadable(path, error) from None
 
