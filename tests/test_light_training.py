@@ -131,7 +131,7 @@ def fingerprint_of(inputs: Inputs, config: LightConfig, seed: int, folder: Path)
     class Found(Exception):
         pass
 
-    def found(_: Path, fingerprint: str) -> None:
+    def found(_: Path, fingerprint: dict) -> None:
         raise Found(fingerprint)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Found) as caught:

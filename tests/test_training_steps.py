@@ -1,6 +1,7 @@
 """T5 and dual encoder, trained by the Trainer: each step against plain AdamW, and what a saved state belongs to."""
 
 import copy
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -224,7 +225,7 @@ def test_state_belongs_to_all_that_the_result_depends_on(kind, case, tmp_path, m
     module, found = KINDS[kind].module, []
     made = module.run_fingerprint
 
-    def noted(*arguments: Any) -> str:
+    def noted(*arguments: Any) -> None:
         found.append(Run(*arguments))
         raise KeyboardInterrupt
 
@@ -234,13 +235,17 @@ def test_state_belongs_to_all_that_the_result_depends_on(kind, case, tmp_path, m
     (run,) = found
     # To read the code each time would take a second in all.
     monkeypatch.setattr(module, "code_digest", lambda _: "this code")
-    fingerprints = {"as it is": made(*run)}
+
+    def fingerprint(run: Run) -> str:
+        return json.dumps(made(*run), sort_keys=True)
+
+    fingerprints = {"as it is": fingerprint(run)}
     for name, change in (OTHERS | OTHERS_OF[kind]).items():
-        fingerprints[name] = made(*change(run))
+        fingerprints[name] = fingerprint(change(run))
     with monkeypatch.context() as patch:
         patch.setattr(module, "code_digest", lambda _: "other code")
-        fingerprints["the code"] = made(*run)
+        fingerprints["the code"] = fingerprint(run)
     assert len(set(fingerprints.values())) == len(fingerprints), fingerprints
     # A pretrained model is what its weights are, wherever it lies.
     elsewhere = run.set(pretrained="elsewhere", revision="other")
-    assert made(*elsewhere) == fingerprints["as it is"]
+    assert fingerprint(elsewhere) == fingerprints["as it is"]
