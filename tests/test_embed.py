@@ -187,44 +187,44 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path, products, e
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def other_settings(patch: pytest.MonkeyPatch, products: Path) -> dict:
-    return {"normalize": True}
-
-
-def other_code(patch: pytest.MonkeyPatch, products: Path) -> dict:
-    patch.setattr("catid2.checkpoint.code_digest", lambda module: {"torch": "0.0"})
-    return {}
-
-
-def other_products(patch: pytest.MonkeyPatch, products: Path) -> dict:
-    pq.write_table(pq.read_table(products).slice(0, 22), products)
-    return {}
-
-
 @pytest.mark.parametrize(
-    ("make_other", "told"),
+    ("other", "told"),
     [
-        (other_settings, "config.encoder.normalize: false, now true"),
-        (other_code, "code.torch: "),
-        (other_products, "(products)"),
+        ("settings", "config.encoder.normalize: false, now true"),
+        ("products", "products"),
+        ("weights", "made with.identity"),
+        ("code", 'code.torch: "'),
     ],
 )
 def test_shards_of_another_run_are_kept_but_not_used(
-    tmp_path, products, encoders, monkeypatch, caplog, make_other, told
+    tmp_path, products, encoders, monkeypatch, caplog, other, told
 ):
     caplog.set_level("INFO")
-    copy = Path(shutil.copy(products, tmp_path))
-    settings = {"kind": "hf", "model": encoders["bert"], "max_tokens": 32}
+    folder = shutil.copytree(encoders["bert"], tmp_path / "bert")
+    settings = {"kind": "hf", "model": str(folder), "max_tokens": 32}
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(catid2.embed, "_write", lambda *_: sys.exit("killed before the outputs"))
-        embed(view(settings), copy, outputs(tmp_path))
-    (shard,) = (tmp_path / "checkpoints").glob("*/*.npy")
-    changed = make_other(monkeypatch, copy)
-    embed(view(settings | changed), copy, outputs(tmp_path))
-    assert f"{shard.parent}: kept, but of another run" in caplog.text
-    assert told in caplog.text
+        embed(view(settings), products, outputs(tmp_path / "killed"))
+    if other == "settings":
+        settings["normalize"] = True
+    elif other == "products":
+        table = pq.read_table(products)
+        backwards = table.column("title").take(list(range(len(table)))[::-1])
+        products = tmp_path / "products.parquet"
+        pq.write_table(table.set_column(table.column_names.index("title"), "title", backwards), products)
+    elif other == "weights":
+        torch.manual_seed(1)
+        BertModel(BertConfig.from_pretrained(folder)).save_pretrained(folder)
+    else:
+        monkeypatch.setattr("catid2.checkpoint.code_digest", lambda module: {"torch": "0.0"})
+    for name in ("killed", "anew"):
+        embed(view(settings), products, outputs(tmp_path / name))
+    (line,) = (message for message in caplog.messages if "kept, but of another run (" in message)
+    assert f"({told}" in line or f", {told}" in line
     assert "taken from" not in caplog.text
-    assert not (tmp_path / "checkpoints").exists()
+    for name in ("view.npy", "view.json"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "anew" / name).read_bytes()
+    assert not (tmp_path / "killed" / "checkpoints").exists()
 
 
 def test_files_beside_the_shards_are_refused_and_left_alone(tmp_path, products, encoders, monkeypatch):
