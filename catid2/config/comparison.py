@@ -78,7 +78,8 @@ def _method(
     chain = pipeline.chain(dataset, method) if "docids" in stages else []
     run = [stage for stage in stages if stage in chain or stage not in CHAIN]
     settings = _flat({stage: pipeline.stage(stage, dataset, method).model_dump(mode="json") for stage in run})
-    owners = {stage: pipeline.owner(stage, dataset, method) for stage in chain}
+    shown = [stage for stage in chain if stage in ReportMethod.model_fields]
+    owners = {stage: pipeline.owner(stage, dataset, method) for stage in shown}
     return ReportMethod(
         name=method,
         seeds=seeds,

@@ -88,9 +88,3 @@ class GridSummary(StageConfig):
     stable_share: float = Field(
         0.9, gt=0, le=1, description="of the best recall of a grid that a stable point reaches"
     )
-    collapse_perplexity: float = Field(
-        0.05,
-        ge=0,
-        lt=1,
-        description="a layer whose perplexity is below this share of its codes has collapsed",
-    )

@@ -54,9 +54,6 @@ class ReportMethod(StageConfig):
     name: str = Field(description="the method, as in recall.tsv")
     seeds: tuple[int, ...] = Field((0,), min_length=1, description="seeds of its runs")
     view: str | None = Field(None, description="embedding view its ID scheme or search reads; null: none")
-    taxonomy: str | None = Field(
-        None, description="method whose folder holds its category tree; null: it has the corpus's"
-    )
     rqvae: str | None = Field(None, description="method whose folder holds its RQ-VAE; null: it has none")
     docids: str | None = Field(None, description="method whose folder holds its DocIDs; null: it has none")
     retriever: str | None = Field(

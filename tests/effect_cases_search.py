@@ -1,0 +1,98 @@
+"""What the settings of searches change: the documents that are found."""
+
+import functools
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from effect_cases_retrievers import light
+from effect_corpus import corpus
+from effects import Outputs, Table, row, stage
+
+from catid2.baselines.bm25 import search_bm25
+from catid2.baselines.dense import search_dense
+from catid2.config.bm25 import Bm25Config
+from catid2.config.dense import DenseConfig
+from catid2.config.retrieve import RetrieveConfig
+from catid2.retrieval import Corpus, retrieve
+
+
+def bm25_run(config: Bm25Config) -> pa.Table:
+    """Search by words."""
+    return search_bm25(config, corpus().products, corpus().queries)
+
+
+def dense_run(config: DenseConfig) -> pa.Table:
+    """Search by vectors."""
+    files = corpus()
+    return search_dense(config, files.embeddings, files.products, files.queries)
+
+
+@stage(Bm25Config, {})
+def bm25(config: Bm25Config, folder: Path, seed: int) -> Outputs:
+    """Search by words."""
+    return found(bm25_run(config))
+
+
+@stage(DenseConfig, {})
+def dense(config: DenseConfig, folder: Path, seed: int) -> Outputs:
+    """Search by vectors."""
+    return found(dense_run(config))
+
+
+@stage(RetrieveConfig, {"beams": 60, "top_k": 20})
+def decoded(config: RetrieveConfig, folder: Path, seed: int) -> Outputs:
+    """Search by a light retriever."""
+    files = corpus()
+    shutil.copytree(_retriever(), folder / "retriever")
+    searched = Corpus(files.docids, files.products, files.queries, files.embeddings)
+    retrieve(config, folder / "retriever", searched, folder / "run.parquet", batch_size=8)
+    return found(pq.read_table(folder / "run.parquet"))
+
+
+@functools.cache
+def _retriever() -> Path:
+    folder = corpus().products.parent / "light"
+    light.outputs({"epochs": 1}, folder)
+    return folder / "retriever"
+
+
+def found(run: pa.Table) -> Outputs:
+    """Return a run and parts of it."""
+    columns = {name: np.asarray(run[name]) for name in ("query_id", "doc_id", "rank", "score")}
+    first = columns["rank"] <= 5
+    return {
+        "documents": np.stack([columns["query_id"], columns["doc_id"]]),
+        "first documents": np.stack([columns["query_id"][first], columns["doc_id"][first]]),
+        "scores": columns["score"],
+        "listed": int(columns["rank"].max()),
+    }
+
+
+TABLES = [
+    Table(
+        Bm25Config,
+        [
+            row("template", "{title}", "{title} {color}", differs="documents, scores"),
+            row("max_characters", 4000, 30, differs="documents, scores"),
+            row("tokenizer", "words", "words_cjk_bigrams", differs="documents, scores"),
+            row("method", "lucene", "robertson", "atire", differs="scores"),
+            row("k1", 1.2, 0.4, differs="scores"),
+            row("b", 0.75, 0.2, differs="scores"),
+            row("top_k", 20, 10, differs="documents, listed", same="first documents"),
+        ],
+        bm25,
+    ),
+    Table(DenseConfig, [row("top_k", 20, 10, differs="documents, listed", same="first documents")], dense),
+    Table(
+        RetrieveConfig,
+        [
+            row("beams", 60, 3, differs="documents", same="listed", rank_below_level=2, top_k=5),
+            row("top_k", 20, 10, differs="documents, listed", same="first documents"),
+            row("rank_below_level", None, 1, 2, differs="scores, documents", beams=20),
+        ],
+        decoded,
+    ),
+]
