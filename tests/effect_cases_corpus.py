@@ -2,11 +2,11 @@
 
 import functools
 import json
-import tempfile
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import zstandard
+from effect_corpus import FOLDER
 from effects import Outputs, Seed, Table, below, row, stage
 from test_corpus import SMALL, messy, outputs
 
@@ -30,7 +30,7 @@ def raw() -> RawFiles:
     for example in rows.examples:
         if example["query_id"] == repeated:
             example["query"] = asked
-    return rows.write(Path(tempfile.mkdtemp(prefix="effects-")))
+    return rows.write(FOLDER / "raw")
 
 
 @stage(CorpusConfig, {})

@@ -1,13 +1,12 @@
 """What the settings of tables, measures and the page change."""
 
 import functools
-import tempfile
 from pathlib import Path
 
 import polars as pl
 from effect_cases_docids import assigned
 from effect_cases_search import bm25_run, dense_run
-from effect_corpus import corpus
+from effect_corpus import FOLDER, corpus
 from effects import Outputs, Row, Seed, Settings, Table, planned, row, stage
 from report_tree import write_tree
 
@@ -33,7 +32,7 @@ from catid2.report.tables import write_locales
 @functools.cache
 def runs() -> list[RunFile]:
     """Write a run of BM25 and one of dense search."""
-    folder = Path(tempfile.mkdtemp(prefix="effects-"))
+    folder = FOLDER / "runs"
     found = {
         "bm25": bm25_run(Bm25Config(template="{title}", top_k=20)),
         "dense": dense_run(DenseConfig(top_k=20)),
@@ -187,27 +186,38 @@ TABLES += [
 # --- the page
 
 
+US = {"name": "demo_us", "locale": "us", "simulated": False}
+METHODS = (
+    {
+        "name": "catid2",
+        "seeds": [0],
+        "view": "title",
+        "rqvae": "catid2",
+        "docids": "catid2",
+        "retriever": "catid2",
+    },
+    {"name": "bm25", "seeds": [0], "changes": {"bm25.k1": 1.2}},
+)
+DATASET = US | {"methods": [METHODS[0]]}
+STUDY = {"name": "recall", "datasets": [US]}
+
+
 @functools.cache
-def results() -> tuple[Path, list[Settings]]:
-    """Write a small tree of results; return its folder, and the descriptions of its datasets with two methods each."""
-    folder = Path(tempfile.mkdtemp(prefix="effects-"))
-    datasets = write_tree(folder, products=60).model_dump(mode="json")["datasets"]
-    for dataset in datasets:
-        dataset["methods"] = [dataset["methods"][0], dataset["methods"][-1]]
-    return folder, datasets
+def results() -> Path:
+    """Write a small tree of results."""
+    write_tree(FOLDER / "results", products=60)
+    return FOLDER / "results"
 
 
 @stage(report.ReportConfig, {"categories": 4}, "comparison", "dataset", "method")
 def page(config: report.ReportConfig, folder: Path, seed: int, **changes: Settings) -> Outputs:
     """Write page and table; `comparison`, `dataset` and `method` change what is compared, the first of each."""
-    where, datasets = results()
-    first, last = datasets[0]["methods"]
-    methods = {"methods": [first | changes.get("method", {}), last]}
-    dataset = datasets[0] | methods | changes.get("dataset", {})
+    method = METHODS[0] | changes.get("method", {})
+    dataset = DATASET | {"methods": [method, METHODS[1]]} | changes.get("dataset", {})
     described = {"datasets": [dataset], "defaults": {"bm25.k1": 0.9}} | changes.get("comparison", {})
     comparison = report.Comparison.model_validate(described)
-    tables = read_comparison(where, comparison)
-    write_page(folder / "report.html", where, comparison, config, tables)
+    tables = read_comparison(results(), comparison)
+    write_page(folder / "report.html", results(), comparison, config, tables)
     write_locales(folder / "locales.tsv", tables)
     return {name: (folder / name).read_text("utf-8") for name in ("report.html", "locales.tsv")}
 
@@ -220,12 +230,6 @@ def of_page(key: str, *values: object, **given: object) -> Row:
 def part(name: str):
     """Return where the keys of the comparison, of its first dataset, or of the first method stand."""
     return lambda changes: {name: changes}
-
-
-DATASETS = results()[1]
-METHODS = DATASETS[0]["methods"]
-US = {"name": "demo_us", "locale": "us", "simulated": False}
-STUDY = {"name": "recall", "datasets": [US]}
 
 
 TABLES += [
@@ -249,7 +253,7 @@ TABLES += [
         report.Comparison,
         [
             row("study", "recall", "other", differs="error"),  # of which there is no table
-            row("datasets", DATASETS[:1], DATASETS[1:2], differs="report.html, locales.tsv"),
+            row("datasets", [DATASET], [DATASET | {"name": "demo_es"}], differs="report.html, locales.tsv"),
             of_page("studies", [], [STUDY]),
             of_page("defaults", {"bm25.k1": 0.9}, {"bm25.k1": 0.8}),
         ],
@@ -262,7 +266,7 @@ TABLES += [
             row("name", "demo_us", "elsewhere", differs="error"),
             row("locale", "us", "es", differs="report.html, locales.tsv"),
             row("simulated", False, True, differs="report.html, locales.tsv"),
-            row("methods", METHODS[:1], METHODS[1:], differs="report.html, locales.tsv"),
+            row("methods", METHODS[:1], METHODS, differs="report.html, locales.tsv"),
             of_page("inputs", {}, {"a.parquet": "sha256 of it"}),
         ],
         page,

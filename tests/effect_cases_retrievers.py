@@ -7,7 +7,7 @@ from pathlib import Path
 from unittest import mock
 
 import torch
-from effect_corpus import SIZES, corpus
+from effect_corpus import MODELS, PAIRS, SIZES, corpus
 from effects import Outputs, Row, Seed, Settings, Table, below, planned, row, shown, stage
 from safetensors.numpy import load_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -218,7 +218,7 @@ TABLES = [
             *rows(0.01, 0.0, 0.01, 1.0, VALIDATED | {"valid_beams": 20}),
             row("schedule", *SCHEDULES, differs="rates, weights", same="sizes, steps", epochs=2),
             row("valid_beams", 20, 2, differs="validation", same="weights, losses", **VALIDATED),
-            row("pretrained", None, str(corpus().models / "t5"), differs="sizes, tokenizer"),
+            row("pretrained", None, str(MODELS / "t5"), differs="sizes, tokenizer"),
             planned("revision", "fetch_model model=some/t5@of728", "of728"),
             row("small", SMALL_T5, SMALL_T5 | {"d_ff": 24}, differs="sizes", same="tokenizer"),
             row(
@@ -274,9 +274,7 @@ TABLES = [
             row("weight", 1.0, 0.5, differs="losses, weights", same="sizes"),
         ],
         t5,
-        lambda changes: {
-            "tasks": [{"source": "query"}, {"source": "pairs", "path": str(corpus().pairs)} | changes]
-        },
+        lambda changes: {"tasks": [{"source": "query"}, {"source": "pairs", "path": str(PAIRS)} | changes]},
     ),
     Table(
         DualEncoderConfig,
@@ -284,7 +282,7 @@ TABLES = [
             *rows(0.01, 0.0, 0.05, 2.0, VALIDATED),
             row("schedule", *SCHEDULES, differs="rates, weights", same="sizes, steps", epochs=2),
             row("labels", ["E", "S"], ["E"], differs="losses, weights", same="sizes"),
-            row("pretrained", None, str(corpus().models / "bert"), differs="sizes, tokenizer"),
+            row("pretrained", None, str(MODELS / "bert"), differs="sizes, tokenizer"),
             planned("revision", "fetch_model model=some/bert@of732", "of732"),
             row(
                 "small", SMALL_BERT, SMALL_BERT | {"intermediate_size": 24}, differs="sizes", same="tokenizer"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from effect_corpus import DIMS, corpus
+from effect_corpus import DIMS, MODELS, corpus
 from effects import Outputs, Seed, Table, below, planned, row, stage
 
 from catid2.artifacts import read_embeddings
@@ -29,7 +29,7 @@ def vectors(view: View, folder: Path, seed: int) -> Outputs:
 
 def model(name: str) -> dict[str, str]:
     """Return the settings of a pretrained encoder."""
-    return {"kind": "hf", "model": str(corpus().models / name), "max_tokens": 24}
+    return {"kind": "hf", "model": str(MODELS / name), "max_tokens": 24}
 
 
 BERT = {"encoder": model("bert")}
@@ -50,8 +50,8 @@ TABLES = [
         [
             row(
                 "model",
-                str(corpus().models / "bert"),
-                str(corpus().models / "t5"),
+                str(MODELS / "bert"),
+                str(MODELS / "t5"),
                 differs="documents, queries",
                 **BERT,
             ),

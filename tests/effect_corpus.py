@@ -25,8 +25,15 @@ WORDS = ("red", "blue", "wooden", "small", "big", "warm", "cheap", "new", "èµ¤ã
 SIZES = (4, 6, 8)  # codes of each position of the DocIDs
 
 
+# Of all that the stages are run on, written where it is first asked for; it goes with the process.
+_TEMPORARY = tempfile.TemporaryDirectory(prefix="effects-")
+FOLDER = Path(_TEMPORARY.name)
+MODELS = FOLDER / "corpus" / "models"  # pretrained ones: bert, other, t5
+PAIRS = FOLDER / "corpus" / "pairs.parquet"
+
+
 class Corpus(NamedTuple):
-    """Files of the corpus; `embeddings` is VIEW.npy with the files beside it, `models` a folder of pretrained ones."""
+    """Files of the corpus; `embeddings` is VIEW.npy with the files beside it."""
 
     products: Path
     queries: Path
@@ -34,19 +41,16 @@ class Corpus(NamedTuple):
     docids: Path
     embeddings: Path
     tags: Path
-    pairs: Path
     rqvae: Path
-    models: Path
 
 
 @functools.cache
 def corpus() -> Corpus:
     """Write the corpus, once in a process; nobody changes it."""
-    folder = Path(tempfile.mkdtemp(prefix="effects-"))
+    folder = FOLDER / "corpus"
+    folder.mkdir()
     names = {name: folder / f"{name}.parquet" for name in Corpus._fields}
-    files = Corpus(**names)._replace(
-        embeddings=folder / "view.npy", rqvae=folder / "rqvae", models=folder / "models"
-    )
+    files = Corpus(**names)._replace(embeddings=folder / "view.npy", rqvae=folder / "rqvae")
     rng = np.random.default_rng(3)
     nouns = rng.integers(0, len(NOUNS), DOCUMENTS)
     words = rng.integers(0, len(WORDS), (DOCUMENTS, 8))
@@ -57,7 +61,7 @@ def corpus() -> Corpus:
     tags = [[WORDS[word] for word in row[:3]] for row in words]
     write_table(files.tags, pa.table([product_ids, tags], schema=pa.schema(TAGS)))
     asked = [f"{WORDS[row[1]]} {NOUNS[noun]}" for noun, row in zip(nouns, words, strict=True)]
-    write_table(files.pairs, pa.table({"product_id": product_ids, "text": asked}))
+    write_table(PAIRS, pa.table({"product_id": product_ids, "text": asked}))
     encoder = {"kind": "tfidf_svd", "dims": DIMS, "normalize": False}
     view = ViewConfig.model_validate({"template": "{title} {description}", "encoder": encoder})
     embed(view, files.products, Outputs(files.embeddings, folder / "view.json", folder / "shards"))
@@ -66,7 +70,7 @@ def corpus() -> Corpus:
     _write_rqvae(files.rqvae)
     for name, kind, modules in (("bert", "mpnet", True), ("other", "mpnet", True), ("t5", "t5", False)):
         layout = next(one for one in LAYOUTS if one.kind == kind and bool(one.modules) == modules)
-        publish(layout, files.models / name, seed=len(name))
+        publish(layout, MODELS / name, seed=len(name))
     return files
 
 

@@ -5,9 +5,9 @@ A new key takes one line, in the `effect_cases_*.py` of its stage, among the row
     row("kmeans_documents", 200, 40, differs="codebooks", same="warm-up"),
 
 The stage is then run with each of the values in place of its tiny default, and between any two of the runs every
-output of `differs` must differ and every output of `same` must not. A key that says what the workflow runs with is shown
-by the plan of a run: `planned` names a job and what must stand there. Where a test shows the effect already, `shown`
-names it.
+output of `differs` must differ and every output of `same` must not. A key that says what the workflow runs with is
+shown by the plan of a run: `planned` names a job and what must stand there. Where a test shows the effect already,
+`shown` names it.
 """
 
 from __future__ import annotations
