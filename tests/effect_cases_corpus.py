@@ -2,12 +2,13 @@
 
 import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import zstandard
 from effect_corpus import FOLDER
-from effects import Outputs, Seed, Table, below, row, stage
+from effects import Outputs, Seed, Settings, Table, below, row, stage
 from test_corpus import SMALL, messy, outputs
 
 from catid2.artifacts import TEXT_FIELDS
@@ -114,7 +115,7 @@ def simulated(config: simulate.SimulateConfig, folder: Path, seed: int) -> Outpu
     }
 
 
-def labels(letter: str):
+def labels(letter: str) -> Callable[[float], Settings]:
     """Return where a label's share stands; the others share the rest equally."""
     rest = [other for other in "ESCI" if other != letter]
     return lambda share: {letter: share} | dict.fromkeys(rest, (1 - share) / 3)
@@ -252,7 +253,7 @@ def imported(
     }
 
 
-def columns(table: str):
+def columns(table: str) -> Callable[[Settings], Settings]:
     """Return where the columns of a file stand."""
     return lambda changes: {"columns": {table: changes}}
 

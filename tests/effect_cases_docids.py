@@ -1,10 +1,12 @@
 """What the settings of DocIDs and of category trees change, and which of them draw."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from effect_corpus import corpus
-from effects import Outputs, Seed, Table, row, stage
+from effects import Outputs, Seed, Settings, Table, row, stage
 
 from catid2.artifacts import read_embeddings
 from catid2.config import schemes, taxonomy
@@ -50,7 +52,7 @@ def docids(config: DocidsConfig, folder: Path, seed: int) -> Outputs:
     }
 
 
-def of_scheme(kind: str):
+def of_scheme(kind: str) -> Callable[[Settings], Settings]:
     """Return where a scheme's keys stand in the settings of DocIDs."""
     return lambda changes: {"scheme": SCHEME[kind] | changes}
 
@@ -157,11 +159,11 @@ def tree(config: taxonomy.Taxonomy, folder: Path, seed: int) -> Outputs:
 
 
 def _own_paths() -> list[tuple[str, ...]]:
-    table = pa.parquet.read_table(corpus().products)
+    table = pq.read_table(corpus().products)
     return list(zip(*(table[f"category_{level}"].to_pylist() for level in (1, 2, 3)), strict=True))
 
 
-def of_kind(kind: str):
+def of_kind(kind: str) -> Callable[[Settings], Settings]:
     """Return where the keys of a kind of tree stand."""
     return lambda changes: {"kind": kind} | TREES[kind] | changes
 

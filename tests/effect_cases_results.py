@@ -1,6 +1,7 @@
 """What the settings of tables, measures and the page change."""
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -227,7 +228,7 @@ def of_page(key: str, *values: object, **given: object) -> Row:
     return row(key, *values, differs="report.html", same="locales.tsv", **given)
 
 
-def part(name: str):
+def part(name: str) -> Callable[[Settings], Settings]:
     """Return where the keys of the comparison, of its first dataset, or of the first method stand."""
     return lambda changes: {name: changes}
 

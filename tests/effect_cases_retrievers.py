@@ -282,7 +282,7 @@ TABLES = [
             *rows(0.01, 0.0, 0.05, 2.0, VALIDATED),
             row("schedule", *SCHEDULES, differs="rates, weights", same="sizes, steps", epochs=2),
             row("labels", ["E", "S"], ["E"], differs="losses, weights", same="sizes"),
-            row("pretrained", None, str(MODELS / "bert"), differs="sizes, tokenizer"),
+            row("pretrained", None, str(MODELS / "mpnet"), differs="sizes, tokenizer"),
             planned("revision", "fetch_model model=some/bert@of732", "of732"),
             row(
                 "small", SMALL_BERT, SMALL_BERT | {"intermediate_size": 24}, differs="sizes", same="tokenizer"

@@ -32,7 +32,7 @@ def model(name: str) -> dict[str, str]:
     return {"kind": "hf", "model": str(MODELS / name), "max_tokens": 24}
 
 
-BERT = {"encoder": model("bert")}
+MPNET = {"encoder": model("mpnet")}
 
 TABLES = [
     Table(
@@ -40,7 +40,7 @@ TABLES = [
         [
             row("template", "{title}", "{title} {brand}", differs="documents"),
             row("max_characters", 4000, 12, differs="documents"),
-            row("encoder", TFIDF, model("bert"), differs="documents, queries"),
+            row("encoder", TFIDF, model("mpnet"), differs="documents, queries"),
             row("query_prefix", "", "red ", differs="queries", same="documents"),
         ],
         vectors,
@@ -50,16 +50,16 @@ TABLES = [
         [
             row(
                 "model",
-                str(MODELS / "bert"),
+                str(MODELS / "mpnet"),
                 str(MODELS / "t5"),
                 differs="documents, queries",
-                **BERT,
+                **MPNET,
             ),
             planned("revision", "fetch_model model=some/encoder@of722", "of722"),
-            row("pooling", "mean", "cls", "modules", differs="documents, queries", **BERT),
-            row("max_tokens", 24, 4, differs="documents", **BERT),
-            row("prefix", "", "red ", differs="documents", same="queries", **BERT),
-            row("normalize", False, True, differs="documents, queries", **BERT),
+            row("pooling", "mean", "cls", "modules", differs="documents, queries", **MPNET),
+            row("max_tokens", 24, 4, differs="documents", **MPNET),
+            row("prefix", "", "red ", differs="documents", same="queries", **MPNET),
+            row("normalize", False, True, differs="documents, queries", **MPNET),
         ],
         vectors,
         below("encoder"),

@@ -19,16 +19,15 @@ from catid2.embed_queries import Outputs as QueryOutputs
 from catid2.embed_queries import embed_queries
 from catid2.rqvae import RQVAE, Architecture
 
-DOCUMENTS, QUERIES_, DIMS = 120, 80, 12
+DOCUMENTS, ASKED, DIMS = 120, 80, 12
 NOUNS = ("shoe", "lamp", "kettle", "chair", "desk", "rug", "赤い椅子", "青い靴下")
 WORDS = ("red", "blue", "wooden", "small", "big", "warm", "cheap", "new", "赤い靴", "niña")
 SIZES = (4, 6, 8)  # codes of each position of the DocIDs
 
-
 # Of all that the stages are run on, written where it is first asked for; it goes with the process.
 _TEMPORARY = tempfile.TemporaryDirectory(prefix="effects-")
 FOLDER = Path(_TEMPORARY.name)
-MODELS = FOLDER / "corpus" / "models"  # pretrained ones: bert, other, t5
+MODELS = FOLDER / "corpus" / "models"  # pretrained ones: mpnet, of sentence-transformers, and t5
 PAIRS = FOLDER / "corpus" / "pairs.parquet"
 
 
@@ -68,9 +67,8 @@ def corpus() -> Corpus:
     beside = QueryOutputs(folder / "view_queries.npy", folder / "view_queries.json")
     embed_queries("", Embedded(files.embeddings, files.products, files.queries), beside)
     _write_rqvae(files.rqvae)
-    for name, kind, modules in (("bert", "mpnet", True), ("other", "mpnet", True), ("t5", "t5", False)):
-        layout = next(one for one in LAYOUTS if one.kind == kind and bool(one.modules) == modules)
-        publish(layout, MODELS / name, seed=len(name))
+    for kind in ("mpnet", "t5"):
+        publish(next(layout for layout in LAYOUTS if layout.kind == kind), MODELS / kind)
     return files
 
 
@@ -101,10 +99,10 @@ def _write_products(files: Corpus, nouns: np.ndarray, words: np.ndarray) -> None
 
 
 def _write_queries(files: Corpus, nouns: np.ndarray, words: np.ndarray, rng: np.random.Generator) -> None:
-    source = rng.choice(DOCUMENTS, QUERIES_, replace=False)
+    source = rng.choice(DOCUMENTS, ASKED, replace=False)
     texts = [f"{WORDS[words[row, 0]]} {NOUNS[nouns[row]]} {number}" for number, row in enumerate(source)]
-    splits = ["test" if number % 4 == 0 else "train" for number in range(QUERIES_)]
-    queries = [range(100, 100 + QUERIES_), texts, splits]
+    splits = ["test" if number % 4 == 0 else "train" for number in range(ASKED)]
+    queries = [range(100, 100 + ASKED), texts, splits]
     write_table(files.queries, pa.table(queries, schema=pa.schema(QUERIES)))
     pairs = [
         (100 + number, row, "ESCI"[(number + row) % 4], splits[number], row % 3 > 0)

@@ -392,22 +392,13 @@ def test_models_that_cannot_be_used_are_named(tmp_path, encoders):
         load(model=str(tmp_path), max_tokens=32)
 
 
-def test_tfidf_svd_is_seeded_and_keeps_similar_texts_together(tmp_path, products, monkeypatch):
-    config = view({"kind": "tfidf_svd", "dims": 4})
-    arguments = ["--config", config.model_dump_json(), "--products", str(products), "--output"]
-    for name in ("first", "second"):
-        files = outputs(tmp_path / name)
-        paths = [
-            str(files.matrix),
-            "--metadata",
-            str(files.metadata),
-            "--checkpoints",
-            str(files.checkpoints),
-        ]
-        monkeypatch.setattr("sys.argv", ["embed.py", *arguments, *paths])
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-    for name in ("view.npy", "view.json"):
-        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+def test_tfidf_svd_keeps_similar_texts_together(tmp_path, products, monkeypatch):
+    config, files = view({"kind": "tfidf_svd", "dims": 4}), outputs(tmp_path / "first")
+    paths = {"products": products, "output": files.matrix, "metadata": files.metadata}
+    paths |= {"checkpoints": files.checkpoints}
+    options = [part for name, path in paths.items() for part in (f"--{name}", str(path))]
+    monkeypatch.setattr("sys.argv", ["embed.py", "--config", config.model_dump_json(), *options])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
     matrix = np.asarray(read_embeddings(tmp_path / "first" / "view.npy", rows=23), np.float32)
     np.testing.assert_allclose(np.linalg.norm(matrix[:22], axis=1), 1, atol=1e-3)
     assert not matrix[22].any()  # the product without text
