@@ -5,7 +5,7 @@ from pathlib import Path
 from effect_corpus import DIMS, MODELS, corpus
 from effects import Outputs, Seed, Table, below, planned, row, stage
 
-from catid2.artifacts import read_embeddings
+from catid2.artifacts import read_embeddings, read_json
 from catid2.config.embed import HfEncoder, TfidfSvdEncoder, View
 from catid2.embed import Outputs as Files
 from catid2.embed import embed
@@ -24,7 +24,8 @@ def vectors(view: View, folder: Path, seed: int) -> Outputs:
     queries = QueryFiles(folder / "view_queries.npy", folder / "view_queries.json")
     embed_queries(view.query_prefix, Corpus(files.matrix, corpus().products, corpus().queries), queries)
     made = {"documents": read_embeddings(files.matrix), "queries": read_embeddings(queries.matrix)}
-    return {name: matrix.copy() for name, matrix in made.items()} | {"dimensions": made["documents"].shape[1]}
+    sizes = {"dimensions": made["documents"].shape[1], "words": read_json(files.metadata).get("features")}
+    return {name: matrix.copy() for name, matrix in made.items()} | sizes
 
 
 def model(name: str) -> dict[str, str]:
@@ -83,7 +84,7 @@ SEEDS = [
     Seed(
         "sample that the SVD learns from",
         vectors,
-        differs="documents",
-        settings={"encoder": {"fit_documents": 60}},
+        differs="words",  # of the sample
+        settings={"template": "{bullets}", "encoder": {"fit_documents": 20}},
     ),
 ]
