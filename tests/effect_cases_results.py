@@ -254,7 +254,7 @@ TABLES += [
         report.Comparison,
         [
             row("study", "recall", "other", differs="error"),  # of which there is no table
-            row("datasets", [DATASET], [DATASET | {"name": "demo_es"}], differs="report.html, locales.tsv"),
+            row("datasets", [DATASET], [DATASET | {"name": "demo_jp"}], differs="report.html, locales.tsv"),
             of_page("studies", [], [STUDY]),
             of_page("defaults", {"bm25.k1": 0.9}, {"bm25.k1": 0.8}),
         ],
@@ -291,7 +291,7 @@ TABLES += [
         report.ReportStudy,
         [
             row("name", "recall", "second", differs="error"),  # of which there is no table
-            of_page("datasets", [US], [US | {"name": "demo_es"}]),
+            of_page("datasets", [US], [US | {"name": "demo_jp"}]),
             row("grids", False, True, differs="error"),
         ],
         page,
