@@ -87,7 +87,7 @@ def training(module: str, validation: str, scripted: bool) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         gc.freeze()  # the Trainer collects garbage, and would look through all that has been imported
         stack.callback(gc.unfreeze)
-        stack.enter_context(mock.patch(f"catid2.{module}.code_digest", return_value=""))
+        stack.enter_context(mock.patch(f"catid2.{module}.code_digest", return_value={}))
         if scripted:
             stack.enter_context(mock.patch(f"catid2.{module}.{validation}", side_effect=SCRIPT))
         yield
