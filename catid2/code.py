@@ -51,9 +51,14 @@ def code_digest(script: str | Path, root: str | Path = ".") -> str:
     digest = hashlib.sha256()
     for name in [Path(script).as_posix(), *imported_modules(script, root)]:
         if name not in RUNTIME:
-            text = (Path(root) / name).read_text("utf-8")
-            digest.update(json.dumps([name, meaning(text) if name.endswith(".py") else text]).encode())
+            digest.update(_part(name, (Path(root) / name).read_text("utf-8")))
     return digest.hexdigest()
+
+
+@functools.cache
+def _part(name: str, text: str) -> bytes:
+    """Return what a file adds to a digest."""
+    return json.dumps([name, meaning(text) if name.endswith(".py") else text]).encode()
 
 
 @functools.cache
@@ -102,21 +107,23 @@ def imported_modules(script: str | Path, root: str | Path = ".") -> list[str]:
     """
     root = Path(root)
     found: set[Path] = set()
+    resolved: set[str] = set()  # names of modules
     waiting = [root / script]
     while waiting:
-        for module in _imports(waiting.pop()):
-            for path in _files(root, module):
-                if path not in found:
-                    found.add(path)
-                    if path.suffix == ".py":
-                        waiting.append(path)
+        names = _imports(waiting.pop().read_text("utf-8")) - resolved
+        resolved |= names
+        for path in {path for name in names for path in _files(root, name)} - found:
+            found.add(path)
+            waiting.append(path)
+            found.update(_templates(path))
     return sorted(path.relative_to(root).as_posix() for path in found)
 
 
-def _imports(path: Path) -> set[str]:
-    """Dotted names that `path` imports from the package; `from a import b` yields both a and a.b."""
+@functools.cache
+def _imports(source: str) -> frozenset[str]:
+    """Dotted names that a module imports from the package; `from a import b` yields both a and a.b."""
     names: set[str] = set()
-    waiting: list[ast.AST] = [_tree(path.read_text("utf-8"))]
+    waiting: list[ast.AST] = [_tree(source)]
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
@@ -127,8 +134,9 @@ def _imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module)
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
-        waiting.extend(ast.iter_child_nodes(node))
-    return {name for name in names if name.split(".")[0] == PACKAGE}
+        # an import is a statement, and no expression holds one
+        waiting.extend(child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr))
+    return frozenset(name for name in names if name.split(".")[0] == PACKAGE)
 
 
 def _files(root: Path, module: str) -> list[Path]:
@@ -138,7 +146,7 @@ def _files(root: Path, module: str) -> list[Path]:
     for part in module.split("."):
         path = path / part
         if path.with_suffix(".py").is_file():
-            return [*files, path.with_suffix(".py"), *_templates(path.with_suffix(".py"))]
+            return [*files, path.with_suffix(".py")]
         if not (path / "__init__.py").is_file():
             break  # a name inside the module, not a module
         files.append(path / "__init__.py")
@@ -147,4 +155,6 @@ def _files(root: Path, module: str) -> list[Path]:
 
 def _templates(module: Path) -> list[Path]:
     text = module.read_text("utf-8")
+    if '.j2"' not in text:
+        return []
     return [path for path in sorted(module.parent.glob("[!.]*.j2")) if f'"{path.name}"' in text]
