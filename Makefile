@@ -23,9 +23,9 @@ demo: .venv/installed
 studies: .venv/installed
 	@snakemake --cores all --configfile config/demo.yaml config/studies.yaml config/studies_demo.yaml
 
-# a file of tests on each core at a time
+# a file of tests on each core at a time, in the order of tests/conftest.py
 test: .venv/installed
-	@OMP_NUM_THREADS=1 pytest --numprocesses auto --dist loadfile
+	@OMP_NUM_THREADS=1 pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 bench: .venv/installed
 	@python benchmarks/run.py --output results/bench.tsv --chart results/bench.svg

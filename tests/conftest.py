@@ -8,6 +8,24 @@ from filelock import FileLock
 
 from workflow import EFFICIENCY_FIGURE, ROOT, TINY_CONFIG, Project
 
+# The files of tests that last longest, in minutes, the longest first.
+LONGEST = (
+    "test_slurm",
+    "test_bad_input",
+    "test_full_disk",
+    "test_pipeline",
+    "test_workflow",
+    "test_kills",
+    "test_pretrained_run",
+    "test_anywhere",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that last longest, or one of them would run alone at the end, on one core."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Project:
