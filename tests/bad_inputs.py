@@ -1,18 +1,14 @@
 """Every script on a finished tiny run: its command line, running it in this process, and what an error may leave."""
 
-import contextlib
-import io
 import json
 import os
-import runpy
 import shutil
-import signal
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
-from unittest import mock
+
+from in_process import Done, run_here
 
 from catid2.config.comparison import comparison
 from catid2.config.pipeline import read_pipeline
@@ -56,18 +52,6 @@ class Case(NamedTuple):
     broken: Callable[[Path], None]
     says: tuple[str, ...]
     options: Options = NONE
-
-
-class Done(NamedTuple):
-    """How a script ended."""
-
-    code: int
-    stderr: str
-
-    @property
-    def errors(self) -> list[str]:
-        """The lines that say what is wrong."""
-        return [line for line in self.stderr.splitlines() if line.startswith("error: ")]
 
 
 def commands() -> dict[str, dict[str, str | list[str]]]:
@@ -239,22 +223,7 @@ def settings(script: str, **changes: object) -> dict[str, str]:
 
 def run_script(script: str, folder: Path, changes: Options | None = None) -> Done:
     """Run a script in this process, from `folder`."""
-    stderr = io.StringIO()
-    handler = signal.getsignal(signal.SIGTERM)
-    argv = [f"{script}.py", *command(script, changes)]
-    with (
-        contextlib.chdir(folder),
-        mock.patch.object(sys, "argv", argv),
-        contextlib.redirect_stderr(stderr),
-    ):
-        try:
-            runpy.run_path(str(ROOT / "scripts" / f"{script}.py"), run_name="__main__")
-            code = 0
-        except SystemExit as end:
-            code = end.code
-        finally:
-            signal.signal(signal.SIGTERM, handler)
-    return Done(code, stderr.getvalue())
+    return run_here(script, command(script, changes), folder)
 
 
 def copy_of(run: Path, folder: Path) -> Path:

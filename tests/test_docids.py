@@ -1,9 +1,6 @@
 """DocIDs of a corpus: what they may hang on, the table and the report, and the stage's command line."""
 
 import json
-import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from in_process import Done, run_here
 
 from catid2.artifacts import docids_columns, products_columns, read_table
 from catid2.codes import collisions, greedy_codes
@@ -24,7 +22,6 @@ from catid2.repair import sinkhorn_loop
 from catid2.rqvae import RQVAE, Architecture
 from catid2.schemes.coding import Quantised
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "assign_docids.py"
 REPAIRS = ("transport", "digit", "sinkhorn_loop", "none")
 
 
@@ -219,15 +216,14 @@ def command(folder: Path, output: Path, **changes: str) -> list[str]:
     return [str(word) for name, value in options.items() if value for word in (f"--{name}", value)]
 
 
-def run(folder: Path, output: Path, **changes: str) -> subprocess.CompletedProcess:
-    words = [sys.executable, str(SCRIPT), *command(folder, output, **changes)]
-    return subprocess.run(words, capture_output=True, text=True, check=False)
+def run(folder: Path, output: Path, **changes: str) -> Done:
+    return run_here("assign_docids", command(folder, output, **changes))
 
 
 def test_command_writes_unique_ids_and_the_same_bytes_again(folder, tmp_path):
     for name in ("one", "two"):
         done = run(folder, tmp_path / name)
-        assert done.returncode == 0, done.stderr
+        assert done.code == 0, done.stderr
     table = read_table(tmp_path / "one" / "docids.parquet", docids_columns(3, 3))
     codes = np.stack([table[f"c_{position}"].to_numpy() for position in range(3)], axis=1)
     assert len(np.unique(codes, axis=0)) == 300
@@ -242,15 +238,15 @@ def test_command_writes_unique_ids_and_the_same_bytes_again(folder, tmp_path):
 def test_command_needs_a_model_for_the_rqvae_alone(folder, tmp_path):
     none = {"model": "", "model_config": ""}
     done = run(folder, tmp_path, **none)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: --model: missing; name the RQ-VAE")
+    assert done.code == 1
+    assert done.stderr.startswith("error: --model: missing; name the RQ-VAE")
     assert list(tmp_path.iterdir()) == []
 
     scheme = '{"scheme": {"kind": "random", "layers": 2, "codebook_size": 18}}'
     tables = []
     for seed in ("1", "1", "2"):
         done = run(folder, tmp_path, config=scheme, seed=seed, **none)
-        assert done.returncode == 0, done.stderr
+        assert done.code == 0, done.stderr
         tables.append((tmp_path / "docids.parquet").read_bytes())
     assert tables[0] == tables[1] != tables[2]
     report = json.loads((tmp_path / "docids.json").read_text())
@@ -259,21 +255,19 @@ def test_command_needs_a_model_for_the_rqvae_alone(folder, tmp_path):
 
 def test_command_writes_nothing_when_documents_share_ids(folder, tmp_path):
     done = run(folder, tmp_path, config='{"repair": "none"}')
-    assert done.returncode == 1
+    assert done.code == 1
     assert "share a DocID after repair 'none'" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_command_writes_both_files_or_none(folder, tmp_path, monkeypatch, capsys):
+def test_command_writes_both_files_or_none(folder, tmp_path, monkeypatch):
     def disk_full(path: Path, content: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("catid2.artifacts.write_json", disk_full)
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *command(folder, tmp_path)])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-    assert ended.value.code == 1
-    assert "No space left on device); make room" in capsys.readouterr().err
+    done = run(folder, tmp_path)
+    assert done.code == 1
+    assert "No space left on device); make room" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -22,6 +22,7 @@ FILES = (
     "tokenizer_config.json",
 )
 RUN = ("--configfile", "run.yaml")
+TARGETS = [f"results/{dataset}/catid2/seed0/run.parquet" for dataset in ("hub_es", "own_es")]
 TEXTS = [word for word in re.findall(r"\w+", (ROOT / "README.md").read_text()) if word.isascii()]
 
 
@@ -99,9 +100,9 @@ def run(tmp_path_factory):
     with serve_hub() as hub:
         commit = hub.put(NAME, model)
         project.environment |= {"HF_ENDPOINT": hub.address, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}
-        project.snakemake("results/hub_es/recall.tsv", *RUN)
+        project.snakemake(TARGETS[0], *RUN)
     project.environment |= {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "1"}
-    project.snakemake("results/own_es/recall.tsv", *RUN)
+    project.snakemake(TARGETS[1], *RUN)
     return project, commit, hub
 
 
@@ -130,8 +131,7 @@ def test_results_do_not_depend_on_where_the_model_lies(run):
 
 def test_offline_the_finished_run_stays_so_and_new_weights_are_read(run):
     project, *_ = run
-    both = ("results/hub_es/recall.tsv", "results/own_es/recall.tsv")
-    assert project.planned(*both, *RUN) == set()
+    assert project.planned(*TARGETS, *RUN) == set()
     weights = project.folder / "mt5" / "pytorch_model.bin"
     tensors = torch.load(weights, weights_only=True)
     torch.save({name: tensor + 0.1 for name, tensor in tensors.items()}, weights)

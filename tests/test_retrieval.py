@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from in_process import run_here
 from retriever_case import (
     WORDS,
     Case,
@@ -154,11 +155,9 @@ def test_scores_that_are_not_numbers_are_refused():
 
 def test_an_impossible_batch_size_is_one_line(case, folder, tmp_path):
     files = ["--docids", case.docids, "--products", case.products, "--queries", case.queries]
-    script = [ROOT / "scripts/retrieve.py", "--config", "{}", "--retriever", folder, *files]
     places = ["--output", tmp_path / "run.parquet", "--batch-size", "0"]
-    result = subprocess.run([sys.executable, *script, *places], capture_output=True, text=True)
-    assert result.returncode == 1
-    assert result.stderr == "error: --batch-size: 0 is not a number of 1 or more; give 1 or more\n"
+    done = run_here("retrieve", ["--config", "{}", "--retriever", folder, *files, *places])
+    assert done == (1, "error: --batch-size: 0 is not a number of 1 or more; give 1 or more\n")
 
 
 @pytest.mark.parametrize("depth", [1, 2])

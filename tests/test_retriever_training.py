@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from in_process import run_here
 from retriever_case import TINY, Case, one_cpu_thread, random_codes, train, write_case, write_docids
 from safetensors.torch import load_file
 from transformers import TrainingArguments
@@ -275,8 +276,7 @@ def test_what_does_not_fit_together_is_named(case, tmp_path):
     ],
 )
 def test_a_mistake_in_the_settings_is_one_line(option, value, message, case, tmp_path):
-    line = [*command(TINY, case, tmp_path), option, value]
-    result = subprocess.run(line, env=ENVIRONMENT, capture_output=True, text=True)
-    assert result.returncode == 1
-    assert result.stderr.splitlines()[-1].startswith(f"error: {message}")
-    assert len(result.stderr.splitlines()) == 1
+    done = run_here("train_retriever", [*command(TINY, case, tmp_path)[2:], option, value])
+    assert done.code == 1
+    assert done.stderr.startswith(f"error: {message}")
+    assert done.stderr.count("\n") == 1

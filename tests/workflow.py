@@ -74,13 +74,8 @@ class Project:
         return done
 
     def planned(self, *arguments: str) -> set[str]:
-        """Return the jobs that a dry-run would execute, each as `rule` and its wildcards that are set."""
-        text = self.snakemake("--dry-run", *arguments).stdout
-        jobs = set()
-        for rule, body in re.findall(r"^ *(?:local)?rule (\w+):\n((?:    .*\n)+)", text, re.MULTILINE):
-            wildcards = re.search(r"^ +wildcards: (.*)$", body, re.MULTILINE)
-            jobs.add(" ".join([rule, *(wildcards.group(1).split(", ") if wildcards else [])]))
-        return jobs
+        """Return the jobs that a dry-run would execute."""
+        return planned_jobs(self.snakemake("--dry-run", *arguments).stdout)
 
     def edit(self, path: str, old: str, new: str) -> None:
         """Replace the one place where `old` stands in a file of the copy."""
@@ -88,3 +83,12 @@ class Project:
         text = file.read_text()
         assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {path}"
         file.write_text(text.replace(old, new))
+
+
+def planned_jobs(plan: str) -> set[str]:
+    """Return the jobs that a dry-run has printed, each as `rule` and its wildcards that are set."""
+    jobs = set()
+    for rule, body in re.findall(r"^ *(?:local)?rule (\w+):\n((?:    .*\n)+)", plan, re.MULTILINE):
+        wildcards = re.search(r"^ +wildcards: (.*)$", body, re.MULTILINE)
+        jobs.add(" ".join([rule, *(wildcards.group(1).split(", ") if wildcards else [])]))
+    return jobs

@@ -22,7 +22,8 @@ def test_killed_runs_end_like_an_undisturbed_one(tmp_path):
     del config["geometry"]
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(config))
-    settings = Settings(arguments=(), kills=3, tight=False, checkpoint_seconds=None)
+    target = ("--", "results/tiny_es/recall.tsv")
+    settings = Settings(arguments=target, kills=3, tight=False, checkpoint_seconds=None)
     runs = campaign(tmp_path / "runs", path, settings, kills=3, seed=5, checkpoint_seconds=0)
     assert [defect for run in runs for defect in run.defects] == []
     assert summary(runs).startswith("3 kills")
