@@ -1,5 +1,6 @@
 """What all rules share. Loads the configuration; yields the validated `pipeline` and input functions."""
 
+import functools
 import os
 import re
 import shlex
@@ -72,9 +73,19 @@ wildcard_constraints:
     seed=r"\d+",
 
 
-def code(rule):
+@functools.cache
+def digest(rule):
     """Return a digest of what scripts/{rule}.py does: a change of it reruns the rule, a comment does not."""
     return code_digest(f"scripts/{rule}.py", ROOT)
+
+
+def code(rule):
+    """Return a params function: the digest, which takes a while, so it is that of the rules that have jobs alone."""
+
+    def of_job(wildcards):
+        return digest(rule)
+
+    return of_job
 
 
 def settings(stage):
