@@ -80,7 +80,7 @@ def digest(rule):
 
 
 def code(rule):
-    """Return a params function: the digest, which takes a while, so it is that of the rules that have jobs alone."""
+    """Return a params function: the digest. It takes a while, and no rule without a job needs it."""
 
     def of_job(wildcards):
         return digest(rule)
