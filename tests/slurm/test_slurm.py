@@ -29,6 +29,7 @@ from workflow import ROOT, TINY_CONFIG, Project
 
 FAULTS_CONFIG = ("--configfile", "config/faults.yaml")
 RECALL = "results/tiny_es/recall.tsv"
+EVALUATED = ("recall.tsv", "recall_per_query.parquet")
 # One method of each kind.
 RUNS = [
     f"results/tiny_es/{method}/seed0/run.parquet" for method in ("catid2", "light", "bm25", "dense", "dpr")
@@ -140,7 +141,8 @@ def unfinished(calm: Project, folder: Path, script: str) -> Project:
         if script == "train_rqvae" or path.name in ("retriever", "run.parquet"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     shutil.rmtree(project.folder / "logs" / "tiny_es" / "catid2")
-    (project.folder / RECALL).unlink()
+    for name in EVALUATED:
+        (project.folder / "results" / "tiny_es" / name).unlink()
     project.edit(f"scripts/{script}.py", MAIN, MAIN + SLOW[script])
     (folder / "wait").touch()
     return project
@@ -271,7 +273,7 @@ def later(reference: Project, *names: str) -> set[str]:
     return {
         name
         for name in files(reference)
-        if name == "recall.tsv" or (name.startswith("catid2/") and not name.startswith(made))
+        if name in EVALUATED or (name.startswith("catid2/") and not name.startswith(made))
     }
 
 
