@@ -24,12 +24,6 @@ LONGEST = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that last longest, or one of them would run alone at the end, on one core."""
-    places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
-
-
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A copy of the project in which tests/tiny.yaml has been run; only for reading, a test that changes it copies it.
@@ -53,7 +47,12 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the run, so that `-m "not pipeline"` leaves the minutes out."""
+    """Begin with the longest files, or one would run alone at the end, on one core; mark what needs the run.
+
+    `-m "not pipeline"` leaves that out, and with it minutes.
+    """
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
     for item in items:
         if "tiny_run" in getattr(item, "fixturenames", ()):
             item.add_marker("pipeline")
