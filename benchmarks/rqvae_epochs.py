@@ -56,7 +56,7 @@ def benchmark(size: Size, device: str = "cpu") -> list[Measured]:
         on_collapse="report",  # random embeddings have no clusters to find
     )
     with tempfile.TemporaryDirectory() as folder:
-        checkpoints = Checkpoints(Path(folder) / "checkpoints", "benchmark")
+        checkpoints = Checkpoints(Path(folder) / "checkpoints", {})
         group = Group(device=torch.device(device))
         seconds = timed(lambda: train(embeddings, categories, config, 0, group, checkpoints), device).seconds
     where = f"{scale.documents} × 768, {scale.epochs} epochs, {config.precision}"

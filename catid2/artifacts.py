@@ -61,7 +61,7 @@ def docids_columns(length: int, layers: int) -> dict[str, pa.DataType]:
 
 # --- tables -----------------------------------------------------------------------------------------
 
-# How that begins which git-lfs leaves in place of a file that it has not downloaded
+# The first bytes of the pointer that git-lfs leaves in place of a file that it has not downloaded.
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _SHOWN = 500  # characters of a list of columns
 

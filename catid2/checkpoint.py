@@ -7,6 +7,7 @@ file can be replaced atomically and two cannot; nothing is ever unpickled.
 import hashlib
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -38,8 +39,8 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 class Runs:
     """What a stage's runs have saved: a folder for each, named by its fingerprint, which lies in it.
 
-    A run with another setting, input, library or number of ranks starts anew, next to what the run before has saved.
-    That is taken up again when the change is taken back.
+    A run with another setting, input, code, library or, where it matters, number of ranks starts anew, next to what
+    the run before has saved. That is resumed when the change is taken back.
 
     Args:
         folder: where a stage keeps its checkpoints; created when a run begins.
@@ -63,27 +64,39 @@ class Runs:
         return self.folder / hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def begin(self, fingerprint: Fingerprint) -> None:
-        """Make the folder of a run; of other runs' keep that of the one which began last.
+        """Make the folder of a run; keep that of the other run which began last and saved something, remove the rest.
 
-        The log tells in what that one differs, unless something was saved of this one.
+        The log names what is removed, and in what the kept one differs unless something was saved of this one.
         """
         require_ownership()
         run = self.folder_of(fingerprint)
-        marks = sorted(self.folder.glob(f"*/{FINGERPRINT}"), key=lambda mark: mark.stat().st_mtime_ns)
-        saved = [mark.parent for mark in marks if any(path != mark for path in mark.parent.iterdir())]
+        runs = sorted((path for path in self.folder.glob("*") if path.is_dir()), key=_began)
+        saved = [path for path in runs if any(inside.name != FINGERPRINT for inside in path.iterdir())]
         last = next((other for other in reversed(saved) if other != run), None)
-        for mark in marks:
-            if mark.parent not in (run, last):
-                remove_checkpoints(mark.parent, self._of_a_run)
+        for other in runs:
+            if other not in (run, last):
+                logger.info("%s: of an older run, removed", other)
+                remove_checkpoints(other, self._of_a_run)
         if last and run not in saved:
             now = json.loads(json.dumps(fingerprint))  # as it is read again: tuples are lists
-            changed = ", ".join(differences(read_json(last / FINGERPRINT), now))
+            try:
+                changed = ", ".join(differences(read_json(last / FINGERPRINT), now))
+            except InputError as error:
+                changed = str(error)
             logger.info("%s: kept, but of another run (%s): starting anew", last, changed)
         write_json(run / FINGERPRINT, fingerprint)  # always: its time tells which run began last
 
     def remove(self) -> None:
         """Remove what any run has saved, and the folder if nothing else is in it; called when a run is complete."""
         remove_checkpoints(self.folder, self._own)
+
+
+def _began(run: Path) -> int:
+    """Return when a run began; 0 if it is not known, because a kill came while the run's folder was removed."""
+    try:
+        return (run / FINGERPRINT).stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def differences(before: Fingerprint, now: Fingerprint) -> list[str]:
@@ -124,7 +137,7 @@ class Checkpoints:
         self.path = self.runs.folder_of(fingerprint) / STATE_FILE
 
     def load(self) -> State | None:
-        """Return the saved state on the CPU, or None where there is none that fits; the log says which."""
+        """Begin the run (see Runs.begin) and return its saved state on the CPU, or None; the log says why."""
         self.runs.begin(self.fingerprint)
         if not self.path.is_file():
             return None
@@ -175,7 +188,7 @@ def require_checkpoints_only(folder: Path, own: re.Pattern[str]) -> None:
         raise InputError(folder, "is not a folder", "name an empty folder")
     for path in sorted(folder.rglob("*")):
         name = _name(path, folder)
-        if not own.fullmatch(name):
+        if not own.fullmatch(name) and os.path.lexists(path):  # an older worker may still remove its own
             raise InputError(
                 folder,
                 f"holds files that are not checkpoints ({name!r})",

@@ -22,6 +22,7 @@ RUNTIME = frozenset(
         "code",
         "command",
         "complete",
+        "contents",
         "errors",
         "failures",
         "launch",

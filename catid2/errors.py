@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-# What the system says of a file that is there: its mode, its disk or server, or a loop of links forbids its use.
+# Errors of a file that exists but cannot be used: because of its mode, its disk or server, or a loop of links.
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ELOOP)
 WARNING = "warning: "  # how the line of a warning starts
 
@@ -27,11 +27,11 @@ def readable(path: str | Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in REFUSED:
             raise
-        raise unreadable(path, error) from None
+        raise unreadable(error.filename or path, error) from None
 
 
 def unreadable(path: str | Path, error: OSError) -> InputError:
-    """Return the error of a file or folder that is there and cannot be read: its mode, or its disk, does not let it."""
+    """Return the error of a file or folder that exists and cannot be read, because of its mode or its disk."""
     return InputError(path, f"cannot be read ({error.strerror or error})", "make it readable, or try again")
 
 

@@ -105,7 +105,7 @@ def train_light(
     data = read_data(config, inputs)
     model = build_light(config, data.trie.sizes, data.documents, data.trained_on, seed)
     settings = {"config": config.model_dump(mode="json"), "seed": seed, "code": code_digest(__file__)}
-    # The vectors too: vectors_sha256 is of what describes them, which other texts of the products leave as it is.
+    # The vectors themselves, too: vectors_sha256 covers their description, which does not change with the texts.
     vectors = [data.queries, data.documents, data.held_out.matrix]
     arrays = [*vectors, data.source, data.doc, data.codes, *data.pairs]
     state = Checkpoints(checkpoints, settings | data.trained_on | {"data": fingerprint({}, *arrays)})

@@ -52,7 +52,7 @@ def files_in(folder: Path) -> list[str]:
 
 
 def in_its_folder(name: object) -> bool:
-    """Return whether a file or folder that one of a model's files names lies next to that: a model may be anyone's."""
+    """Return whether `name` is a file or folder directly in the model's folder; a model may come from anyone."""
     return isinstance(name, str) and name != ".." and Path(name).name == name
 
 

@@ -258,7 +258,7 @@ class ResumableTrainer(Trainer):
             try:
                 self.train(resume_from_checkpoint=str(newest) if newest else None)
             except Exception as error:
-                if not holds_more_than_tensors(error):
+                if newest is None or not holds_more_than_tensors(error):
                     raise
                 what = "a .pt or .pth file in it holds more than tensors and numbers, and was not loaded"
                 raise InputError(newest, what, "remove the folder and run again") from None

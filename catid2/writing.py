@@ -88,7 +88,7 @@ def aside_pattern(name: str) -> str:
 
 
 def _shown(path: Path) -> Path:
-    """Return the path to name in a message: of a hidden file of ours the output that it goes with."""
+    """Return the path to show in a message: for one of our hidden files, the output that it belongs to."""
     return path.with_name(re.sub(rf"^({re.escape(_OWNER)}|{aside_pattern('')})", "", path.name))
 
 
@@ -249,5 +249,5 @@ def _owner(own: _Claim) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        what = f"whose it is cannot be read ({error.strerror})"
+        what = f"the file that names its owner cannot be read ({error.strerror})"
         raise InputError(own.output, what, "try again when its disk can be read") from None

@@ -21,7 +21,7 @@ EXAMPLES, PRODUCTS, ESCI_S = (
     for name in ("examples", "products", "esci_s")
 )
 PATHS = f"{RAW}/category_paths.parquet"
-OWN = "resources/own"  # a catalogue of one's own, which no run has: bad_input_cases_catalogue writes it
+OWN = "resources/own"  # a user's own catalogue; no run has one: bad_input_cases_catalogue writes it
 DATASET = "results/tiny_es"
 CORPUS = f"{DATASET}/corpus"
 VIEW = f"{DATASET}/embeddings/text"

@@ -19,7 +19,7 @@ documents = functools.cache(catalogue)
 def rqvae(config: RqvaeConfig, folder: Path, seed: int) -> Outputs:
     """Train an RQ-VAE."""
     case = documents()
-    model, history = train(*case, config, seed, Group(), Checkpoints(folder / "checkpoints", ""))
+    model, history = train(*case, config, seed, Group(), Checkpoints(folder / "checkpoints", {}))
     weights = {name: weights.numpy() for name, weights in model.state_dict().items()}
     warmup = [row for row in history if row["warmup"]]
     return {
@@ -35,7 +35,7 @@ def rqvae(config: RqvaeConfig, folder: Path, seed: int) -> Outputs:
 
 
 def loss(key: str, *values: object, **given: object) -> Row:
-    """Return the row of a setting of the losses on codes: the warm-up, which has no codes, does not hang on it."""
+    """Return the row of a setting of the losses on codes: the warm-up, which has no codes, does not depend on it."""
     return row(key, *values, differs="codebooks, encoder", same="warm-up, sizes, rates", **given)
 
 

@@ -276,7 +276,7 @@ TABLES += [
     Table(
         report.ReportMethod,
         [
-            row("name", "catid2", "unheard", differs="error"),
+            row("name", "catid2", "unknown", differs="error"),
             row("seeds", [0], [0, 1], differs="report.html, locales.tsv"),
             of_page("view", "title", None),
             of_page("rqvae", "catid2", "tiger"),

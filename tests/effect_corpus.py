@@ -73,20 +73,20 @@ def corpus() -> Corpus:
 
 
 def _write_products(files: Corpus, nouns: np.ndarray, words: np.ndarray) -> None:
-    said = [[WORDS[word] for word in row] for row in words]
+    texts = [[WORDS[word] for word in row] for row in words]
     many = np.random.default_rng(4).integers(0, 100, (DOCUMENTS, 10))
     names = [NOUNS[noun] for noun in nouns]
     values = {
         "doc_id": range(DOCUMENTS),
         "product_id": [f"P{row:03d}" for row in range(DOCUMENTS)],
-        "title": [f"{own[0]} {own[1]} {name}" for own, name in zip(said, names, strict=True)],
+        "title": [f"{own[0]} {own[1]} {name}" for own, name in zip(texts, names, strict=True)],
         "brand": [f"brand{word[0]}" for word in words],
-        "color": [own[2] for own in said],
+        "color": [own[2] for own in texts],
         "bullets": [" ".join(f"word{number}" for number in row) for row in many],
-        "description": [f"{own[5]} {own[6]} {own[7]} {name}" for own, name in zip(said, names, strict=True)],
+        "description": [f"{own[5]} {own[6]} {own[7]} {name}" for own, name in zip(texts, names, strict=True)],
         "category_1": [("furniture", "clothing")[noun % 2] for noun in nouns],
         "category_2": names,
-        "category_3": [f"{own[0]} {name}" for own, name in zip(said, names, strict=True)],
+        "category_3": [f"{own[0]} {name}" for own, name in zip(texts, names, strict=True)],
     }
     tree = {level: [values[f"category_{one}"] for one in range(1, level + 1)] for level in (1, 2, 3)}
     first = 0

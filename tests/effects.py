@@ -30,7 +30,7 @@ from catid2.config.file import PipelineConfig
 from catid2.errors import InputError
 
 Settings = dict[str, Any]
-Outputs = Mapping[str, object]  # by name: numbers, texts, bytes, arrays, and lists of these
+Outputs = Mapping[str, object]  # by name: arrays, and numbers, texts, bytes and lists of these
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +142,7 @@ def as_bytes(value: object) -> bytes:
     """Return what two outputs have in common if and only if they are the same."""
     if isinstance(value, np.ndarray) and value.dtype != object:
         return f"{value.dtype} {value.shape} ".encode() + np.ascontiguousarray(value).tobytes()
+    assert not (isinstance(value, list | tuple) and any(isinstance(part, np.ndarray) for part in value))
     return repr(value).encode()
 
 

@@ -41,5 +41,5 @@ def run_here(script: str, words: Iterable[str | os.PathLike], folder: Path = ROO
         except SystemExit as end:
             code = end.code
         finally:
-            signal.signal(signal.SIGTERM, handler)
+            signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)
     return Done(code, stderr.getvalue())

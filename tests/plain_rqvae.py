@@ -1,7 +1,7 @@
 """Training of the RQ-VAE in plain PyTorch: loops, autograd, torch.optim and its schedulers.
 
-Only the encoder and the decoder are the package's. An option of the settings is a line here, so that a run of
-`Training` has something to be compared with.
+Only the encoder, the decoder and the division into blocks are the package's. An option of the settings is a line
+here, so that a run of `Training` has something to be compared with.
 """
 
 from collections.abc import Iterator

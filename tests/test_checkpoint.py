@@ -104,6 +104,30 @@ def test_of_other_runs_the_one_that_began_last_is_kept_unless_it_saved_nothing(t
     assert first.load() is not None
 
 
+def test_what_a_kill_left_of_a_run_that_was_being_removed_is_removed(tmp_path: Path) -> None:
+    left, run = (Checkpoints(tmp_path, RUN | {"seed": seed}) for seed in range(2))
+    left.load()
+    left.save(STATE)
+    left.path.with_name(FINGERPRINT).unlink()
+    run.load()
+    run.save(STATE)
+    Checkpoints(tmp_path, RUN | {"seed": 2}).load()
+    assert not left.path.parent.exists()
+    assert run.path.exists()
+
+
+def test_a_damaged_record_of_another_run_stops_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other, run = (Checkpoints(tmp_path, RUN | {"seed": seed}) for seed in range(2))
+    other.load()
+    other.save(STATE)
+    other.path.with_name(FINGERPRINT).write_text("{")
+    caplog.set_level("INFO")
+    assert run.load() is None
+    assert "kept, but of another run" in caplog.text
+
+
 def test_a_run_that_is_killed_as_it_begins_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

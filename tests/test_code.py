@@ -67,7 +67,8 @@ for script in sys.argv[1:]:
         modules = (module for name, module in sys.modules.items() if name.split(".")[0] == "catid2")
         print(json.dumps([script, [module.__file__ for module in modules]]), flush=True)
         os._exit(0)
-    os.wait()
+    if os.wait()[1]:
+        sys.exit(script)
 """
 
 
@@ -75,7 +76,12 @@ def test_finds_all_that_python_loads():
     """Importing a script loads no module of the package that the list lacks."""
     scripts = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "scripts").glob("*.py"))
     done = subprocess.run(
-        [sys.executable, "-c", LOAD, *scripts], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", LOAD, *scripts],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
     )
     loaded = dict(map(json.loads, done.stdout.splitlines()))
     assert sorted(loaded) == scripts, done.stderr

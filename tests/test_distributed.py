@@ -88,7 +88,7 @@ def gathered(group: Group) -> dict[str, torch.Tensor]:
 def history(group: Group, folder: Path) -> dict[str, torch.Tensor]:
     """Train for some epochs with a stop in between, and return the history."""
     for epochs in (4, 6):
-        checkpoints = Checkpoints(folder, "test")
+        checkpoints = Checkpoints(folder, {"run": "test"})
         config = settings(epochs=epochs, schedule="constant")
         rows = train(*catalogue(), config, 0, group, checkpoints, checkpoint_seconds=0).history
     return {"history": torch.tensor([[row[name] for name in sorted(row)] for row in rows])}

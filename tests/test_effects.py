@@ -16,6 +16,7 @@ import effect_cases_vectors as vectors
 import pytest
 import torch
 from effects import as_bytes, every_row, keys, models, option_of, options, overlaid
+from retriever_case import one_cpu_thread
 
 from catid2 import resumable_trainer
 from catid2.config.dual_encoder import DualEncoderConfig
@@ -27,6 +28,12 @@ PARTS = (corpus, vectors, docids, quantizer, retrievers, search, results, plan)
 TABLES = [table for part in PARTS for table in getattr(part, "TABLES", [])]
 SEEDS = [seed for part in PARTS for seed in getattr(part, "SEEDS", [])]
 ROWS = [(table, row) for table, row in every_row(TABLES) if row.values]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    with one_cpu_thread():  # the same seed gives every byte again on one processor
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +55,8 @@ def outputs(tmp_path_factory):
 )
 def test_a_key_has_its_effect(table, row, outputs):
     made = [outputs(table.stage, overlaid(row.given, table.place({row.key: value}))) for value in row.values]
-    if "error" not in row.differs:
-        assert [found["error"] for found in made] == [""] * len(made)
+    refused = sum(bool(found["error"]) for found in made)
+    assert (0 < refused < len(made)) if "error" in row.differs else not refused
     for one, other in itertools.combinations(made, 2):
         alike = {name for name in (*row.differs, *row.same) if as_bytes(one[name]) == as_bytes(other[name])}
         assert not alike & set(row.differs), "the key is ignored"
@@ -58,9 +65,10 @@ def test_a_key_has_its_effect(table, row, outputs):
 
 def test_a_key_is_handed_to_its_job(tmp_path):
     jobs = plan.plan(tmp_path)
-    for table, row in every_row(TABLES):
-        for text in row.plan:
-            assert text in jobs[row.job], f"{table.model.__name__}.{row.key}"
+    rows = [(f"{table.model.__name__}.{row.key}", row) for table, row in every_row(TABLES) if row.job]
+    assert all(row.plan for _, row in rows)
+    missing = [(key, text) for key, row in rows for text in row.plan if text not in jobs[row.job]]
+    assert not missing
 
 
 @pytest.mark.parametrize("seed", SEEDS, ids=[seed.id for seed in SEEDS])

@@ -164,9 +164,9 @@ def test_texts_and_labels_of_the_test_split_change_neither_products_nor_tree_nor
         label = labels[row["query_id"], row["product_id"]]
         return row | {"query": f"{MARKER} {row['query']}", "esci_label": label}
 
-    other = Raw([changed(row) for row in raw.examples], raw.products, raw.lines)
+    changed_raw = Raw([changed(row) for row in raw.examples], raw.products, raw.lines)
     out = [outputs(tmp_path / name) for name in ("as it is", "changed")]
-    for rows, files in zip((raw, other), out, strict=True):
+    for rows, files in zip((raw, changed_raw), out, strict=True):
         build_corpus(rows.write(files.products.parent), "us", CorpusConfig(), files, SMALL)
     before, after = out
     assert before.products.read_bytes() == after.products.read_bytes()

@@ -30,7 +30,9 @@ OUTPUTS = ("model.safetensors", "config.json", "history.tsv")
 
 
 def fit(folder: Path, seed: int = 0, **overrides: object) -> Trained:
-    return train(*catalogue(), settings(**overrides), seed, Group(), Checkpoints(folder / "state", "test"))
+    return train(
+        *catalogue(), settings(**overrides), seed, Group(), Checkpoints(folder / "state", {"run": "test"})
+    )
 
 
 def run_script(monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
@@ -114,7 +116,7 @@ def test_more_category_weight_puts_more_of_the_category_into_the_first_code(tmp_
     def purity(beta: float) -> float:
         options = {"epochs": 60, "warmup_epochs": 10, "learning_rate": 0.01, "mu": 0.25, "levels": 1}
         config = settings(**options, alpha=0, beta=beta, gamma=0)
-        checkpoints = Checkpoints(tmp_path / str(beta), "test")
+        checkpoints = Checkpoints(tmp_path / str(beta), {"run": "test"})
         model = train(blurred, categories, config, 0, Group(), checkpoints).model
         first = model.codes(torch.from_numpy(blurred))[:, 0].numpy()
         majorities = [np.bincount(categories[first == code, 0]).max() for code in np.unique(first)]
@@ -177,7 +179,7 @@ def test_a_collapsed_layer_stops_the_run_and_names_the_last_good_state(tmp_path:
     overrides = {"epochs": 12, "collapse_perplexity": 0.95, "collapse_grace_epochs": 3}
     with pytest.raises(InputError, match=r"epoch 6: layer \d has collapsed") as caught:
         fit(tmp_path, **overrides)
-    saved = Checkpoints(tmp_path / "state", "test")
+    saved = Checkpoints(tmp_path / "state", {"run": "test"})
     assert f"the last good checkpoint is of epoch 3, {saved.path}" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(saved.load().progress["history"]) == 3
@@ -191,7 +193,7 @@ def test_a_collapse_can_be_reported_instead(tmp_path: Path, caplog: pytest.LogCa
 
 def test_a_collapse_that_is_reported_is_kept_in_the_checkpoints(tmp_path: Path) -> None:
     config = settings(collapse_perplexity=0.95, collapse_grace_epochs=0, on_collapse="report")
-    checkpoints = Checkpoints(tmp_path / "state", "test")
+    checkpoints = Checkpoints(tmp_path / "state", {"run": "test"})
     train(*catalogue(), config, 0, Group(), checkpoints, checkpoint_seconds=0)
     assert len(checkpoints.load().progress["history"]) == 6
 
@@ -225,7 +227,7 @@ def test_more_codes_than_points_are_refused_before_training_with_a_size_that_tra
 ) -> None:
     case = catalogue(documents)
     case = case._replace(embeddings=case.embeddings[np.arange(documents) % different])
-    checkpoints = Checkpoints(tmp_path / "state", "test")
+    checkpoints = Checkpoints(tmp_path / "state", {"run": "test"})
 
     def trained(codes: int) -> Trained:
         config = settings(codebook_size=codes, layers=4, epochs=25, beta=0.3, gamma=0.3)

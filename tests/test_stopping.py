@@ -110,7 +110,7 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
 
 def rqvae_result(group: Group, folder: Path) -> str:
     """Train an RQ-VAE; return its history and the bytes of its weights."""
-    state = Checkpoints(folder, "test")
+    state = Checkpoints(folder, {"run": "test"})
     trained = train(*catalogue(), settings(), 0, group, state, checkpoint_seconds=1e9)
     weights = [bytes(tensor.numpy().tobytes()).hex() for tensor in trained.model.state_dict().values()]
     return "\n".join([format_history(trained.history), *weights])
@@ -132,7 +132,7 @@ def stopped_rqvae(group: Group, folder: Path) -> tuple[int, str]:
         code = end.code
     Training.run_epoch = run_epoch
     if group.is_first:
-        assert len(Checkpoints(folder, "test").load().progress["history"]) == 4
+        assert len(Checkpoints(folder, {"run": "test"}).load().progress["history"]) == 4
     else:  # on a network file system this node may not see yet what the other one has written
         Checkpoints.load = lambda checkpoints: None
     return code, rqvae_result(group, folder)

@@ -97,7 +97,7 @@ def test_a_default_reruns_what_uses_it(project):
 def test_edits_that_change_no_result_rerun_nothing(project):
     """Of comments, docstrings, descriptions, help, the order of imports, the runtime, and of what fetches files."""
     append(project, "catid2/beam.py", "\n# a comment\n")
-    for module in ("errors", "writing", "fetch"):
+    for module in ("errors", "writing", "fetch", "contents"):
         append(project, f"catid2/{module}.py", "\nLONGEST = 7\n")
     project.edit("catid2/beam.py", "Exact beam search over DocIDs:", "Exact beam search:")
     project.edit("catid2/config/bm25.py", "Saturation of the term frequency.", "Saturation.")

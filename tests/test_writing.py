@@ -293,7 +293,7 @@ def test_a_claim_that_fails_names_the_output(tmp_path, monkeypatch, spoil, says)
 
 def test_a_claim_that_cannot_be_read_any_more_is_one_line(tmp_path):
     refused = pytest.raises(
-        InputError, match=r"/out: whose it is cannot be read \(Is a directory\); try again"
+        InputError, match=r"/out: the file that names its owner cannot be read \(Is a directory\); try again"
     )
     with refused, claim(tmp_path / "out"):
         (tmp_path / ".owner-out").unlink()

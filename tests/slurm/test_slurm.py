@@ -54,7 +54,7 @@ main()
 PROFILE = "workflow/profiles/slurm/config.yaml"
 RQVAE_GPU = '    gpu: 1\n    mem_mb: ?f"(12000'
 # Until a test has broken something, epochs last long enough for that: as long as the project has a file
-# `wait`. It is the scripts that wait, which no checkpoint's fingerprint depends on.
+# `wait`. The wait is in the scripts, because no fingerprint of a checkpoint depends on them.
 MAIN = 'if __name__ == "__main__":\n'
 SLOW = {
     "train_rqvae": """    import os, time
