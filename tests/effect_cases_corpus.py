@@ -219,15 +219,13 @@ OWN = {"columns": COLUMNS, "category_separator": ">", "tag_separator": "|"}
 PATHS = {"columns": {"products": COLUMNS["products"] | {"category": "path"}}}
 
 
-@stage(catalogue.CatalogueConfig, OWN, "cell", "comma")
-def imported(
-    config: catalogue.CatalogueConfig, folder: Path, seed: int, cell: str = "soft", comma: str = ","
-) -> Outputs:
-    """Import a catalogue from CSV files; `cell` is one, `comma` stands between them."""
+@stage(catalogue.CatalogueConfig, OWN, "cell")
+def imported(config: catalogue.CatalogueConfig, folder: Path, seed: int, cell: str = "soft") -> Outputs:
+    """Import a catalogue from CSV files; `cell` is one of them."""
     own = {}
     for name, text in {"products": PRODUCTS, "queries": QUERIES, "judgements": JUDGEMENTS}.items():
         own[name] = folder / f"{name}.csv"
-        own[name].write_text(text.replace("soft,for", f"{cell},for").replace(",", comma))
+        own[name].write_text(text.replace("soft,for", f"{cell},for"))
     files = ImportedFiles(*(folder / f"raw-{name}.parquet" for name in ImportedFiles._fields))
     import_catalogue(OwnFiles(**own), "us", config, files, SMALL)
     products, examples = (pq.read_table(path).to_pylist() for path in (files.products, files.examples))
@@ -306,7 +304,7 @@ TABLES += [
             ),
             row("test_share", 0.2, 0.7, differs="splits", same=but("splits")),
             row("split_seed", 0, 1, differs="splits", same=but("splits")),
-            row("csv_delimiter", None, ";", differs="error", comma="|"),
+            row("csv_delimiter", None, ";", differs="error"),
             row(
                 "csv_quoting",
                 "double",
