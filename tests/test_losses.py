@@ -194,6 +194,13 @@ def test_cscl_is_zero_where_all_codes_are_used_alike_and_grows_from_there() -> N
     assert cscl([uneven], "literal", 1.0, ALONE, 4) > 1
 
 
+def test_cscl_scaled_by_the_batch_does_not_feel_how_large_distances_are() -> None:
+    distances = [torch.rand(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))]
+    expected = cscl(distances, "batch_mean", 1.0, ALONE, 6)
+    for size in (1e-6, 1e6):
+        assert cscl([size * distances[0]], "batch_mean", 1.0, ALONE, 6) == pytest.approx(float(expected))
+
+
 @pytest.mark.parametrize("kind", ["cosine", "l2"])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_disl_equals_a_loop(kind: str, reduction: str) -> None:
@@ -244,3 +251,16 @@ def test_quantisation_loss_equals_a_loop(reduction: str) -> None:
     same_gradients(loss.reconstruction, reconstruction / (7 * width), tensors)
     same_gradients(loss.codebook, codebook / (7 * depth), tensors)
     same_gradients(loss.commitment, commitment / (7 * depth), tensors)
+
+
+def test_codebooks_that_move_by_average_have_their_loss_without_a_gradient() -> None:
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(7, 3, generator=generator, requires_grad=True)
+    terms = []
+    for update in ("ema", "gradient"):
+        quantizer = ResidualQuantizer(2, 4, 3, update)
+        quantizer.codebooks.data = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(1))
+        terms.append(quantisation_loss(z, z, quantizer(z), "sum", len(z)).codebook)
+    assert float(terms[0]) == pytest.approx(float(terms[1]))
+    assert not terms[0].requires_grad
+    assert terms[1].requires_grad
