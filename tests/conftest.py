@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 
 import pytest
 from filelock import FileLock
@@ -44,6 +45,15 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Project:
         project.snakemake("all", EFFICIENCY_FIGURE, *TINY_CONFIG)
         (folder / "finished").touch()
     return project
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Compute on the CPU with one thread, which gives the same bytes again."""
+    from retriever_case import one_cpu_thread  # it imports PyTorch, which few files need
+
+    with one_cpu_thread():
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,7 +9,7 @@ from effects import Table, planned, shown
 from catid2.config import entries, fetch, grids, pretrained, sources
 from catid2.config.efficiency import EfficiencyConfig
 from catid2.config.file import PipelineConfig
-from workflow import Project
+from workflow import Project, job_name
 
 # Every value is written nowhere else: where a plan has it, it has come from its key.
 CONFIG = """
@@ -105,8 +105,7 @@ def plan(folder: Path) -> dict[str, str]:
     jobs = {}
     for body in re.split(r"^\[.*\]\n", text, flags=re.MULTILINE)[1:]:
         rule = re.match(r"(?:local)?rule (\w+):", body)
-        wildcards = re.search(r"^ +wildcards: (.*)$", body, re.MULTILINE)
-        jobs[" ".join([rule[1], *(wildcards[1].split(", ") if wildcards else [])])] = body
+        jobs[job_name(rule[1], body)] = body
     return jobs
 
 

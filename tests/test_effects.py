@@ -16,7 +16,6 @@ import effect_cases_vectors as vectors
 import pytest
 import torch
 from effects import as_bytes, every_row, keys, models, option_of, options, overlaid
-from retriever_case import one_cpu_thread
 
 from catid2 import resumable_trainer
 from catid2.config.dual_encoder import DualEncoderConfig
@@ -30,10 +29,7 @@ SEEDS = [seed for part in PARTS for seed in getattr(part, "SEEDS", [])]
 ROWS = [(table, row) for table, row in every_row(TABLES) if row.values]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    with one_cpu_thread():  # the same seed gives every byte again on one processor
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

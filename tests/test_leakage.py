@@ -19,7 +19,7 @@ from light_case import SMALL as LIGHT
 from light_case import embed_case
 from light_case import train as train_light
 from retriever_case import TINY as T5
-from retriever_case import Case, one_cpu_thread, train, write_case
+from retriever_case import Case, train, write_case
 from test_corpus import SMALL, Raw, messy, outputs
 from transformers import AutoTokenizer
 
@@ -58,10 +58,7 @@ def marked(out: bool) -> Iterator[str]:
     return (text for text in texts if held_out(text) == out)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_cpu_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

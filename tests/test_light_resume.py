@@ -6,17 +6,11 @@ from collections.abc import Callable
 
 import pytest
 from light_case import SMALL, train, trained_bytes, write_light_case
-from retriever_case import one_cpu_thread
 
 from catid2.errors import InputError
 from catid2.light_training import Inputs, Training
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Train on the CPU with one thread."""
-    with one_cpu_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import pytest
 import torch
 from light_case import SMALL, train, write_light_case
 from plain_adamw import PlainAdamW
-from retriever_case import one_cpu_thread
 
 import catid2.light_training as light_training
 from catid2.config.retriever import LightConfig
@@ -19,10 +18,7 @@ from catid2.light_training import Data, Inputs, Training, read_data
 QUERY_PAIRS, DOCUMENTS = 99, 60  # examples of the corpus of `inputs`
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    with one_cpu_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from retriever_case import TINY, Case, one_cpu_thread, trained_bytes, write_case
+from retriever_case import TINY, Case, trained_bytes, write_case
 
 from catid2.retriever_training import RetrieverTrainer
 
@@ -20,11 +20,7 @@ def case(tmp_path_factory) -> Case:
     return write_case(tmp_path_factory.mktemp("corpus"))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Train on the CPU with one thread."""
-    with one_cpu_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def train(case: Case, folder: Path, microbatch: int | None, **options: float) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from retriever_case import TINY, Case, one_cpu_thread, trained_bytes, write_case
+from retriever_case import TINY, Case, trained_bytes, write_case
 from transformers import Trainer
 
 from catid2.artifacts import read_json, write_json
@@ -195,11 +195,7 @@ def case(tmp_path_factory) -> Case:
     return write_case(tmp_path_factory.mktemp("corpus"))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Train on the CPU with one thread."""
-    with one_cpu_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def train(case: Case, folder: Path, **options: float) -> dict[str, bytes]:

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 from plain_adamw import PlainAdamW
 from retriever_case import TINY as T5
-from retriever_case import Case, one_cpu_thread, write_case
+from retriever_case import Case, write_case
 from test_dual_encoder import TINY as DUAL_ENCODER
 from transformers import TrainerCallback
 
@@ -53,10 +53,7 @@ KINDS = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with one_cpu_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -87,8 +87,11 @@ class Project:
 
 def planned_jobs(plan: str) -> set[str]:
     """Return the jobs that a dry-run has printed, each as `rule` and its wildcards that are set."""
-    jobs = set()
-    for rule, body in re.findall(r"^ *(?:local)?rule (\w+):\n((?:    .*\n)+)", plan, re.MULTILINE):
-        wildcards = re.search(r"^ +wildcards: (.*)$", body, re.MULTILINE)
-        jobs.add(" ".join([rule, *(wildcards.group(1).split(", ") if wildcards else [])]))
-    return jobs
+    found = re.findall(r"^ *(?:local)?rule (\w+):\n((?:    .*\n)+)", plan, re.MULTILINE)
+    return {job_name(rule, body) for rule, body in found}
+
+
+def job_name(rule: str, body: str) -> str:
+    """Return `rule` and the wildcards that are set, of a job whose description a dry-run has printed."""
+    wildcards = re.search(r"^ +wildcards: (.*)$", body, re.MULTILINE)
+    return " ".join([rule, *(wildcards.group(1).split(", ") if wildcards else [])])
