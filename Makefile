@@ -3,7 +3,7 @@
 # make studies  the studies at the size of the demo, with the light retriever (about an hour)
 # make test   the test suite
 # make bench  the benchmarks, each with a ratio against an alternative (about 25 minutes); bench-full: every size, hours
-# make mutants  small faults put into the code, and how many of them fail a test (hours); MODULES="losses beam" SAMPLE=40
+# make mutants  small faults put into the code, and how many of them fail a test (hours); MODULES=quantizer.losses SAMPLE=40
 # make lint   ruff, snakefmt, snakemake --lint
 # Each sets up what it needs in .venv; PYTHON names the interpreter to build it from (3.11 or later).
 

@@ -1,6 +1,6 @@
 """Time constrained beam search three ways on one random model, side by side, and compare the lists.
 
-The ways are catid2.beam, `generate` with DocIDLogitsProcessor, and `generate` with a dictionary trie in
+The ways are catid2.search.beam, `generate` with DocIDLogitsProcessor, and `generate` with a dictionary trie in
 `prefix_allowed_tokens_fn`, as generative retrieval code usually has it. Prints milliseconds per query, the share of
 ranks with the same DocID, and the share of our time that the constraint takes.
 
@@ -18,13 +18,13 @@ from measured import Measured, Size, show, timed
 from transformers import T5Config, T5ForConditionalGeneration
 from transformers.utils import logging
 
-from catid2.beam import beam_search
-from catid2.logits_processor import DocIDLogitsProcessor
-from catid2.retriever import DocIDRetriever, add_docid_tokens
-from catid2.t5_scorer import T5Scorer
-from catid2.tokenizer import train_tokenizer
-from catid2.tokens import TokenBatch
-from catid2.trie import Children, Trie
+from catid2.retriever.t5 import DocIDRetriever, add_docid_tokens
+from catid2.retriever.t5_scorer import T5Scorer
+from catid2.retriever.tokenizer import train_tokenizer
+from catid2.search.beam import beam_search
+from catid2.search.logits_processor import DocIDLogitsProcessor
+from catid2.search.trie import Children, Trie
+from catid2.training.tokens import TokenBatch
 
 
 class Model(NamedTuple):
@@ -222,7 +222,7 @@ def generate(retriever: DocIDRetriever, batch: TokenBatch, beams: int, **constra
 def ours(
     retriever: DocIDRetriever, trie: Trie, batch: TokenBatch, beams: int, codes: np.ndarray
 ) -> torch.Tensor:
-    """Return the same by catid2.beam."""
+    """Return the same by catid2.search.beam."""
     nodes = beam_search(T5Scorer(retriever), trie, batch, beams).nodes
     return torch.from_numpy(codes)[trie.doc_ids[nodes].long().cpu()]
 

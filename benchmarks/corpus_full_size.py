@@ -204,8 +204,8 @@ def merge_with_pandas(
     """Write documents, queries and judgements of `locales` with pandas: read, filter, merge, clean, write."""
     import pandas as pd
 
-    from catid2.cleaning import clean_text
-    from catid2.esci import TEXT_COLUMNS
+    from catid2.corpus.cleaning import clean_text
+    from catid2.corpus.esci import TEXT_COLUMNS
 
     records = read_records(esci_s, lines)
     records = records[records["category"].map(len, na_action="ignore").fillna(0) >= 3]

@@ -20,8 +20,16 @@ from typing import NamedTuple
 import numpy as np
 from measured import Measured, Size, in_own_process, peak_memory, show, timed
 
-from catid2.codes import collisions, distortion, greedy_codes, residuals, shared, squared_distances, tuple_ids
-from catid2.repair import sinkhorn_loop, transport
+from catid2.docids.repair import sinkhorn_loop, transport
+from catid2.quantizer.codes import (
+    collisions,
+    distortion,
+    greedy_codes,
+    residuals,
+    shared,
+    squared_distances,
+    tuple_ids,
+)
 
 LAYERS, SIZE, DIMENSIONS = 4, 256, 32
 LEVELS = ((12, 1.0), (400, 0.6), (8_000, 0.4))  # clusters of each level and their spread

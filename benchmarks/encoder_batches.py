@@ -21,10 +21,10 @@ from transformers.utils.logging import disable_progress_bar
 
 from catid2.config.embed import HfEncoder
 from catid2.config.simulate import LocaleSize, SimulateConfig
-from catid2.embed import Batching
-from catid2.encoders import TransformerEncoder, token_batches
+from catid2.embedding.documents import Batching
+from catid2.embedding.encoders import TransformerEncoder, token_batches
+from catid2.retriever.tokenizer import train_tokenizer
 from catid2.simulate import simulate
-from catid2.tokenizer import train_tokenizer
 
 ESCI_US = 386_392  # documents, as the paper counts them
 BATCH = 64  # documents of the alternative

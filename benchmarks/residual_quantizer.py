@@ -14,9 +14,9 @@ from measured import Measured, Size, from_command_line, medians, timed
 from torch import Tensor
 from vector_quantize_pytorch import ResidualVQ
 
-from catid2.distributed import Group
-from catid2.losses import quantisation_loss
-from catid2.quantizer import ResidualQuantizer
+from catid2.quantizer.codebooks import ResidualQuantizer
+from catid2.quantizer.losses import quantisation_loss
+from catid2.training.distributed import Group
 
 LAYERS, CODES, DIMENSIONS, DECAY, ITERATIONS = 4, 256, 32, 0.95, 30
 

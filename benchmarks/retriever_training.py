@@ -15,8 +15,8 @@ from measured import Measured, Size, from_command_line, medians
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import T5Config, T5ForConditionalGeneration
 
-from catid2.retriever import DocIDRetriever, add_docid_tokens
-from catid2.tokenizer import train_tokenizer
+from catid2.retriever.t5 import DocIDRetriever, add_docid_tokens
+from catid2.retriever.tokenizer import train_tokenizer
 
 CODES = 256  # per position, of four
 PRODUCTS = 10  # in a row

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from measured import Measured, Size, from_command_line, timed
 
-from catid2.checkpoint import Checkpoints
 from catid2.config.rqvae import RqvaeConfig
-from catid2.distributed import Group
-from catid2.rqvae_training import train
+from catid2.quantizer.training import train
+from catid2.runtime.checkpoint import Checkpoints
+from catid2.training.distributed import Group
 
 TREE = (11, 73, 412)
 

@@ -18,11 +18,11 @@ from measured import Measured, Size, in_own_process, medians, peak_memory, show
 from torch import Tensor
 
 from catid2.config.rqvae import RqvaeConfig
-from catid2.contrast import ContrastPlan
-from catid2.distributed import Group
-from catid2.losses import cscl, quantisation_loss
-from catid2.quantizer import Quantized
-from catid2.rqvae_training import Training
+from catid2.quantizer.codebooks import Quantized
+from catid2.quantizer.contrast import ContrastPlan
+from catid2.quantizer.losses import cscl, quantisation_loss
+from catid2.quantizer.training import Training
+from catid2.training.distributed import Group
 
 WHOLE = {"disl_negatives": None, "hccl_negatives": None, "hccl_similarity": "cosine"}
 SETTINGS = {

@@ -22,7 +22,7 @@ import torch
 from aims import AIMS
 from measured import Measured, Size, in_own_process, machine, show
 
-from catid2.writing import atomic
+from catid2.runtime.writing import atomic
 
 CPU = (
     "ceilings",

@@ -299,7 +299,7 @@ LARGEST = {"embed_transformer": 132_000, "search_bm25": 1_800_000}
 
 def build_trie(catalogue: Catalogue) -> None:
     """Build the prefix tree of all DocIDs, as train_retriever and retrieve do at their start."""
-    from catid2.trie import Trie, read_docids
+    from catid2.search.trie import Trie, read_docids
 
     doc_ids, codes = read_docids(catalogue.docids)
     Trie.from_codes(codes, [int(size) for size in codes.max(axis=0) + 1], doc_ids)
@@ -309,9 +309,9 @@ def make_examples(catalogue: Catalogue) -> None:
     """Read and tokenise all that the retriever is taught, as train_retriever does before its first step."""
     from transformers import AutoTokenizer
 
-    from catid2 import retriever_training
     from catid2.config.retriever import RetrieverConfig
-    from catid2.examples import make_examples, read_train_queries
+    from catid2.retriever import t5_training as retriever_training
+    from catid2.training.examples import make_examples, read_train_queries
 
     config = RetrieverConfig()
     task = config.query_task
@@ -333,8 +333,8 @@ def _make_embeddings(catalogue: Catalogue) -> None:
         return
     import numpy as np
 
-    from catid2.categories import read_categories
-    from catid2.writing import atomic
+    from catid2.corpus.categories import read_categories
+    from catid2.runtime.writing import atomic
 
     rng = np.random.default_rng(0)
     levels = read_categories(catalogue.products, 3)
@@ -362,7 +362,7 @@ def _make_encoder(catalogue: Catalogue) -> None:
     import torch
     from transformers import BertConfig, BertModel
 
-    from catid2.tokenizer import train_tokenizer
+    from catid2.retriever.tokenizer import train_tokenizer
 
     titles = pq.read_table(catalogue.products, columns=["title"]).column("title").slice(0, 20_000).to_pylist()
     tokenizer = train_tokenizer([title or "" for title in titles], 8000)
@@ -378,9 +378,9 @@ def _make_retriever(catalogue: Catalogue) -> None:
     if catalogue.retriever.exists():
         return
     from catid2.config.retriever import RetrieverConfig
-    from catid2.retrieval import docids_digest
-    from catid2.retriever import build_retriever
-    from catid2.trie import read_docids
+    from catid2.retriever.retrieve import docids_digest
+    from catid2.retriever.t5 import build_retriever
+    from catid2.search.trie import read_docids
 
     codes = read_docids(catalogue.docids)[1]
     sizes = [int(size) for size in codes.max(axis=0) + 1]
@@ -409,7 +409,7 @@ def _make_run(catalogue: Catalogue) -> Path:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    from catid2.artifacts import RUN
+    from catid2.runtime.tables import RUN
 
     queries = pq.read_table(catalogue.corpus / "queries.parquet")
     query_id = queries.filter(pc.equal(queries["split"], "test"))["query_id"].to_numpy()

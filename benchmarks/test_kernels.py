@@ -8,11 +8,11 @@ from docid_repair import REPAIRS, simulate
 from residual_quantizer import CODES, DIMENSIONS, LAYERS, our_step, residual_vq, share_codebooks, their_step
 from rqvae_step import MaskedTraining, Training, prepare, step
 
-from catid2.codes import greedy_codes
-from catid2.distributed import Group
-from catid2.quantizer import ResidualQuantizer
-from catid2.tokens import TokenBatch
-from catid2.trie import Trie
+from catid2.quantizer.codebooks import ResidualQuantizer
+from catid2.quantizer.codes import greedy_codes
+from catid2.search.trie import Trie
+from catid2.training.distributed import Group
+from catid2.training.tokens import TokenBatch
 
 
 @pytest.mark.benchmark(group="quantiser, training step, B 4096")

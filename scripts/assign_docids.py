@@ -10,11 +10,9 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.artifacts import read_embeddings, write_json, write_table
-from catid2.command import entry_point
 from catid2.config.base import parse, require_seed
 from catid2.config.docids import DocidsConfig
-from catid2.docids import (
+from catid2.docids.assign import (
     assign_coded,
     canonical_order,
     describe,
@@ -22,12 +20,14 @@ from catid2.docids import (
     read_products,
     require_unique,
 )
-from catid2.errors import InputError
-from catid2.rqvae import CONFIG_FILE
-from catid2.schemes.coding import Documents
-from catid2.schemes.registry import SCHEMES
-from catid2.timings import record_timings
-from catid2.writing import atomic, claim
+from catid2.docids.schemes.coding import Documents
+from catid2.docids.schemes.registry import SCHEMES
+from catid2.quantizer.model import CONFIG_FILE
+from catid2.runtime.command import entry_point
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import read_embeddings, write_json, write_table
+from catid2.runtime.timings import record_timings
+from catid2.runtime.writing import atomic, claim
 
 log = logging.getLogger("assign_docids")
 

@@ -8,13 +8,13 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.corpus import CorpusConfig
-from catid2.corpus import CorpusFiles, RawFiles, build_corpus
-from catid2.database import Resources
-from catid2.esci import LOCALES
-from catid2.writing import claim
+from catid2.corpus.build import CorpusFiles, RawFiles, build_corpus
+from catid2.corpus.database import Resources
+from catid2.corpus.esci import LOCALES
+from catid2.runtime.command import entry_point
+from catid2.runtime.writing import claim
 
 
 @entry_point

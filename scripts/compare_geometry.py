@@ -7,10 +7,10 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.command import entry_point
-from catid2.errors import InputError
-from catid2.geometry_table import GeometryFile, compare, write_geometry_table
-from catid2.writing import claim
+from catid2.runtime.command import entry_point
+from catid2.runtime.errors import InputError
+from catid2.runtime.writing import claim
+from catid2.studies.geometry_table import GeometryFile, compare, write_geometry_table
 
 
 def parse_geometry(text: str) -> GeometryFile:

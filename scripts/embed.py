@@ -7,12 +7,12 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.command import entry_point
 from catid2.config.base import parse, require_at_least, require_seed
 from catid2.config.embed import ViewConfig
-from catid2.embed import Batching, Outputs, embed
-from catid2.timings import record_timings
-from catid2.writing import claim
+from catid2.embedding.documents import Batching, Outputs, embed
+from catid2.runtime.command import entry_point
+from catid2.runtime.timings import record_timings
+from catid2.runtime.writing import claim
 
 
 @entry_point

@@ -4,10 +4,10 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.command import entry_point
-from catid2.embed_queries import Corpus, Outputs, embed_queries
-from catid2.timings import record_timings
-from catid2.writing import claim
+from catid2.embedding.queries import Corpus, Outputs, embed_queries
+from catid2.runtime.command import entry_point
+from catid2.runtime.timings import record_timings
+from catid2.runtime.writing import claim
 
 
 @entry_point

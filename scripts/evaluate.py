@@ -7,12 +7,12 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.command import entry_point
 from catid2.config.base import parse, require_seed
 from catid2.config.evaluate import EvaluateConfig
-from catid2.errors import InputError
-from catid2.evaluate import Inputs, RunFile, evaluate, write_evaluation
-from catid2.writing import claim
+from catid2.evaluation.recall import Inputs, RunFile, evaluate, write_evaluation
+from catid2.runtime.command import entry_point
+from catid2.runtime.errors import InputError
+from catid2.runtime.writing import claim
 
 
 def parse_run(text: str) -> RunFile:

@@ -8,10 +8,10 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.command import entry_point
-from catid2.database import Resources
-from catid2.esci_s import extract_categories
-from catid2.writing import claim
+from catid2.corpus.database import Resources
+from catid2.corpus.esci_s import extract_categories
+from catid2.runtime.command import entry_point
+from catid2.runtime.writing import claim
 
 
 @entry_point

@@ -4,11 +4,11 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.fetch import FetchEsciSConfig
-from catid2.fetch import fetch
-from catid2.writing import claim
+from catid2.corpus.fetch import fetch
+from catid2.runtime.command import entry_point
+from catid2.runtime.writing import claim
 
 
 @entry_point

@@ -7,10 +7,10 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.pretrained import RECORD, PretrainedModel
-from catid2.fetch_model import fetch_model
+from catid2.pretrained.fetch import fetch_model
+from catid2.runtime.command import entry_point
 
 
 @entry_point

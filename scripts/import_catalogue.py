@@ -7,13 +7,13 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.catalogue import ImportedFiles, OwnFiles, import_catalogue
-from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.catalogue import CatalogueConfig
-from catid2.database import Resources
-from catid2.esci import LOCALES
-from catid2.writing import claim
+from catid2.corpus.catalogue.importing import ImportedFiles, OwnFiles, import_catalogue
+from catid2.corpus.database import Resources
+from catid2.corpus.esci import LOCALES
+from catid2.runtime.command import entry_point
+from catid2.runtime.writing import claim
 
 
 @entry_point

@@ -8,13 +8,13 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.artifacts import write_json, write_table
-from catid2.command import entry_point
 from catid2.config.base import parse, require_seed
 from catid2.config.taxonomy import AnyTaxonomy
+from catid2.runtime.command import entry_point
+from catid2.runtime.tables import write_json, write_table
+from catid2.runtime.timings import record_timings
+from catid2.runtime.writing import atomic, claim
 from catid2.taxonomies.making import make_taxonomy
-from catid2.timings import record_timings
-from catid2.writing import atomic, claim
 
 
 @entry_point

@@ -9,14 +9,14 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
-from catid2.artifacts import write_json
-from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.geometry import GeometryConfig
-from catid2.errors import InputError
-from catid2.geometry import Inputs, measure
-from catid2.rqvae import CONFIG_FILE
-from catid2.writing import claim
+from catid2.quantizer.model import CONFIG_FILE
+from catid2.runtime.command import entry_point
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import write_json
+from catid2.runtime.writing import claim
+from catid2.studies.geometry import Inputs, measure
 
 
 @entry_point

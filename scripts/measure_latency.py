@@ -8,11 +8,11 @@ import logging
 import sys
 from pathlib import Path
 
-from catid2.command import entry_point
 from catid2.config.base import parse, require_at_least
 from catid2.config.bm25 import Bm25Config
 from catid2.config.retrieve import RetrieveConfig
-from catid2.errors import InputError
+from catid2.runtime.command import entry_point
+from catid2.runtime.errors import InputError
 
 
 @entry_point
@@ -44,10 +44,10 @@ def main() -> None:
     # Imported late: a mistake in the settings should not wait for torch.
     from transformers.utils.logging import disable_progress_bar
 
-    from catid2.latency import Plan, of_bm25, of_retriever
-    from catid2.retrieval import Corpus
-    from catid2.timings import write_measures
-    from catid2.writing import claim
+    from catid2.retriever.retrieve import Corpus
+    from catid2.runtime.timings import write_measures
+    from catid2.runtime.writing import claim
+    from catid2.studies.latency import Plan, of_bm25, of_retriever
 
     if not sys.stderr.isatty():
         disable_progress_bar()

@@ -1,8 +1,8 @@
 """Draw what the stages of each method took and how long a query waits, as one SVG file."""
 
-from catid2.command import entry_point
 from catid2.report.figure_command import draw_table
 from catid2.report.time_figures import write_times_figure
+from catid2.runtime.command import entry_point
 
 
 @entry_point

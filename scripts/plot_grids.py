@@ -4,9 +4,9 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.command import entry_point
 from catid2.report.grid_figures import write_grids_figure
-from catid2.writing import claim
+from catid2.runtime.command import entry_point
+from catid2.runtime.writing import claim
 
 
 @entry_point

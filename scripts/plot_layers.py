@@ -7,11 +7,11 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.report import ReportConfig
 from catid2.report.panels import parse_docids, write_layers_figure
-from catid2.writing import claim
+from catid2.runtime.command import entry_point
+from catid2.runtime.writing import claim
 
 
 @entry_point

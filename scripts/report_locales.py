@@ -4,14 +4,14 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.report import Comparison, ReportConfig
 from catid2.report.inputs import read_comparison
 from catid2.report.page import write_page
 from catid2.report.provenance import commit
 from catid2.report.tables import write_locales
-from catid2.writing import atomic, claim
+from catid2.runtime.command import entry_point
+from catid2.runtime.writing import atomic, claim
 
 
 @entry_point

@@ -5,9 +5,9 @@ import logging
 import sys
 from pathlib import Path
 
-from catid2.command import entry_point
 from catid2.config.base import parse, require_at_least
 from catid2.config.retrieve import RetrieveConfig
+from catid2.runtime.command import entry_point
 
 
 @entry_point
@@ -40,9 +40,9 @@ def main() -> None:
     # Imported late: a mistake in the settings should not wait for torch.
     from transformers.utils.logging import disable_progress_bar
 
-    from catid2.retrieval import Corpus, retrieve
-    from catid2.timings import record_timings
-    from catid2.writing import claim
+    from catid2.retriever.retrieve import Corpus, retrieve
+    from catid2.runtime.timings import record_timings
+    from catid2.runtime.writing import claim
 
     if not sys.stderr.isatty():
         disable_progress_bar()

@@ -4,13 +4,13 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.artifacts import write_table
 from catid2.baselines.dense import search_dense
-from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.dense import DenseConfig
-from catid2.timings import record_timings
-from catid2.writing import claim
+from catid2.runtime.command import entry_point
+from catid2.runtime.tables import write_table
+from catid2.runtime.timings import record_timings
+from catid2.runtime.writing import claim
 
 
 @entry_point

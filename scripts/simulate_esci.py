@@ -4,11 +4,11 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.command import entry_point
 from catid2.config.base import parse, require_seed
 from catid2.config.simulate import SimulateConfig
+from catid2.runtime.command import entry_point
+from catid2.runtime.writing import claim
 from catid2.simulate import simulate
-from catid2.writing import claim
 
 
 @entry_point

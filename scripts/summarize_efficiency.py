@@ -7,11 +7,11 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.command import entry_point
 from catid2.config.base import require_seed
-from catid2.efficiency import Stage, summarize, write_table
-from catid2.errors import InputError
-from catid2.writing import claim
+from catid2.runtime.command import entry_point
+from catid2.runtime.errors import InputError
+from catid2.runtime.writing import claim
+from catid2.studies.efficiency import Stage, summarize, write_table
 
 
 def parse_stage(text: str) -> Stage:

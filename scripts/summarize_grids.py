@@ -7,13 +7,13 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.command import entry_point
 from catid2.config.base import parse
 from catid2.config.grids import GridSummary
 from catid2.report.grids import header, read_quality, summarize_grids
 from catid2.report.panels import parse_docids
-from catid2.tsv import write_tsv
-from catid2.writing import claim
+from catid2.runtime.command import entry_point
+from catid2.runtime.tsv import write_tsv
+from catid2.runtime.writing import claim
 
 
 @entry_point

@@ -10,9 +10,9 @@ import logging
 import sys
 from pathlib import Path
 
-from catid2.command import entry_point
 from catid2.config.base import parse, require_at_least, require_seed
 from catid2.config.dual_encoder import DualEncoderConfig
+from catid2.runtime.command import entry_point
 
 
 @entry_point
@@ -49,8 +49,8 @@ def main() -> None:
     from transformers.utils.logging import disable_progress_bar
 
     from catid2.baselines.dual_encoder_training import Inputs, train_dual_encoder
-    from catid2.timings import record_timings
-    from catid2.writing import claim
+    from catid2.runtime.timings import record_timings
+    from catid2.runtime.writing import claim
 
     if not sys.stderr.isatty():
         disable_progress_bar()

@@ -10,10 +10,10 @@ import logging
 import sys
 from pathlib import Path
 
-from catid2.command import entry_point
 from catid2.config.base import parse, require_at_least, require_seed
 from catid2.config.retriever import AnyRetriever
-from catid2.errors import InputError
+from catid2.runtime.command import entry_point
+from catid2.runtime.errors import InputError
 
 
 @entry_point
@@ -52,21 +52,21 @@ def main() -> None:
         raise InputError("--embeddings", what, "give VIEW.npy" if config.reads_vectors else "leave it out")
 
     # Imported late: a mistake in the settings should not wait for torch.
-    from catid2.timings import record_timings
-    from catid2.writing import claim
+    from catid2.runtime.timings import record_timings
+    from catid2.runtime.writing import claim
 
     corpus = (arguments.products, arguments.queries, arguments.judgements, arguments.docids)
     run = (arguments.checkpoints, arguments.output, arguments.seed)
     with claim(arguments.output), record_timings(arguments.timings):
         if config.kind == "light":
-            from catid2.light_training import Inputs, train_light
+            from catid2.retriever.light_training import Inputs, train_light
 
             inputs = Inputs(*corpus, arguments.embeddings)
             train_light(config, inputs, *run, arguments.checkpoint_seconds)
             return
         from transformers.utils.logging import disable_progress_bar
 
-        from catid2.retriever_training import Inputs, train_retriever
+        from catid2.retriever.t5_training import Inputs, train_retriever
 
         if not sys.stderr.isatty():
             disable_progress_bar()

@@ -11,19 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
-from catid2 import rqvae_training
-from catid2.artifacts import read_embeddings, require_finite
-from catid2.categories import read_categories
-from catid2.checkpoint import Checkpoints, code_digest, fingerprint
-from catid2.command import entry_point
 from catid2.config.base import parse, require_at_least, require_seed
 from catid2.config.rqvae import RqvaeConfig
-from catid2.distributed import process_group
-from catid2.errors import warn
-from catid2.rqvae_history import format_history, starved_levels
-from catid2.rqvae_training import train
-from catid2.timings import record_timings
-from catid2.writing import atomic, claim
+from catid2.corpus.categories import read_categories
+from catid2.quantizer import training as rqvae_training
+from catid2.quantizer.history import format_history, starved_levels
+from catid2.quantizer.training import train
+from catid2.runtime.checkpoint import Checkpoints, code_digest, fingerprint
+from catid2.runtime.command import entry_point
+from catid2.runtime.errors import warn
+from catid2.runtime.tables import read_embeddings, require_finite
+from catid2.runtime.timings import record_timings
+from catid2.runtime.writing import atomic, claim
+from catid2.training.distributed import process_group
 
 
 def _arguments() -> argparse.Namespace:

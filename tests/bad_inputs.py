@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from in_process import Done, run_here
 
-from catid2.config.comparison import comparison
-from catid2.config.pipeline import read_pipeline
-from catid2.config.stage_logs import stage_logs
+from catid2.plan.comparison import comparison
+from catid2.plan.settings import read_pipeline
+from catid2.plan.stage_logs import stage_logs
 from workflow import EFFICIENCY, EFFICIENCY_FIGURE, ROOT
 
 RAW = "resources/tiny"

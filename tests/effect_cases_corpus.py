@@ -11,11 +11,11 @@ from effect_corpus import FOLDER
 from effects import Outputs, Seed, Settings, Table, below, row, stage
 from test_corpus import SMALL, messy, outputs
 
-from catid2.artifacts import TEXT_FIELDS
-from catid2.catalogue import ImportedFiles, OwnFiles, import_catalogue
 from catid2.config import catalogue, simulate, sources
 from catid2.config.corpus import CorpusConfig
-from catid2.corpus import RawFiles, build_corpus
+from catid2.corpus.build import RawFiles, build_corpus
+from catid2.corpus.catalogue.importing import ImportedFiles, OwnFiles, import_catalogue
+from catid2.runtime.tables import TEXT_FIELDS
 from catid2.simulate import simulate as simulated_files
 
 # --- the corpus

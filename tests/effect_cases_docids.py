@@ -8,12 +8,12 @@ import pyarrow.parquet as pq
 from effect_corpus import corpus
 from effects import Outputs, Seed, Settings, Table, row, stage
 
-from catid2.artifacts import read_embeddings
 from catid2.config import schemes, taxonomy
 from catid2.config.docids import DocidsConfig
-from catid2.docids import Assignment, assign_coded, canonical_order, read_products, require_unique
-from catid2.schemes.coding import Documents
-from catid2.schemes.registry import SCHEMES
+from catid2.docids.assign import Assignment, assign_coded, canonical_order, read_products, require_unique
+from catid2.docids.schemes.coding import Documents
+from catid2.docids.schemes.registry import SCHEMES
+from catid2.runtime.tables import read_embeddings
 from catid2.taxonomies.making import make_taxonomy
 
 KINDS = {

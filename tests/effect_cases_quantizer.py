@@ -6,10 +6,10 @@ from pathlib import Path
 from effects import Outputs, Row, Seed, Table, row, stage
 from rqvae_case import SMALL, catalogue
 
-from catid2.checkpoint import Checkpoints
 from catid2.config.rqvae import RqvaeConfig
-from catid2.distributed import Group
-from catid2.rqvae_training import train
+from catid2.quantizer.training import train
+from catid2.runtime.checkpoint import Checkpoints
+from catid2.training.distributed import Group
 
 TINY = SMALL | {"epochs": 4, "warmup_epochs": 2, "hidden": [24], "batch_size": 50, "on_collapse": "report"}
 documents = functools.cache(catalogue)

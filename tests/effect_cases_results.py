@@ -11,21 +11,21 @@ from effect_corpus import FOLDER, corpus
 from effects import Outputs, Row, Seed, Settings, Table, planned, row, stage
 from report_tree import write_tree
 
-from catid2.artifacts import write_table
 from catid2.config import grids, report
 from catid2.config.bm25 import Bm25Config
 from catid2.config.dense import DenseConfig
 from catid2.config.docids import DocidsConfig
 from catid2.config.evaluate import EvaluateConfig
 from catid2.config.geometry import Geometry
-from catid2.docids import docids_table
-from catid2.evaluate import KEYS, Evaluation, Inputs, RunFile, evaluate, write_evaluation
-from catid2.geometry import Inputs as Measured
-from catid2.geometry import measure
+from catid2.docids.assign import docids_table
+from catid2.evaluation.recall import KEYS, Evaluation, Inputs, RunFile, evaluate, write_evaluation
 from catid2.report.grids import Quality, header, summarize_grids
 from catid2.report.inputs import read_comparison
 from catid2.report.page import write_page
 from catid2.report.tables import write_locales
+from catid2.runtime.tables import write_table
+from catid2.studies.geometry import Inputs as Measured
+from catid2.studies.geometry import measure
 
 # --- recall
 

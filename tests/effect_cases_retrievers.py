@@ -17,11 +17,11 @@ from catid2.baselines.dual_encoder_training import Inputs as DualInputs
 from catid2.baselines.dual_encoder_training import train_dual_encoder
 from catid2.config import retriever
 from catid2.config.dual_encoder import DualEncoderConfig, SmallBert
-from catid2.light_training import Inputs as LightInputs
-from catid2.light_training import train_light
-from catid2.retriever import build_retriever
-from catid2.retriever_training import Inputs, train_retriever
-from catid2.text import DocumentTexts
+from catid2.corpus.text import DocumentTexts
+from catid2.retriever.light_training import Inputs as LightInputs
+from catid2.retriever.light_training import train_light
+from catid2.retriever.t5 import build_retriever
+from catid2.retriever.t5_training import Inputs, train_retriever
 
 LIGHT = {
     "kind": "light",

@@ -16,7 +16,7 @@ from catid2.baselines.dense import search_dense
 from catid2.config.bm25 import Bm25Config
 from catid2.config.dense import DenseConfig
 from catid2.config.retrieve import RetrieveConfig
-from catid2.retrieval import Corpus, retrieve
+from catid2.retriever.retrieve import Corpus, retrieve
 
 
 def bm25_run(config: Bm25Config) -> pa.Table:

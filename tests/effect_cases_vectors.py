@@ -5,12 +5,12 @@ from pathlib import Path
 from effect_corpus import DIMS, MODELS, corpus
 from effects import Outputs, Seed, Table, below, planned, row, stage
 
-from catid2.artifacts import read_embeddings, read_json
 from catid2.config.embed import HfEncoder, TfidfSvdEncoder, View
-from catid2.embed import Outputs as Files
-from catid2.embed import embed
-from catid2.embed_queries import Corpus, embed_queries
-from catid2.embed_queries import Outputs as QueryFiles
+from catid2.embedding.documents import Outputs as Files
+from catid2.embedding.documents import embed
+from catid2.embedding.queries import Corpus, embed_queries
+from catid2.embedding.queries import Outputs as QueryFiles
+from catid2.runtime.tables import read_embeddings, read_json
 
 TFIDF = {"kind": "tfidf_svd", "dims": DIMS}
 VIEW = {"template": "{title} {description}", "encoder": TFIDF}

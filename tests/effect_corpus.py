@@ -11,13 +11,13 @@ import torch
 from model_layouts import LAYOUTS, publish
 from retriever_case import random_codes, write_docids
 
-from catid2.artifacts import JUDGEMENTS, QUERIES, TAGS, products_columns, write_table
 from catid2.config.embed import ViewConfig
-from catid2.embed import Outputs, embed
-from catid2.embed_queries import Corpus as Embedded
-from catid2.embed_queries import Outputs as QueryOutputs
-from catid2.embed_queries import embed_queries
-from catid2.rqvae import RQVAE, Architecture
+from catid2.embedding.documents import Outputs, embed
+from catid2.embedding.queries import Corpus as Embedded
+from catid2.embedding.queries import Outputs as QueryOutputs
+from catid2.embedding.queries import embed_queries
+from catid2.quantizer.model import RQVAE, Architecture
+from catid2.runtime.tables import JUDGEMENTS, QUERIES, TAGS, products_columns, write_table
 
 DOCUMENTS, ASKED, DIMS = 120, 80, 12
 NOUNS = ("shoe", "lamp", "kettle", "chair", "desk", "rug", "赤い椅子", "青い靴下")

@@ -27,7 +27,7 @@ from pydantic import BaseModel
 import catid2.config
 from catid2.config.base import StageConfig, validate
 from catid2.config.file import PipelineConfig
-from catid2.errors import InputError
+from catid2.runtime.errors import InputError
 
 Settings = dict[str, Any]
 Outputs = Mapping[str, object]  # by name: arrays, and numbers, texts, bytes and lists of these

@@ -8,11 +8,11 @@ from retriever_case import Case, write_case
 
 from catid2.config.embed import ViewConfig
 from catid2.config.retriever import LightConfig
-from catid2.embed import Outputs, embed
-from catid2.embed_queries import Corpus, embed_queries
-from catid2.embed_queries import Outputs as QueryOutputs
-from catid2.light import LightRetriever, build_light
-from catid2.light_training import Inputs, train_light
+from catid2.embedding.documents import Outputs, embed
+from catid2.embedding.queries import Corpus, embed_queries
+from catid2.embedding.queries import Outputs as QueryOutputs
+from catid2.retriever.light import LightRetriever, build_light
+from catid2.retriever.light_training import Inputs, train_light
 
 DIMS = 6
 SMALL = LightConfig(

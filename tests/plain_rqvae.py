@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 
 from catid2.config.rqvae import RqvaeConfig
-from catid2.contrast import block_bounds
-from catid2.rqvae import RQVAE
+from catid2.quantizer.contrast import block_bounds
+from catid2.quantizer.model import RQVAE
 
 # Which terms of the loss make one gradient norm of the history.
 GRADIENTS = {

@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from catid2.artifacts import CATEGORIES, products_columns, write_json, write_table
-from catid2.codes import distortion
 from catid2.config.docids import DocidsConfig
 from catid2.config.report import Comparison, ReportDataset, ReportMethod
-from catid2.docids import assign, describe, docids_table
-from catid2.evaluate import KEYS, Evaluation, write_evaluation
-from catid2.schemes.coding import Quantised
+from catid2.docids.assign import assign, describe, docids_table
+from catid2.docids.schemes.coding import Quantised
+from catid2.evaluation.recall import KEYS, Evaluation, write_evaluation
+from catid2.quantizer.codes import distortion
+from catid2.runtime.tables import CATEGORIES, products_columns, write_json, write_table
 
 CUTOFFS = (5, 10, 20, 50, 100)
 BRANCHES, DEPTH = (9, 2, 2), 3

@@ -11,7 +11,11 @@ import pytest
 import torch
 from transformers import MT5Config, MT5ForConditionalGeneration, T5Config, T5ForConditionalGeneration
 
-from catid2.artifacts import (
+from catid2.config.retriever import RetrieverConfig
+from catid2.retriever.t5 import DocIDRetriever, add_docid_tokens
+from catid2.retriever.t5_training import Inputs, train_retriever
+from catid2.retriever.tokenizer import train_tokenizer
+from catid2.runtime.tables import (
     JUDGEMENTS,
     QUERIES,
     docids_columns,
@@ -19,10 +23,6 @@ from catid2.artifacts import (
     read_table,
     write_table,
 )
-from catid2.config.retriever import RetrieverConfig
-from catid2.retriever import DocIDRetriever, add_docid_tokens
-from catid2.retriever_training import Inputs, train_retriever
-from catid2.tokenizer import train_tokenizer
 
 WORDS = ("red", "blue", "shoe", "lamp", "kettle", "chair", "desk", "rug", "靴", "椅子")
 KINDS = ("t5", "t5-1.1", "mt5")

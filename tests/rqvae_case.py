@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from catid2.artifacts import products_columns, write_table
 from catid2.config.rqvae import RqvaeConfig
+from catid2.runtime.tables import products_columns, write_table
 
 SMALL = {
     "layers": 3,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from catid2.config.comparison import comparison
-from catid2.config.pipeline import Pipeline
+from catid2.plan.comparison import comparison
+from catid2.plan.settings import Pipeline
 from workflow import Project
 
 # What a shell and PYTHONPATH take for their own. Snakemake 9.27 itself fails on braces in the path of a Snakefile.

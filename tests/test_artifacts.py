@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from breakage import make_unreadable
 
-from catid2.artifacts import (
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import (
     docids_columns,
     read_code_columns,
     read_embeddings,
@@ -21,7 +22,6 @@ from catid2.artifacts import (
     write_json,
     write_table,
 )
-from catid2.errors import InputError
 
 COLUMNS = {"doc_id": pa.int32(), "title": pa.string()}
 

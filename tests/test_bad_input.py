@@ -33,8 +33,8 @@ from bad_inputs import (
     state,
 )
 
-from catid2.checkpoint import Checkpoints
-from catid2.complete import LIST
+from catid2.runtime.checkpoint import Checkpoints
+from catid2.runtime.complete import LIST
 from workflow import ROOT
 
 CASES = [*raw.CASES, *catalogue.CASES, *corpus.CASES, *models.CASES, *results.CASES, *options.CASES]

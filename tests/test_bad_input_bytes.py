@@ -26,25 +26,15 @@ from bad_inputs import (
 )
 from breakage import make_unreadable, put
 
-from catid2.artifacts import (
-    QUERIES,
-    RUN,
-    TEXT_FIELDS,
-    docids_columns,
-    read_embeddings,
-    read_footer,
-    read_table,
-)
-from catid2.corpus import check_category_paths
-from catid2.database import Resources, connect
-from catid2.docids import read_products
-from catid2.errors import InputError
-from catid2.esci import load_examples, load_products
-from catid2.esci_s import extract_categories
-from catid2.evaluate import read_recall, read_run
-from catid2.geometry import read_geometry
-from catid2.geometry_table import read_geometry_table
-from catid2.queries import read_judgements, read_queries
+from catid2.corpus.build import check_category_paths
+from catid2.corpus.database import Resources, connect
+from catid2.corpus.esci import load_examples, load_products
+from catid2.corpus.esci_s import extract_categories
+from catid2.corpus.queries import read_judgements, read_queries
+from catid2.corpus.text import DocumentTexts
+from catid2.docids.assign import read_products
+from catid2.evaluation.recall import read_recall, read_run
+from catid2.quantizer.model import RQVAE
 from catid2.report.inputs import (
     read_catalogue,
     read_curves,
@@ -53,10 +43,20 @@ from catid2.report.inputs import (
     read_stats,
     read_view,
 )
-from catid2.retriever import load_retriever
-from catid2.rqvae import RQVAE
-from catid2.text import DocumentTexts
-from catid2.trie import read_docids as read_codes
+from catid2.retriever.t5 import load_retriever
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import (
+    QUERIES,
+    RUN,
+    TEXT_FIELDS,
+    docids_columns,
+    read_embeddings,
+    read_footer,
+    read_table,
+)
+from catid2.search.trie import read_docids as read_codes
+from catid2.studies.geometry import read_geometry
+from catid2.studies.geometry_table import read_geometry_table
 
 CUTS, FLIPS = 30, 80
 HEADER = 128  # bytes of a .npy file before its numbers

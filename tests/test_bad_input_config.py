@@ -25,13 +25,13 @@ from catid2.config.embed import ViewConfig
 from catid2.config.evaluate import EvaluateConfig
 from catid2.config.fetch import FetchEsciConfig, FetchEsciSConfig
 from catid2.config.geometry import GeometryConfig
-from catid2.config.pipeline import Pipeline, read_pipeline
 from catid2.config.report import ReportConfig
 from catid2.config.retrieve import RetrieveConfig
 from catid2.config.retriever import LightConfig, RetrieverConfig
 from catid2.config.rqvae import RqvaeConfig
 from catid2.config.simulate import SimulateConfig
-from catid2.errors import InputError
+from catid2.plan.settings import Pipeline, read_pipeline
+from catid2.runtime.errors import InputError
 from workflow import ROOT
 
 STAGES = (

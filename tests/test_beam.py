@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from retriever_case import random_codes
 
-from catid2.beam import beam_search
-from catid2.trie import Trie
+from catid2.search.beam import beam_search
+from catid2.search.trie import Trie
 
 
 class TableScorer:

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from catid2.artifacts import QUERIES, RUN, TEXT_FIELDS, read_table
 from catid2.baselines.bm25 import Bm25Index, best, search_bm25
 from catid2.config.base import validate
 from catid2.config.bm25 import Bm25Config
-from catid2.errors import InputError
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import QUERIES, RUN, TEXT_FIELDS, read_table
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "search_bm25.py"
 VOCABULARY = [f"w{i}" for i in range(40)]

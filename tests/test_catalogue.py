@@ -1,4 +1,4 @@
-"""catid2.catalogue: own files give the corpus that ESCI's would, dirt is kept out or counted, real products pass."""
+"""catid2.corpus.catalogue: own files give the corpus that ESCI's would, dirt is out or counted, real products pass."""
 
 import csv
 import hashlib
@@ -12,19 +12,19 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from catid2.catalogue import QUERY_IDS, TAGS, ImportedFiles, OwnFiles, import_catalogue
 from catid2.config.base import validate
 from catid2.config.catalogue import CatalogueConfig
 from catid2.config.corpus import CorpusConfig
-from catid2.config.pipeline import Pipeline
 from catid2.config.simulate import SimulateConfig
-from catid2.corpus import CorpusFiles, RawFiles, build_corpus
-from catid2.database import Resources
-from catid2.errors import InputError
-from catid2.esci import EXAMPLES, PRODUCTS, TEXT_COLUMNS
-from catid2.esci_s import CATEGORY_PATHS, extract_categories
+from catid2.corpus.build import CorpusFiles, RawFiles, build_corpus
+from catid2.corpus.catalogue.importing import QUERY_IDS, TAGS, ImportedFiles, OwnFiles, import_catalogue
+from catid2.corpus.database import Resources
+from catid2.corpus.esci import EXAMPLES, PRODUCTS, TEXT_COLUMNS
+from catid2.corpus.esci_s import CATEGORY_PATHS, extract_categories
+from catid2.corpus.tree import PLACEHOLDER
+from catid2.plan.settings import Pipeline
+from catid2.runtime.errors import InputError
 from catid2.simulate import simulate
-from catid2.taxonomy import PLACEHOLDER
 from workflow import ROOT, Project
 
 FASHION = ROOT.parent / "shared" / "data" / "fashion_products.parquet"

@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-import catid2.checkpoint
-from catid2.checkpoint import (
+import catid2.runtime.checkpoint
+from catid2.runtime.checkpoint import (
     FINGERPRINT,
     Checkpoints,
     State,
@@ -20,7 +20,7 @@ from catid2.checkpoint import (
     remove_checkpoints,
     require_checkpoints_only,
 )
-from catid2.errors import InputError
+from catid2.runtime.errors import InputError
 
 STATE = State(
     {"weights": torch.tensor([[0.1, -1e-30]]), "step": torch.tensor(7.0), "codes": torch.arange(3)},
@@ -139,7 +139,7 @@ def test_a_run_that_is_killed_as_it_begins_loses_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("catid2.checkpoint.write_json", killed)
+        patch.setattr("catid2.runtime.checkpoint.write_json", killed)
         Checkpoints(tmp_path, RUN | {"seed": 1}).load()
     assert one.load() is not None
 
@@ -191,7 +191,7 @@ def test_a_save_that_fails_keeps_the_state_before(tmp_path: Path, monkeypatch: p
         path.write_bytes(b"half a st")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("catid2.checkpoint.save_file", disk_full)
+    monkeypatch.setattr("catid2.runtime.checkpoint.save_file", disk_full)
     with pytest.raises(InputError, match=r"No space left on device\); make room"):
         checkpoints.save(STATE._replace(progress="newer"))
     assert checkpoints.load().progress["name"] == "añ"
@@ -264,7 +264,7 @@ def test_the_code_digest_follows_the_modules_that_are_imported(tmp_path: Path) -
 def test_the_code_digest_follows_the_versions_of_the_libraries(
     monkeypatch: pytest.MonkeyPatch, library: str
 ) -> None:
-    module = Path(catid2.checkpoint.__file__)
+    module = Path(catid2.runtime.checkpoint.__file__)
     first = code_digest(module)
     monkeypatch.setattr(f"{library}.__version__", "0.0")
     assert code_digest(module) == first | {library: "0.0"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from catid2.code import code_digest, imported_modules, meaning
+from catid2.runtime.code import code_digest, imported_modules, meaning
 
 ROOT = Path(__file__).parent.parent
 
@@ -141,10 +141,10 @@ def test_what_could_change_a_result_changes_a_modules_meaning(old, new):
 
 
 def test_a_digest_follows_what_is_imported_and_leaves_the_runtime_out(tmp_path):
-    modules = {"catid2/__init__.py": "", "catid2/errors.py": "A = 1\n", "catid2/a.py": "A = 1\n"}
-    write(tmp_path, {"script.py": "import catid2.a\nimport catid2.errors\n", **modules})
+    modules = {"catid2/__init__.py": "", "catid2/runtime/errors.py": "A = 1\n", "catid2/a.py": "A = 1\n"}
+    write(tmp_path, {"script.py": "import catid2.a\nimport catid2.runtime.errors\n", **modules})
     first = code_digest("script.py", tmp_path)
-    write(tmp_path, {"catid2/errors.py": "A = 2\n"})
+    write(tmp_path, {"catid2/runtime/errors.py": "A = 2\n"})
     assert code_digest("script.py", tmp_path) == first
     write(tmp_path, {"catid2/a.py": "A = 2\n"})
     assert code_digest("script.py", tmp_path) != first

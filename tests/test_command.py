@@ -16,9 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from catid2.command import entry_point
-from catid2.errors import InputError
-from catid2.failures import FAILURE_FILE, LAUNCHER_PID
+from catid2.runtime.command import entry_point
+from catid2.runtime.errors import InputError
+from catid2.runtime.failures import FAILURE_FILE, LAUNCHER_PID
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +115,7 @@ def test_an_orphan_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
     monkeypatch.setenv(LAUNCHER_PID, str(os.getpid()))  # no process is its own parent
     # pytest itself has to outlive its parent
-    monkeypatch.setattr("catid2.command.signal_at_end_of_parent", lambda number: None)
+    monkeypatch.setattr("catid2.runtime.command.signal_at_end_of_parent", lambda number: None)
     with pytest.raises(SystemExit) as caught:
         entry_point(lambda: started.append(True))()
     assert caught.value.code == 143
@@ -133,8 +133,8 @@ def watch(folder: Path, srun: str, parent: str) -> subprocess.CompletedProcess:
     (folder / "srun").write_text(f'#!/bin/sh\necho "$$" > {folder}/srun.pid\n{srun}\n', encoding="utf-8")
     (folder / "srun").chmod(0o755)
     program = (
-        "import os, subprocess, sys, catid2.slurm as slurm\n"
-        "code = 'import catid2.slurm as slurm; slurm.PATIENCE = 0.3; slurm.main()'\n"
+        "import os, subprocess, sys, catid2.runtime.slurm as slurm\n"
+        "code = 'import catid2.runtime.slurm as slurm; slurm.PATIENCE = 0.3; slurm.main()'\n"
         f"sys.exit(subprocess.call([sys.executable, '-c', code, {parent}], stdin=subprocess.DEVNULL))"
     )
     variables = {"PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from bad_inputs import DATASET, RETRIEVER, copy_of, refused
 
-from catid2.complete import LIST, list_files, require_complete
-from catid2.config.pipeline import read_pipeline
-from catid2.errors import InputError
+from catid2.plan.settings import read_pipeline
+from catid2.runtime.complete import LIST, list_files, require_complete
+from catid2.runtime.errors import InputError
 from workflow import ROOT, Project
 
 REMEDY = "remove the folder and run again"

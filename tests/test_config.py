@@ -9,11 +9,11 @@ import yaml
 
 from catid2.config import document
 from catid2.config.base import parse
-from catid2.config.comparison import comparison, require_own_report
-from catid2.config.pipeline import METHOD_STAGES, Pipeline, read_pipeline
 from catid2.config.retriever import LightConfig, RetrieverConfig
 from catid2.config.rqvae import RqvaeConfig
-from catid2.errors import InputError
+from catid2.plan.comparison import comparison, require_own_report
+from catid2.plan.settings import METHOD_STAGES, Pipeline, read_pipeline
+from catid2.runtime.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = [

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from breakage import make_unreadable
 
-from catid2 import contents as module
-from catid2.contents import MEMORY, contents
-from catid2.errors import InputError
+from catid2.runtime import contents as module
+from catid2.runtime.contents import MEMORY, contents
+from catid2.runtime.errors import InputError
 
 
 @pytest.fixture(autouse=True)

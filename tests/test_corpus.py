@@ -1,4 +1,4 @@
-"""catid2.corpus: every rule against an oracle in plain Python, real rows, order of rows, and bad input."""
+"""catid2.corpus.build: every rule against an oracle in plain Python, real rows, order of rows, and bad input."""
 
 import csv
 import json
@@ -15,15 +15,15 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catid2.artifacts import CATEGORIES, JUDGEMENTS, QUERIES, products_columns, read_table
-from catid2.cleaning import clean_text, text_key
 from catid2.config.base import validate
 from catid2.config.corpus import CorpusConfig
-from catid2.corpus import CorpusFiles, RawFiles, build_corpus
-from catid2.database import Resources
-from catid2.errors import InputError
-from catid2.esci import EXAMPLES, TEXT_COLUMNS
-from catid2.esci_s import extract_categories
+from catid2.corpus.build import CorpusFiles, RawFiles, build_corpus
+from catid2.corpus.cleaning import clean_text, text_key
+from catid2.corpus.database import Resources
+from catid2.corpus.esci import EXAMPLES, TEXT_COLUMNS
+from catid2.corpus.esci_s import extract_categories
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import CATEGORIES, JUDGEMENTS, QUERIES, products_columns, read_table
 
 ROOT = Path(__file__).parents[1]
 REAL_ROWS = ROOT.parent / "shared" / "data" / "esci_us_rows.csv"

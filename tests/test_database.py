@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from catid2.database import Resources, connect, open_parquet
+from catid2.corpus.database import Resources, connect, open_parquet
 
 ONE_THREAD = Resources(threads=1)
 

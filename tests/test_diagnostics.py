@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import normalized_mutual_info_score
 
-from catid2.diagnostics import (
+from catid2.quantizer.diagnostics import (
     category_nmi,
     category_nmi_chance,
     collision_rate,

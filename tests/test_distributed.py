@@ -10,9 +10,13 @@ import torch
 import torch.multiprocessing as mp
 from rqvae_case import catalogue, settings
 
-from catid2.checkpoint import Checkpoints
-from catid2.contrast import plan_contrast
-from catid2.distributed import (
+from catid2.quantizer.codebooks import ResidualQuantizer
+from catid2.quantizer.contrast import plan_contrast
+from catid2.quantizer.losses import cscl, disl, hccl, quantisation_loss
+from catid2.quantizer.training import Training, train
+from catid2.runtime.checkpoint import Checkpoints
+from catid2.runtime.errors import InputError
+from catid2.training.distributed import (
     Group,
     any_rank,
     from_first,
@@ -21,10 +25,6 @@ from catid2.distributed import (
     process_group,
     sum_over_ranks,
 )
-from catid2.errors import InputError
-from catid2.losses import cscl, disl, hccl, quantisation_loss
-from catid2.quantizer import ResidualQuantizer
-from catid2.rqvae_training import Training, train
 
 BATCH = 31  # odd: the ranks' parts differ
 

@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from in_process import Done, run_here
 
-from catid2.artifacts import docids_columns, products_columns, read_table
-from catid2.codes import collisions, greedy_codes
 from catid2.config.docids import DocidsConfig
-from catid2.docids import assign, canonical_order, describe, docids_table, require_unique
-from catid2.errors import InputError
-from catid2.latents import encode, reconstruction_error
-from catid2.repair import sinkhorn_loop
-from catid2.rqvae import RQVAE, Architecture
-from catid2.schemes.coding import Quantised
+from catid2.docids.assign import assign, canonical_order, describe, docids_table, require_unique
+from catid2.docids.repair import sinkhorn_loop
+from catid2.docids.schemes.coding import Quantised
+from catid2.quantizer.codes import collisions, greedy_codes
+from catid2.quantizer.latents import encode, reconstruction_error
+from catid2.quantizer.model import RQVAE, Architecture
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import docids_columns, products_columns, read_table
 
 REPAIRS = ("transport", "digit", "sinkhorn_loop", "none")
 
@@ -264,7 +264,7 @@ def test_command_writes_both_files_or_none(folder, tmp_path, monkeypatch):
     def disk_full(path: Path, content: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("catid2.artifacts.write_json", disk_full)
+    monkeypatch.setattr("catid2.runtime.tables.write_json", disk_full)
     done = run(folder, tmp_path)
     assert done.code == 1
     assert "No space left on device); make room" in done.stderr
@@ -272,7 +272,7 @@ def test_command_writes_both_files_or_none(folder, tmp_path, monkeypatch):
 
 
 def test_latents_are_those_of_the_model_and_bad_embeddings_are_named(folder, monkeypatch):
-    monkeypatch.setattr("catid2.latents.BATCH", 64)  # 300 documents are five batches
+    monkeypatch.setattr("catid2.quantizer.latents.BATCH", 64)  # 300 documents are five batches
     model = RQVAE.load(folder / "rqvae")
     embeddings = np.load(folder / "embeddings.npy")
     order = np.random.default_rng(1).permutation(300)

@@ -13,18 +13,18 @@ import torch
 import torch.multiprocessing as mp
 from retriever_case import Case, one_cpu_thread, write_case
 
-from catid2.artifacts import QUERIES, products_columns, read_json, read_table, write_table
 from catid2.baselines.dense import search_dense
 from catid2.baselines.dual_encoder import DualEncoder, build_encoder, in_batch_loss
 from catid2.baselines.dual_encoder_training import DualEncoderTrainer, Inputs, train_dual_encoder
 from catid2.config.dense import DenseConfig
 from catid2.config.dual_encoder import DualEncoderConfig
-from catid2.distributed import Group, process_group
-from catid2.embed import Outputs, embed
-from catid2.embed_queries import Corpus, embed_queries
-from catid2.embed_queries import Outputs as QueryOutputs
-from catid2.encoders import TransformerEncoder
-from catid2.errors import InputError
+from catid2.embedding.documents import Outputs, embed
+from catid2.embedding.encoders import TransformerEncoder
+from catid2.embedding.queries import Corpus, embed_queries
+from catid2.embedding.queries import Outputs as QueryOutputs
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import QUERIES, products_columns, read_json, read_table, write_table
+from catid2.training.distributed import Group, process_group
 
 TINY = DualEncoderConfig.model_validate(
     {

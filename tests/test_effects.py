@@ -17,10 +17,10 @@ import pytest
 import torch
 from effects import as_bytes, every_row, keys, models, option_of, options, overlaid
 
-from catid2 import resumable_trainer
 from catid2.config.dual_encoder import DualEncoderConfig
 from catid2.config.retriever import RetrieverConfig
-from catid2.resumable_trainer import training_arguments
+from catid2.training import resumable_trainer
+from catid2.training.resumable_trainer import training_arguments
 from workflow import ROOT
 
 PARTS = (corpus, vectors, docids, quantizer, retrievers, search, results, plan)

@@ -10,18 +10,19 @@ import pytest
 from light_case import embed_case
 from retriever_case import WORDS, Case, random_retriever, write_case
 
-from catid2 import latency, timings
-from catid2.artifacts import RUN, read_table
 from catid2.config.bm25 import Bm25Config
 from catid2.config.efficiency import EfficiencyConfig
-from catid2.config.pipeline import Pipeline, read_pipeline
 from catid2.config.retrieve import RetrieveConfig
-from catid2.config.stage_logs import StageLog, stage_logs
-from catid2.efficiency import Latency, Percentiles, Stage, read_benchmark, summarize, write_table
-from catid2.errors import InputError
-from catid2.retrieval import Corpus, docids_digest, retrieve
-from catid2.timings import Part, Timings, read_measures, record_timings, timed, write_measures
-from catid2.tokenizer import train_tokenizer
+from catid2.plan.settings import Pipeline, read_pipeline
+from catid2.plan.stage_logs import StageLog, stage_logs
+from catid2.retriever.retrieve import Corpus, docids_digest, retrieve
+from catid2.retriever.tokenizer import train_tokenizer
+from catid2.runtime import timings
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import RUN, read_table
+from catid2.runtime.timings import Part, Timings, read_measures, record_timings, timed, write_measures
+from catid2.studies import latency
+from catid2.studies.efficiency import Latency, Percentiles, Stage, read_benchmark, summarize, write_table
 from workflow import EFFICIENCY, ROOT, TINY_CONFIG, Project
 
 BENCHMARK = (

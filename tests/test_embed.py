@@ -30,15 +30,15 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-import catid2.embed
-from catid2.artifacts import TEXT_FIELDS, read_embeddings, read_json
+import catid2.embedding.documents
 from catid2.config.base import validate
 from catid2.config.embed import ViewConfig
-from catid2.embed import Batching, Outputs, embed, require_finite
-from catid2.encoders import TransformerEncoder, token_batches
-from catid2.errors import InputError
-from catid2.lsa import tfidf_svd
-from catid2.text import DocumentTexts
+from catid2.corpus.text import DocumentTexts
+from catid2.embedding.documents import Batching, Outputs, embed, require_finite
+from catid2.embedding.encoders import TransformerEncoder, token_batches
+from catid2.embedding.lsa import tfidf_svd
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import TEXT_FIELDS, read_embeddings, read_json
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "embed.py"
 WORDS = ["red", "blue", "shoe", "hat", "box", "light", "trail", "acme", "靴下", "赤い"]
@@ -203,7 +203,7 @@ def test_shards_of_another_run_are_kept_but_not_used(
     folder = shutil.copytree(encoders["bert"], tmp_path / "bert")
     settings = {"kind": "hf", "model": str(folder), "max_tokens": 32}
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(catid2.embed, "_write", lambda *_: sys.exit("killed before the outputs"))
+        patch.setattr(catid2.embedding.documents, "_write", lambda *_: sys.exit("killed before the outputs"))
         embed(view(settings), products, outputs(tmp_path / "killed"))
     if other == "settings":
         settings["normalize"] = True
@@ -216,7 +216,7 @@ def test_shards_of_another_run_are_kept_but_not_used(
         torch.manual_seed(1)
         BertModel(BertConfig.from_pretrained(folder)).save_pretrained(folder)
     else:
-        monkeypatch.setattr("catid2.checkpoint.code_digest", lambda module: {"torch": "0.0"})
+        monkeypatch.setattr("catid2.runtime.checkpoint.code_digest", lambda module: {"torch": "0.0"})
     for name in ("killed", "anew"):
         embed(view(settings), products, outputs(tmp_path / name))
     (line,) = (message for message in caplog.messages if "kept, but of another run (" in message)
@@ -230,13 +230,13 @@ def test_shards_of_another_run_are_kept_but_not_used(
 def test_files_beside_the_shards_are_refused_and_left_alone(tmp_path, products, encoders, monkeypatch):
     config = view({"kind": "hf", "model": encoders["bert"], "max_tokens": 32})
     folder = tmp_path / "checkpoints"
-    write = catid2.embed._write
+    write = catid2.embedding.documents._write
 
     def write_beside_a_newcomer(*arguments):
         (folder / "notes.txt").write_text("mine")
         write(*arguments)
 
-    monkeypatch.setattr(catid2.embed, "_write", write_beside_a_newcomer)
+    monkeypatch.setattr(catid2.embedding.documents, "_write", write_beside_a_newcomer)
     embed(config, products, outputs(tmp_path))
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
     (tmp_path / "view.npy").unlink()
@@ -277,7 +277,7 @@ def test_two_ranks_write_the_bytes_of_one(tmp_path, products, encoders):
         port = str(probe.getsockname()[1])
     program = (
         "import sys; from pathlib import Path; from catid2.config.base import parse;"
-        "from catid2.config.embed import ViewConfig; from catid2.embed import Batching, Outputs, embed;"
+        "from catid2.config.embed import ViewConfig; from catid2.embedding.documents import Batching, Outputs, embed;"
         "config, products, *paths = sys.argv[1:];"
         "embed(parse(ViewConfig, config), Path(products), Outputs(*map(Path, paths)), batching=Batching(shard=5))"
     )

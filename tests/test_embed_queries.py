@@ -10,14 +10,14 @@ from retriever_case import WORDS, write_case
 from test_embed import save_tokenizer, t5_config
 from transformers import T5EncoderModel
 
-from catid2.artifacts import QUERIES, read_embeddings, read_json, read_table, write_json, write_table
 from catid2.config.base import validate
 from catid2.config.embed import View, ViewConfig
-from catid2.embed import Outputs, embed
-from catid2.embed_queries import Corpus, embed_queries
-from catid2.embed_queries import Outputs as QueryOutputs
-from catid2.errors import InputError
-from catid2.vectors import read_vectors
+from catid2.embedding.documents import Outputs, embed
+from catid2.embedding.queries import Corpus, embed_queries
+from catid2.embedding.queries import Outputs as QueryOutputs
+from catid2.embedding.vectors import read_vectors
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import QUERIES, read_embeddings, read_json, read_table, write_json, write_table
 
 DOCUMENTS = 60
 KINDS = ("tfidf_svd", "hf")

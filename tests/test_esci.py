@@ -1,4 +1,4 @@
-"""catid2.esci: what is read of clean and dirty raw files, and that damage is one line naming the place."""
+"""catid2.corpus.esci: what is read of clean and dirty raw files, and that damage is one line naming the place."""
 
 import json
 import re
@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from catid2.artifacts import read_table
-from catid2.database import Resources, connect
-from catid2.errors import InputError
-from catid2.esci import EXAMPLES, PRODUCTS, check_columns, load_examples, load_products
-from catid2.esci_s import CATEGORY_PATHS, check_whole_zstd, extract_categories
+from catid2.corpus.database import Resources, connect
+from catid2.corpus.esci import EXAMPLES, PRODUCTS, check_columns, load_examples, load_products
+from catid2.corpus.esci_s import CATEGORY_PATHS, check_whole_zstd, extract_categories
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import read_table
 
 SMALL = Resources("200MB", 1)
 

@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from catid2.artifacts import JUDGEMENTS, MADE_BY, QUERIES, RUN
 from catid2.config.base import validate
 from catid2.config.corpus import CorpusConfig
 from catid2.config.evaluate import EvaluateConfig
-from catid2.errors import InputError
-from catid2.evaluate import Inputs, RunFile, evaluate, read_recall, write_evaluation
+from catid2.evaluation.recall import Inputs, RunFile, evaluate, read_recall, write_evaluation
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import JUDGEMENTS, MADE_BY, QUERIES, RUN
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "evaluate.py"
 N_DOCS = 60

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from catid2.baselines.exact_search import nearest
+from catid2.search.exact_search import nearest
 
 
 def by_hand(queries: np.ndarray, documents: np.ndarray, k: int) -> list[list[tuple[int, int]]]:

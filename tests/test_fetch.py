@@ -20,13 +20,13 @@ import pytest
 import zstandard
 from breakage import make_unreadable
 
-from catid2 import fetch as module
-from catid2 import file_formats
 from catid2.config.fetch import FetchEsciConfig, RemoteFile
-from catid2.errors import InputError
-from catid2.fetch import ATTEMPTS, Fetched
-from catid2.fetch import fetch as fetch_all
-from catid2.writing import claim
+from catid2.corpus import fetch as module
+from catid2.corpus import file_formats
+from catid2.corpus.fetch import ATTEMPTS, Fetched
+from catid2.corpus.fetch import fetch as fetch_all
+from catid2.runtime.errors import InputError
+from catid2.runtime.writing import claim
 
 
 def parquet(seed: int) -> bytes:
@@ -166,7 +166,7 @@ def test_a_killed_download_is_taken_up_by_the_next_start(site, tmp_path):
     sha256 = hashlib.sha256(site.content).hexdigest()
     config = json.dumps({"esci_s": {"url": site.url(), "sha256": sha256}})
     interrupted = (
-        "import sys, catid2.fetch, os; catid2.fetch.time.sleep = lambda _: os._exit(9);"
+        "import sys, catid2.corpus.fetch, os; catid2.corpus.fetch.time.sleep = lambda _: os._exit(9);"
         "sys.argv[0] = sys.argv.pop(1); import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     script = [str(SCRIPTS / "fetch_esci_s.py"), "--config", config, "--output", str(tmp_path / "file")]
@@ -306,7 +306,7 @@ def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatch,
     def refused(*_):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    opener = "pyarrow.parquet.read_metadata" if kind == "parquet" else "catid2.file_formats.tqdm"
+    opener = "pyarrow.parquet.read_metadata" if kind == "parquet" else "catid2.corpus.file_formats.tqdm"
     monkeypatch.setattr(opener, refused if kind == "parquet" else lambda **_: refused())
     with unreadable:
         file_formats.fault(file, kind)

@@ -13,11 +13,11 @@ import pytest
 from hub import serve_hub
 from huggingface_hub import constants
 
-from catid2.artifacts import read_json
 from catid2.config.pretrained import RECORD, PretrainedModel
-from catid2.errors import InputError
-from catid2.fetch_model import fetch_model
-from catid2.model_files import files_in, files_to_read, folder_to_read, identity
+from catid2.pretrained.fetch import fetch_model
+from catid2.pretrained.files import files_in, files_to_read, folder_to_read, identity
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import read_json
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "fetch_model.py"
 WEIGHTS = random.Random(0).randbytes(300_000)

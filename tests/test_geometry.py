@@ -20,12 +20,15 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.preprocessing import StandardScaler
 from svg_reader import read_svg
 
-from catid2.artifacts import write_json, write_table
 from catid2.config.docids import DocidsConfig
 from catid2.config.geometry import GeometryConfig
-from catid2.config.pipeline import read_pipeline
-from catid2.docids import assign, docids_table
-from catid2.geometry import (
+from catid2.docids.assign import assign, docids_table
+from catid2.plan.settings import read_pipeline
+from catid2.quantizer.latents import encode
+from catid2.quantizer.model import RQVAE, Architecture
+from catid2.report.geometry import write_geometry_figure
+from catid2.runtime.tables import write_json, write_table
+from catid2.studies.geometry import (
     Geometry,
     Inputs,
     Level,
@@ -37,10 +40,7 @@ from catid2.geometry import (
     measure,
     read_geometry,
 )
-from catid2.geometry_table import GeometryFile, compare, read_geometry_table, write_geometry_table
-from catid2.latents import encode
-from catid2.report.geometry import write_geometry_figure
-from catid2.rqvae import RQVAE, Architecture
+from catid2.studies.geometry_table import GeometryFile, compare, read_geometry_table, write_geometry_table
 from workflow import ROOT
 
 # --- distances --------------------------------------------------------------------------------------

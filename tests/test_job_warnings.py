@@ -6,7 +6,7 @@ import sys
 import pytest
 
 SNAKEFILE = """
-from catid2.job_warnings import show_job_warnings
+from catid2.runtime.job_warnings import show_job_warnings
 
 show_job_warnings()
 show_job_warnings()  # as a workflow that is used as a module loads it again
@@ -17,7 +17,8 @@ rule all:
 rule a:
     output: "a"
     log: "logs/a.log"
-    shell: "{{ python -c 'from catid2.errors import warn; warn(\\"shop.csv\\", \\"few\\\\nrows\\", \\"add some\\")';"
+    shell: "{{ python -c 'from catid2.runtime.errors import warn;"
+        " warn(\\"shop.csv\\", \\"few\\\\nrows\\", \\"add some\\")';"
         " echo 'no more warnings'; touch {output}; }} > {log} 2>&1"
 
 rule b:

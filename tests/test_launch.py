@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from catid2 import ranks as ranks_module
-from catid2.failures import FAILURE_FILE, Failure, died, failure_file, first, tell_launcher, told
-from catid2.launch import srun_command
-from catid2.ranks import Asked, threads
+from catid2.runtime import ranks as ranks_module
+from catid2.runtime.failures import FAILURE_FILE, Failure, died, failure_file, first, tell_launcher, told
+from catid2.runtime.launch import srun_command
+from catid2.runtime.ranks import Asked, threads
 
 ROOT = Path(__file__).parent.parent
 LIMIT = 60  # seconds after which a launcher hangs, on a busy machine too
@@ -25,9 +25,9 @@ SAVING = "SIGTERM: saving at the next boundary\n"  # what a rank says that is as
 SCRIPT = """
 import os, signal, sys, time
 from pathlib import Path
-from catid2.command import entry_point
-from catid2.errors import InputError
-from catid2.stopping import deferred_stop
+from catid2.runtime.command import entry_point
+from catid2.runtime.errors import InputError
+from catid2.runtime.stopping import deferred_stop
 
 RANK, WORLD = int(os.environ["RANK"]), os.environ["WORLD_SIZE"]
 
@@ -42,7 +42,7 @@ def bad_input(*culprits):
 
 def collective(culprit, how):
     import torch, torch.distributed as dist
-    from catid2.distributed import any_rank, process_group
+    from catid2.training.distributed import any_rank, process_group
     with process_group() as group:
         assert any_rank(group.rank == 1) and not any_rank(False)
         note("started", f"{group.rank} of {group.world_size}, {os.environ['LOCAL_RANK']} of the node")
@@ -123,7 +123,7 @@ class Job:
         launcher, script = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
         loopback = {"PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo", "TMPDIR": str(folder)}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "catid2.launch", *launcher, "script.py", *script],
+            [sys.executable, "-m", "catid2.runtime.launch", *launcher, "script.py", *script],
             cwd=folder,
             env=os.environ | loopback | environment,
             stdout=subprocess.PIPE,

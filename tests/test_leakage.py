@@ -23,14 +23,14 @@ from retriever_case import Case, train, write_case
 from test_corpus import SMALL, Raw, messy, outputs
 from transformers import AutoTokenizer
 
-from catid2.artifacts import JUDGEMENTS, QUERIES, read_table, write_table
 from catid2.baselines.bm25 import search_bm25
 from catid2.config.bm25 import Bm25Config
 from catid2.config.corpus import CorpusConfig
 from catid2.config.retriever import RetrieverConfig
-from catid2.corpus import build_corpus
-from catid2.light_training import Inputs
-from catid2.vectors import read_vectors
+from catid2.corpus.build import build_corpus
+from catid2.embedding.vectors import read_vectors
+from catid2.retriever.light_training import Inputs
+from catid2.runtime.tables import JUDGEMENTS, QUERIES, read_table, write_table
 
 MARKER = "zqxv"  # in no product; often enough in a query for a tokenizer to make one token of it
 SHARE = T5.valid_share

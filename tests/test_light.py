@@ -9,15 +9,15 @@ import torch
 from light_case import SMALL, random_light, random_vectors, train, write_light_case
 from retriever_case import one_cpu_thread, random_codes
 
-from catid2.artifacts import QUERIES, RUN, read_json, read_table, write_json
-from catid2.beam import beam_search
 from catid2.config.retrieve import RetrieveConfig
-from catid2.errors import InputError
-from catid2.light import LightRetriever, QueryVectors, load_light
-from catid2.light_training import Inputs
-from catid2.retrieval import Corpus, Search, retrieve, search
-from catid2.trie import Trie, read_docids
-from catid2.vectors import read_vectors
+from catid2.embedding.vectors import read_vectors
+from catid2.retriever.light import LightRetriever, QueryVectors, load_light
+from catid2.retriever.light_training import Inputs
+from catid2.retriever.retrieve import Corpus, Search, retrieve, search
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import QUERIES, RUN, read_json, read_table, write_json
+from catid2.search.beam import beam_search
+from catid2.search.trie import Trie, read_docids
 
 SIZES = (4, 3, 8)  # differ, so that a wrong slice of the codes shows
 
@@ -121,7 +121,7 @@ def test_the_first_of_the_checkpoints_that_validate_best_is_kept(inputs, tmp_pat
         validated.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
         return dict(zip((10, 50), next(recalls), strict=True))
 
-    monkeypatch.setattr("catid2.light_training.validate", validate)
+    monkeypatch.setattr("catid2.retriever.light_training.validate", validate)
     config = SMALL.model_copy(update={"epochs": 4, "valid_every": 1, "select_by": "recall@50"})
     with one_cpu_thread():
         kept = train(config, inputs, tmp_path)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from light_case import SMALL, train, trained_bytes, write_light_case
 
-from catid2.errors import InputError
-from catid2.light_training import Inputs, Training
+from catid2.retriever.light_training import Inputs, Training
+from catid2.runtime.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -96,7 +96,7 @@ def test_the_state_of_other_settings_is_not_taken_up(inputs, expected, steps, tm
 
 
 def test_another_seed_gives_other_weights(inputs, expected, tmp_path):
-    from catid2.light_training import train_light
+    from catid2.retriever.light_training import train_light
 
     train_light(SMALL, inputs, tmp_path / "checkpoints", tmp_path / "retriever", seed=2)
     assert (tmp_path / "retriever/model.safetensors").read_bytes() != expected["model.safetensors"]

@@ -10,10 +10,10 @@ import torch
 from light_case import SMALL, train, write_light_case
 from plain_adamw import PlainAdamW
 
-import catid2.light_training as light_training
+import catid2.retriever.light_training as light_training
 from catid2.config.retriever import LightConfig
-from catid2.light import build_light
-from catid2.light_training import Data, Inputs, Training, read_data
+from catid2.retriever.light import build_light
+from catid2.retriever.light_training import Data, Inputs, Training, read_data
 
 QUERY_PAIRS, DOCUMENTS = 99, 60  # examples of the corpus of `inputs`
 

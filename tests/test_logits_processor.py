@@ -4,11 +4,11 @@ import pytest
 import torch
 from retriever_case import KINDS, random_codes, random_retriever
 
-from catid2.beam import beam_search
-from catid2.logits_processor import DocIDLogitsProcessor
-from catid2.t5_scorer import T5Scorer
-from catid2.tokens import TokenBatch
-from catid2.trie import Trie
+from catid2.retriever.t5_scorer import T5Scorer
+from catid2.search.beam import beam_search
+from catid2.search.logits_processor import DocIDLogitsProcessor
+from catid2.search.trie import Trie
+from catid2.training.tokens import TokenBatch
 
 TIGER = (6, 6, 6, 6, 3)  # the extra digit has a size of its own
 

@@ -8,10 +8,10 @@ import torch
 from slow_losses import slow_cscl, slow_disl, slow_hccl
 from torch import Tensor
 
-from catid2.contrast import block_bounds, plan_contrast
-from catid2.distributed import Group
-from catid2.losses import cscl, disl, hccl, quantisation_loss
-from catid2.quantizer import ResidualQuantizer, squared_distances
+from catid2.quantizer.codebooks import ResidualQuantizer, squared_distances
+from catid2.quantizer.contrast import block_bounds, plan_contrast
+from catid2.quantizer.losses import cscl, disl, hccl, quantisation_loss
+from catid2.training.distributed import Group
 
 ALONE = Group()
 CPU = torch.device("cpu")

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from catid2.matrix import DEVICE_SHARE, Matrix, fits
+from catid2.quantizer.matrix import DEVICE_SHARE, Matrix, fits
 
 
 def test_rows_and_mean_are_those_of_the_file_and_nothing_is_copied(tmp_path):

@@ -16,14 +16,14 @@ from test_dual_encoder import TINY as TINY_ENCODER
 from transformers import AutoTokenizer
 
 import catid2.baselines.dual_encoder_training as dual_encoder_training
-import catid2.retriever_training as retriever_training
+import catid2.retriever.t5_training as retriever_training
 from catid2.config.embed import HfEncoder
-from catid2.encoders import TransformerEncoder, pool
-from catid2.pretrained import load_tokenizer
-from catid2.retrieval import Search, search
-from catid2.text_search import Hit
-from catid2.tokens import tokenize
-from catid2.trie import Trie, read_docids
+from catid2.embedding.encoders import TransformerEncoder, pool
+from catid2.pretrained.loading import load_tokenizer
+from catid2.retriever.retrieve import Search, search
+from catid2.retriever.text_search import Hit
+from catid2.search.trie import Trie, read_docids
+from catid2.training.tokens import tokenize
 
 ids = [f"{layout.like}-{layout.tokenizer}-{layout.weights}".replace(" ", "-") for layout in LAYOUTS]
 GENERATING = [layout for layout in LAYOUTS if layout.generates]
@@ -34,8 +34,8 @@ FRESH = """
 import json, sys
 import torch
 from catid2.config.embed import HfEncoder
-from catid2.encoders import TransformerEncoder
-from catid2.text_search import TextSearch
+from catid2.embedding.encoders import TransformerEncoder
+from catid2.retriever.text_search import TextSearch
 docids, texts, retrievers, encoders = json.loads(sys.argv[1])
 found = {folder: TextSearch(folder, docids).search(texts, k=5) for folder in retrievers}
 for folder in encoders:

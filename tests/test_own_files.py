@@ -12,15 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from catid2.catalogue import ImportedFiles, OwnFiles, import_catalogue
-from catid2.catalogue_columns import Column
-from catid2.catalogue_csv import csv_chunks
 from catid2.config.base import validate
 from catid2.config.catalogue import CatalogueConfig
 from catid2.config.corpus import CorpusConfig
-from catid2.corpus import CorpusFiles, RawFiles, build_corpus
-from catid2.database import Resources
-from catid2.errors import InputError
+from catid2.corpus.build import CorpusFiles, RawFiles, build_corpus
+from catid2.corpus.catalogue.columns import Column
+from catid2.corpus.catalogue.csv_files import csv_chunks
+from catid2.corpus.catalogue.importing import ImportedFiles, OwnFiles, import_catalogue
+from catid2.corpus.database import Resources
+from catid2.runtime.errors import InputError
 
 SMALL = Resources("300MB", 1)
 COLUMNS = {"products": {"product_id": "id", "title": "name", "category": "path"}}

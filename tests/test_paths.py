@@ -11,16 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from catid2.artifacts import read_footer, read_strings, read_table, require_file
 from catid2.config.corpus import CorpusConfig
 from catid2.config.dual_encoder import DualEncoderConfig
 from catid2.config.embed import HfEncoder
 from catid2.config.retriever import PairsTask, RetrieverConfig
 from catid2.config.sources import CatalogueSource, EsciSource
-from catid2.corpus import CorpusFiles, RawFiles, build_corpus
-from catid2.database import Resources, connect, open_parquet
-from catid2.errors import InputError
-from catid2.esci_s import extract_categories
+from catid2.corpus.build import CorpusFiles, RawFiles, build_corpus
+from catid2.corpus.database import Resources, connect, open_parquet
+from catid2.corpus.esci_s import extract_categories
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import read_footer, read_strings, read_table, require_file
 from workflow import ROOT
 
 SMALL = Resources("200MB", 1)

@@ -8,10 +8,10 @@ import pytest
 import yaml
 from plan import Job, plan
 
-from catid2.code import code_digest
-from catid2.config.comparison import comparison
-from catid2.config.pipeline import Pipeline
 from catid2.config.report import Comparison
+from catid2.plan.comparison import comparison
+from catid2.plan.settings import Pipeline
+from catid2.runtime.code import code_digest
 from workflow import ROOT
 
 CONFIG = Path(__file__).parent / "plan.yaml"

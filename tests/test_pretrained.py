@@ -16,15 +16,15 @@ from test_dual_encoder import TINY
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer
 
-import catid2.pretrained
+import catid2.pretrained.loading
 from catid2.baselines.dual_encoder import build_encoder
 from catid2.config.embed import HfEncoder
 from catid2.config.pretrained import PretrainedModel
-from catid2.encoders import TransformerEncoder
-from catid2.errors import InputError
-from catid2.model_files import folder_to_read
-from catid2.pretrained import load_tokenizer
-from catid2.retriever import build_retriever, load_pretrained
+from catid2.embedding.encoders import TransformerEncoder
+from catid2.pretrained.files import folder_to_read
+from catid2.pretrained.loading import load_tokenizer
+from catid2.retriever.t5 import build_retriever, load_pretrained
+from catid2.runtime.errors import InputError
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 2329638768\n"
 ADVICE = ("weights_only", "trust_remote_code", "tiktoken", "ignore_mismatched_sizes")
@@ -241,7 +241,7 @@ def test_a_model_that_is_nowhere_is_named(tmp_path, load):
 
 @pytest.mark.parametrize("load", [as_retriever, as_encoder])
 def test_without_protobuf_the_line_says_what_to_install(published, monkeypatch, load):
-    monkeypatch.setattr(catid2.pretrained, "is_protobuf_available", lambda: False)
+    monkeypatch.setattr(catid2.pretrained.loading, "is_protobuf_available", lambda: False)
     line = refusal(load, published["mt5"].folder)
     assert line.endswith(
         "spiece.model: reading it takes protobuf, which is not installed; run: pip install protobuf"
@@ -255,7 +255,7 @@ def test_a_transformers_that_cannot_read_a_spiece_model_is_to_be_upgraded(publis
             "Error while attempting to build Precompiled normalizer: Cannot parse precompiled_charsmap"
         )
 
-    monkeypatch.setattr(catid2.pretrained.AutoTokenizer, "from_pretrained", from_pretrained)
+    monkeypatch.setattr(catid2.pretrained.loading.AutoTokenizer, "from_pretrained", from_pretrained)
     assert refusal(as_encoder, published["mt5"].folder).endswith("; run: pip install --upgrade transformers")
 
 

@@ -10,7 +10,7 @@ import yaml
 from hub import serve_hub
 from transformers import MT5Config, MT5ForConditionalGeneration
 
-from catid2.artifacts import read_json
+from catid2.runtime.tables import read_json
 from workflow import ROOT, Project
 
 NAME = "google/mt5-base"

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from sklearn.cluster import KMeans
 
-from catid2.distributed import Group
-from catid2.quantizer import ResidualQuantizer, kmeans, squared_distances
+from catid2.quantizer.codebooks import ResidualQuantizer, kmeans, squared_distances
+from catid2.training.distributed import Group
 
 
 def seeded(seed: int = 0) -> torch.Generator:

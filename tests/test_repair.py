@@ -9,10 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from catid2 import codes as codes_module
-from catid2.codes import collisions, distortion, greedy_codes, residuals, shared, squared_distances, tuple_ids
-from catid2.errors import InputError
-from catid2.repair import extra_digit, sinkhorn_loop, transport
+from catid2.docids.repair import extra_digit, sinkhorn_loop, transport
+from catid2.quantizer import codes as codes_module
+from catid2.quantizer.codes import (
+    collisions,
+    distortion,
+    greedy_codes,
+    residuals,
+    shared,
+    squared_distances,
+    tuple_ids,
+)
+from catid2.runtime.errors import InputError
 
 LOOP = {"epsilon": 0.003, "iterations": 50, "rounds": 20}
 
@@ -160,7 +168,7 @@ def test_block_size_does_not_change_ids(monkeypatch):
     argmin = greedy_codes(latents, codebooks)
     codes = transport(latents, codebooks, argmin).codes
     monkeypatch.setattr(codes_module, "BLOCK", 7)
-    monkeypatch.setattr("catid2.repair.BLOCK", 7)
+    monkeypatch.setattr("catid2.docids.repair.BLOCK", 7)
     assert (greedy_codes(latents, codebooks) == argmin).all()
     assert (transport(latents, codebooks, argmin).codes == codes).all()
 

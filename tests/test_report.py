@@ -18,10 +18,8 @@ import pytest
 from report_tree import CUTOFFS, RELIEF, write_tree
 from svg_reader import Picture, Plot, read_svg
 
-from catid2.artifacts import read_json, write_table
 from catid2.config.grids import GridPoints, GridSummary
 from catid2.config.report import Comparison, NamedDataset, ReportConfig, ReportStudy
-from catid2.errors import InputError
 from catid2.report.categories import OTHERS, category_shares
 from catid2.report.examples import prefix_examples
 from catid2.report.figures import spread
@@ -34,6 +32,8 @@ from catid2.report.svg import new_panels, shorten, styled, svg_text
 from catid2.report.tables import locale_rows, write_locales
 from catid2.report.time_figures import Times, Wait, draw_stages, draw_waits, times_height
 from catid2.report.times import SHOWN
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import read_json, write_table
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ReportConfig(categories=4)

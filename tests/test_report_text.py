@@ -12,9 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from report_tree import RELIEF, write_tree
 
-from catid2.artifacts import read_json, write_json, write_table
 from catid2.config.report import Comparison, ReportConfig
-from catid2.geometry_table import write_geometry_table
 from catid2.report.geometry import write_geometry_figure
 from catid2.report.grid_figures import grids_svg, write_grids_figure
 from catid2.report.inputs import read_comparison
@@ -22,6 +20,8 @@ from catid2.report.page import write_page
 from catid2.report.panels import DocidFiles, write_layers_figure, write_recall_figure
 from catid2.report.svg import shorten
 from catid2.report.time_figures import times_svgs, write_times_figure
+from catid2.runtime.tables import read_json, write_json, write_table
+from catid2.studies.geometry_table import write_geometry_table
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = {

@@ -22,23 +22,23 @@ from retriever_case import (
     write_docids,
 )
 
-from catid2.artifacts import QUERIES, RUN, read_table
-from catid2.beam import beam_search
 from catid2.config.embed import ViewConfig
 from catid2.config.retrieve import RetrieveConfig
-from catid2.dense import DenseRanking
-from catid2.embed import Outputs, embed
-from catid2.embed_queries import Corpus as QueryCorpus
-from catid2.embed_queries import Outputs as QueryOutputs
-from catid2.embed_queries import embed_queries
-from catid2.errors import InputError
-from catid2.rankings import recall
-from catid2.retrieval import Corpus, Search, docids_digest, retrieve, search
-from catid2.retriever import load_retriever
-from catid2.t5_scorer import T5Scorer
-from catid2.tokenizer import train_tokenizer
-from catid2.tokens import TokenTable, tokenize
-from catid2.trie import Trie, read_docids
+from catid2.embedding.documents import Outputs, embed
+from catid2.embedding.queries import Corpus as QueryCorpus
+from catid2.embedding.queries import Outputs as QueryOutputs
+from catid2.embedding.queries import embed_queries
+from catid2.retriever.retrieve import Corpus, Search, docids_digest, retrieve, search
+from catid2.retriever.t5 import load_retriever
+from catid2.retriever.t5_scorer import T5Scorer
+from catid2.retriever.tokenizer import train_tokenizer
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import QUERIES, RUN, read_table
+from catid2.search.beam import beam_search
+from catid2.search.below_node import DenseRanking
+from catid2.search.rankings import recall
+from catid2.search.trie import Trie, read_docids
+from catid2.training.tokens import TokenTable, tokenize
 
 ROOT = Path(__file__).parents[1]
 SIZES = (4, 4, 8)

@@ -13,10 +13,12 @@ from retriever_case import KINDS, TINY, random_codes, random_retriever, without_
 from torch.nn import functional
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, BertConfig
 
-from catid2.artifacts import JUDGEMENTS, QUERIES, write_table
 from catid2.config.retriever import RetrieverConfig
-from catid2.errors import InputError
-from catid2.examples import (
+from catid2.retriever.t5 import build_retriever, load_retriever
+from catid2.retriever.tokenizer import train_tokenizer
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import JUDGEMENTS, QUERIES, write_table
+from catid2.training.examples import (
     EpochBatches,
     Examples,
     Pairs,
@@ -28,9 +30,7 @@ from catid2.examples import (
     read_pairs,
     read_train_queries,
 )
-from catid2.retriever import build_retriever, load_retriever
-from catid2.tokenizer import train_tokenizer
-from catid2.tokens import TokenTable, join, tokenize
+from catid2.training.tokens import TokenTable, join, tokenize
 
 SIZES = (5, 5, 5, 3)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from retriever_case import TINY, Case, trained_bytes, write_case
 
-from catid2.retriever_training import RetrieverTrainer
+from catid2.retriever.t5_training import RetrieverTrainer
 
 CONFIG = TINY.model_copy(update={"epochs": 3, "valid_every": 2})  # validated after epochs 2 and 3
 

@@ -13,12 +13,12 @@ import torch
 from retriever_case import TINY, Case, trained_bytes, write_case
 from transformers import Trainer
 
-from catid2.artifacts import read_json, write_json
-from catid2.checkpoint import FINGERPRINT
-from catid2.errors import InputError
-from catid2.resumable_trainer import LOSSES
-from catid2.retriever_state import COMPLETE, StateFolder
-from catid2.retriever_training import RetrieverTrainer
+from catid2.retriever.t5_training import RetrieverTrainer
+from catid2.runtime.checkpoint import FINGERPRINT
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import read_json, write_json
+from catid2.training.resumable_trainer import LOSSES
+from catid2.training.state import COMPLETE, StateFolder
 
 CONFIG = TINY.model_copy(update={"epochs": 2, "valid_every": 1})
 FILES = (
@@ -136,7 +136,7 @@ def test_a_kill_while_the_state_is_removed_leaves_nothing_to_take_up(tmp_path, m
     folder = StateFolder(tmp_path)
     folder.claim(RUN)
     checkpoint(folder, 1, 1)
-    monkeypatch.setattr("catid2.checkpoint._remove", None)
+    monkeypatch.setattr("catid2.runtime.checkpoint._remove", None)
     with pytest.raises(TypeError):
         folder.remove()
     assert folder.newest() is None
@@ -170,7 +170,7 @@ def test_all_that_a_mark_stands_for_is_flushed_before_it(tmp_path, monkeypatch) 
 
     monkeypatch.setattr(os, "fsync", noted)
     monkeypatch.setattr(os, "sync", None)  # would wait for every disk of the node
-    monkeypatch.setattr("catid2.retriever_state.write_json", marked)
+    monkeypatch.setattr("catid2.training.state.write_json", marked)
     checkpoint(folder, 1, 1)
     assert folder.newest() == folder.checkpoint(1)
 
@@ -291,7 +291,7 @@ def test_a_checkpoint_that_this_node_sees_late_is_waited_for(tmp_path, monkeypat
     folder = StateFolder(tmp_path)
     folder.claim(RUN)
     assert not folder.sees(3, seconds=0)
-    monkeypatch.setattr("catid2.retriever_state.time.sleep", lambda _: checkpoint(folder, 3, None))
+    monkeypatch.setattr("catid2.training.state.time.sleep", lambda _: checkpoint(folder, 3, None))
     assert folder.sees(3, seconds=60)
 
 

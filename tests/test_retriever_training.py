@@ -18,17 +18,17 @@ from retriever_case import TINY, Case, one_cpu_thread, random_codes, train, writ
 from safetensors.torch import load_file
 from transformers import TrainingArguments
 
-from catid2 import distributed, resumable_trainer
-from catid2.artifacts import JUDGEMENTS, read_table, write_table
 from catid2.config.retriever import RetrieverConfig
-from catid2.distributed import Group
-from catid2.errors import InputError
-from catid2.resumable_trainer import training_arguments
-from catid2.retrieval import docids_digest
-from catid2.retriever import load_retriever
-from catid2.retriever_state import COMPLETE, StateFolder
-from catid2.retriever_training import RetrieverTrainer
-from catid2.writing import claim
+from catid2.retriever.retrieve import docids_digest
+from catid2.retriever.t5 import load_retriever
+from catid2.retriever.t5_training import RetrieverTrainer
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import JUDGEMENTS, read_table, write_table
+from catid2.runtime.writing import claim
+from catid2.training import distributed, resumable_trainer
+from catid2.training.distributed import Group
+from catid2.training.resumable_trainer import training_arguments
+from catid2.training.state import COMPLETE, StateFolder
 
 ROOT = Path(__file__).parents[1]
 LONG = TINY.model_copy(update={"epochs": 25, "valid_every": 1})
@@ -115,7 +115,7 @@ def test_a_killed_run_ends_with_the_bytes_of_one_that_was_not(case, tmp_path, ca
 def test_state_of_another_run_is_not_taken_up(case, tmp_path, monkeypatch, caplog):
     config = TINY.model_copy(update={"epochs": 1, "valid_every": 1})
     with monkeypatch.context() as patch:
-        patch.setattr("catid2.retriever_training.write_trained", _stop)
+        patch.setattr("catid2.retriever.t5_training.write_trained", _stop)
         with pytest.raises(KeyboardInterrupt):
             train(config.model_copy(update={"microbatch": 7}), case, tmp_path)
     (run,) = (tmp_path / "checkpoints").iterdir()
@@ -234,7 +234,7 @@ def test_one_process_uses_one_gpu_of_several(tmp_path, monkeypatch):
             super().__post_init__()
             self._n_gpu = 4
 
-    monkeypatch.setattr("catid2.resumable_trainer.TrainingArguments", SeveralGPUs)
+    monkeypatch.setattr("catid2.training.resumable_trainer.TrainingArguments", SeveralGPUs)
     assert training_arguments(TINY, tmp_path, 0).n_gpu == 1
 
 

@@ -14,16 +14,16 @@ import pytest
 import torch
 from rqvae_case import arguments, catalogue, settings, write_inputs
 
-from catid2 import rqvae_training
-from catid2.checkpoint import Checkpoints
 from catid2.config.base import validate
 from catid2.config.rqvae import RqvaeConfig
-from catid2.diagnostics import collision_rate, perplexity
-from catid2.distributed import Group
-from catid2.errors import InputError
-from catid2.rqvae import RQVAE, architecture
-from catid2.rqvae_history import find_problem, format_history
-from catid2.rqvae_training import Trained, train
+from catid2.quantizer import training as rqvae_training
+from catid2.quantizer.diagnostics import collision_rate, perplexity
+from catid2.quantizer.history import find_problem, format_history
+from catid2.quantizer.model import RQVAE, architecture
+from catid2.quantizer.training import Trained, train
+from catid2.runtime.checkpoint import Checkpoints
+from catid2.runtime.errors import InputError
+from catid2.training.distributed import Group
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train_rqvae.py"
 OUTPUTS = ("model.safetensors", "config.json", "history.tsv")
@@ -350,7 +350,7 @@ def test_a_checkpoint_that_cannot_be_written_at_the_end_is_one_line(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     write_inputs(tmp_path, catalogue())
-    monkeypatch.setattr("catid2.checkpoint.save_file", full)
+    monkeypatch.setattr("catid2.runtime.checkpoint.save_file", full)
     signal_in_epoch(monkeypatch, signal.SIGTERM, 2)
     with pytest.raises(SystemExit) as caught:
         run_script(monkeypatch, *arguments(tmp_path, settings(), tmp_path), "--checkpoint-seconds", "1e9")
@@ -412,7 +412,7 @@ def test_a_state_that_other_code_made_is_not_taken_up(
         patch.setattr(Checkpoints, "remove", interrupt)
         run_script(patch, *arguments(tmp_path, settings(), tmp_path / "out"))
     caplog.set_level("INFO")
-    monkeypatch.setattr("catid2.checkpoint.code_digest", lambda module: {"torch": "0.0"})
+    monkeypatch.setattr("catid2.runtime.checkpoint.code_digest", lambda module: {"torch": "0.0"})
     run_script(monkeypatch, *arguments(tmp_path, settings(), tmp_path / "out"))
     assert 'code.torch: "' in caplog.text
     assert "starting anew" in caplog.text

@@ -10,8 +10,8 @@ from plain_rqvae import plain_training
 from rqvae_case import Catalogue, catalogue, settings
 from torch import Tensor
 
-from catid2.distributed import Group
-from catid2.rqvae_training import Training
+from catid2.quantizer.training import Training
+from catid2.training.distributed import Group
 
 DOCUMENTS, CODES = 50, 8
 BATCHES = 3  # of an epoch: 17, 17 and 16 documents

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from sklearn.cluster import KMeans
 
-from catid2.codes import distortion, greedy_codes
 from catid2.config.docids import DocidsConfig
 from catid2.config.schemes import (
     AnyScheme,
@@ -22,14 +21,15 @@ from catid2.config.schemes import (
     ResidualKmeansScheme,
     SizedScheme,
 )
-from catid2.docids import assign_coded, canonical_order, describe, require_unique
-from catid2.errors import InputError
-from catid2.schemes.category import category, category_path
-from catid2.schemes.cluster_tree import hierarchical_kmeans
-from catid2.schemes.coding import Documents, Unique
-from catid2.schemes.random import random
-from catid2.schemes.registry import SCHEMES
-from catid2.schemes.residual_kmeans import residual_kmeans, standardized
+from catid2.docids.assign import assign_coded, canonical_order, describe, require_unique
+from catid2.docids.schemes.category import category, category_path
+from catid2.docids.schemes.cluster_tree import hierarchical_kmeans
+from catid2.docids.schemes.coding import Documents, Unique
+from catid2.docids.schemes.random import random
+from catid2.docids.schemes.registry import SCHEMES
+from catid2.docids.schemes.residual_kmeans import residual_kmeans, standardized
+from catid2.quantizer.codes import distortion, greedy_codes
+from catid2.runtime.errors import InputError
 
 SIZES = {"layers": 3, "codebook_size": 8}
 SETTINGS = {
@@ -320,7 +320,7 @@ def test_residual_kmeans_finds_what_scikit_learn_finds_layer_by_layer():
 def test_embeddings_are_standardised_as_the_rqvae_does(how):
     import torch
 
-    from catid2.rqvae import RQVAE, Architecture
+    from catid2.quantizer.model import RQVAE, Architecture
 
     vectors = corpus(4, 50).embeddings
     model = RQVAE(Architecture(5, 1, 2, 2, (), False, how, "ema", 0.9))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from catid2.significance import bootstrap_interval, paired_t_test, randomization_test
+from catid2.evaluation.significance import bootstrap_interval, paired_t_test, randomization_test
 
 
 def recalls(queries: int, columns: int, seed: int) -> np.ndarray:

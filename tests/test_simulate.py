@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from catid2.config.simulate import FULL_SIZE, LocaleSize, SimulateConfig
-from catid2.errors import InputError
+from catid2.runtime.errors import InputError
 from catid2.simulate import files, simulate
 from catid2.simulate.catalogue import ASKABLE, draw_catalogue, product_ids
 from catid2.simulate.deck import Deck

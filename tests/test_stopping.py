@@ -13,14 +13,14 @@ import torch.multiprocessing as mp
 from retriever_case import TINY, Case, write_case
 from rqvae_case import catalogue, settings
 
-from catid2.checkpoint import Checkpoints
-from catid2.distributed import Group, process_group
-from catid2.errors import InputError
-from catid2.retriever_state import StateFolder
-from catid2.retriever_training import Inputs, RetrieverTrainer, train_retriever
-from catid2.rqvae_history import format_history
-from catid2.rqvae_training import Training, train
-from catid2.stopping import SIGNALS, deferred_stop
+from catid2.quantizer.history import format_history
+from catid2.quantizer.training import Training, train
+from catid2.retriever.t5_training import Inputs, RetrieverTrainer, train_retriever
+from catid2.runtime.checkpoint import Checkpoints
+from catid2.runtime.errors import InputError
+from catid2.runtime.stopping import SIGNALS, deferred_stop
+from catid2.training.distributed import Group, process_group
+from catid2.training.state import StateFolder
 
 
 def send(number: int) -> None:

@@ -10,11 +10,11 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from catid2.config.pipeline import Pipeline
 from catid2.config.taxonomy import AnyTaxonomy
-from catid2.diagnostics import nmi
-from catid2.errors import InputError
-from catid2.schemes.coding import Documents
+from catid2.docids.schemes.coding import Documents
+from catid2.plan.settings import Pipeline
+from catid2.quantizer.diagnostics import nmi
+from catid2.runtime.errors import InputError
 from catid2.taxonomies.catalogue import OTHER, Catalogue
 from catid2.taxonomies.registry import maker
 from catid2.taxonomies.words import widespread_first

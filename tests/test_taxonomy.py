@@ -1,4 +1,4 @@
-"""catid2.taxonomy: the tree agrees with counts made without it, on real names and on made-up ones."""
+"""catid2.corpus.tree: the tree agrees with counts made without it, on real names and on made-up ones."""
 
 import json
 from collections import Counter
@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catid2.artifacts import CATEGORIES
-from catid2.cleaning import clean_name
-from catid2.taxonomy import build_tree, one_spelling
+from catid2.corpus.cleaning import clean_name
+from catid2.corpus.tree import build_tree, one_spelling
+from catid2.runtime.tables import CATEGORIES
 
 BESTBUY = Path(__file__).parents[2] / "shared" / "data" / "bestbuy_categories.json"
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catid2.artifacts import TEXT_FIELDS
-from catid2.errors import InputError
-from catid2.text import DocumentTexts, document_texts, parse_template, tokenize
+from catid2.config.template import parse_template
+from catid2.corpus.text import DocumentTexts, document_texts, tokenize
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import TEXT_FIELDS
 
 TEMPLATE = "{category_path}. {title}. {brand} {color}. {bullets} {description}"
 

@@ -15,10 +15,10 @@ from retriever_case import Case, write_case
 from test_dual_encoder import TINY as DUAL_ENCODER
 from transformers import TrainerCallback
 
-from catid2 import retriever_training
 from catid2.baselines import dual_encoder_training
 from catid2.config.base import StageConfig
-from catid2.resumable_trainer import ResumableTrainer
+from catid2.retriever import t5_training as retriever_training
+from catid2.training.resumable_trainer import ResumableTrainer
 
 SCHEDULES = {  # of eight steps, of which the first two rise (a fifth, rounded up): shares of the learning rate
     "cosine": [0, 0.5, 1, (2 + 3**0.5) / 4, 0.75, 0.5, 0.25, (2 - 3**0.5) / 4],

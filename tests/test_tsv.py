@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from catid2.tsv import write_tsv
+from catid2.runtime.tsv import write_tsv
 
 TABLE = pl.DataFrame({"name": ["Bücher", None], "n": [3, 4], "share": [2 / 3, None]})
 

@@ -13,7 +13,7 @@ import zstandard
 from bad_inputs import CORPUS, ESCI_S, EXAMPLES, PATHS, PRODUCTS, VIEW, copy_of, run_script, settings
 from breakage import put
 
-from catid2.artifacts import JUDGEMENTS, QUERIES, products_columns, read_table
+from catid2.runtime.tables import JUDGEMENTS, QUERIES, products_columns, read_table
 
 NAMES = [
     "e\u0301té",  # a combining accent

@@ -75,8 +75,8 @@ def append(project, path, text):
     ("path", "text", "expected"),
     [
         # the retriever's checkpoints are picked by recall of the same beam search
-        ("catid2/beam.py", "\nWIDEST = 7\n", USERS_OF_BEAM | TABLES),
-        ("catid2/losses.py", "\nWEIGHT = 7\n", RQVAE | TABLES),
+        ("catid2/search/beam.py", "\nWIDEST = 7\n", USERS_OF_BEAM | TABLES),
+        ("catid2/quantizer/losses.py", "\nWEIGHT = 7\n", RQVAE | TABLES),
     ],
 )
 def test_what_an_edit_of_a_module_reruns(project, path, text, expected):
@@ -96,15 +96,17 @@ def test_a_default_reruns_what_uses_it(project):
 
 def test_edits_that_change_no_result_rerun_nothing(project):
     """Of comments, docstrings, descriptions, help, the order of imports, the runtime, and of what fetches files."""
-    append(project, "catid2/beam.py", "\n# a comment\n")
-    for module in ("errors", "writing", "fetch", "contents"):
+    append(project, "catid2/search/beam.py", "\n# a comment\n")
+    for module in ("runtime/errors", "runtime/writing", "corpus/fetch", "runtime/contents"):
         append(project, f"catid2/{module}.py", "\nLONGEST = 7\n")
-    project.edit("catid2/beam.py", "Exact beam search over DocIDs:", "Exact beam search:")
+    project.edit("catid2/search/beam.py", "Exact beam search over DocIDs:", "Exact beam search:")
     project.edit("catid2/config/bm25.py", "Saturation of the term frequency.", "Saturation.")
     project.edit("scripts/embed.py", "embeddings/VIEW.npy to write", "the matrix to write")
-    project.edit("catid2/losses.py", "import torch\nimport torch.nn.functional as F\n", "")
+    project.edit("catid2/quantizer/losses.py", "import torch\nimport torch.nn.functional as F\n", "")
     project.edit(
-        "catid2/losses.py", "import math\n", "import torch.nn.functional as F\nimport torch\nimport math\n"
+        "catid2/quantizer/losses.py",
+        "import math\n",
+        "import torch.nn.functional as F\nimport torch\nimport math\n",
     )
     assert project.planned(*DEMO) == set()
 

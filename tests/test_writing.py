@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from catid2.errors import InputError
-from catid2.writing import aside_pattern, atomic, claim, needs_room, require_ownership
+from catid2.runtime.errors import InputError
+from catid2.runtime.writing import aside_pattern, atomic, claim, needs_room, require_ownership
 
 # Claims its first argument, writes "started" to stdout, waits for a line and writes its second argument.
 CLAIMER = """
 import sys
 from pathlib import Path
-from catid2.command import entry_point
-from catid2.writing import atomic, claim, require_ownership
+from catid2.runtime.command import entry_point
+from catid2.runtime.writing import atomic, claim, require_ownership
 
 @entry_point
 def main():

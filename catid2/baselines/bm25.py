@@ -16,10 +16,10 @@ import bm25s
 import numpy as np
 import pyarrow as pa
 
-from catid2.artifacts import RUN
-from catid2.errors import InputError
-from catid2.queries import read_queries
-from catid2.text import DocumentTexts, tokenize
+from catid2.corpus.queries import read_queries
+from catid2.corpus.text import DocumentTexts, tokenize
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import RUN
 
 if TYPE_CHECKING:
     from catid2.config.bm25 import Bm25Config

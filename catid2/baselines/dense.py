@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from catid2.artifacts import read_footer
-from catid2.baselines.exact_search import nearest
-from catid2.errors import InputError
-from catid2.queries import read_queries
-from catid2.rankings import run_table
-from catid2.vectors import read_vectors
+from catid2.corpus.queries import read_queries
+from catid2.embedding.vectors import read_vectors
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import read_footer
+from catid2.search.exact_search import nearest
+from catid2.search.rankings import run_table
 
 if TYPE_CHECKING:
     from catid2.config.dense import DenseConfig

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertConfig, BertModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from catid2.distributed import Group, gather, gather_with_gradient
-from catid2.encoders import TransformerEncoder, pool
-from catid2.tokenizer import train_tokenizer
-from catid2.tokens import TokenBatch
+from catid2.embedding.encoders import TransformerEncoder, pool
+from catid2.retriever.tokenizer import train_tokenizer
+from catid2.training.distributed import Group, gather, gather_with_gradient
+from catid2.training.tokens import TokenBatch
 
 if TYPE_CHECKING:
     from catid2.config.dual_encoder import DualEncoderConfig, SmallBert

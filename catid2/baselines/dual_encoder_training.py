@@ -1,7 +1,7 @@
 """Training the dual encoder: pairs of train queries and relevant documents, validation by exact search.
 
-The loop, its checkpoints and how it goes on after a kill are catid2.resumable_trainer's. A step is not cut into
-micro-batches: its documents are each other's negatives.
+The loop, its checkpoints and how it goes on after a kill are catid2.training.resumable_trainer's. A step is not
+cut into micro-batches: its documents are each other's negatives.
 """
 
 from __future__ import annotations
@@ -15,18 +15,25 @@ import numpy as np
 import torch
 
 from catid2.baselines.dual_encoder import DualEncoder, build_encoder
-from catid2.baselines.exact_search import nearest
-from catid2.checkpoint import Fingerprint, code_digest, fingerprint
-from catid2.distributed import Group, gather, wait_for_all
-from catid2.encoders import token_batches
-from catid2.errors import InputError
-from catid2.examples import EpochBatches, Examples, Task, TrainQueries, equal_parts, read_train_queries
-from catid2.rankings import recall
-from catid2.recall_history import CUTOFFS
-from catid2.resumable_trainer import ResumableTrainer, training_arguments, write_trained
-from catid2.retriever_state import StateFolder
-from catid2.text import DocumentTexts
-from catid2.tokens import TokenTable, tokenize
+from catid2.corpus.text import DocumentTexts
+from catid2.embedding.encoders import token_batches
+from catid2.runtime.checkpoint import Fingerprint, code_digest, fingerprint
+from catid2.runtime.errors import InputError
+from catid2.search.exact_search import nearest
+from catid2.search.rankings import recall
+from catid2.training.distributed import Group, gather, wait_for_all
+from catid2.training.examples import (
+    EpochBatches,
+    Examples,
+    Task,
+    TrainQueries,
+    equal_parts,
+    read_train_queries,
+)
+from catid2.training.history import CUTOFFS
+from catid2.training.resumable_trainer import ResumableTrainer, training_arguments, write_trained
+from catid2.training.state import StateFolder
+from catid2.training.tokens import TokenTable, tokenize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
@@ -195,7 +202,7 @@ class DualEncoderTrainer(ResumableTrainer):
     def _encode(self, tokens: TokenTable, rows: np.ndarray) -> np.ndarray:
         """Return the vectors (n, d) float16 of the texts `rows` (n,), which rise; each rank encodes its share.
 
-        A text of no token has the zero vector, as in catid2.encoders.
+        A text of no token has the zero vector, as in catid2.embedding.encoders.
         """
         by_length = rows[np.argsort(tokens.lengths[rows], kind="stable")]
         # Every rank gets long and short texts alike.

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from catid2.config.base import StageConfig
-from catid2.text import WITH_CATEGORY, Tokenizer, parse_template
+from catid2.config.template import WITH_CATEGORY, Tokenizer, parse_template
 
 
 class Bm25Config(StageConfig):

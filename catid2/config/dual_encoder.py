@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from catid2.config.base import StageConfig, UserPath
 from catid2.config.embed import HfEncoder, ViewConfig
 from catid2.config.pretrained import PretrainedModel
-from catid2.text import WITH_CATEGORY, parse_template
+from catid2.config.template import WITH_CATEGORY, parse_template
 
 Label = Literal["E", "S", "C", "I"]
 

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from catid2.config.base import StageConfig, UserPath
 from catid2.config.pretrained import PretrainedModel
-from catid2.text import WITH_CATEGORY, Tokenizer, parse_template
+from catid2.config.template import WITH_CATEGORY, Tokenizer, parse_template
 
 
 class HfEncoder(StageConfig):

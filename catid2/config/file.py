@@ -22,7 +22,7 @@ from catid2.config.retriever import AnyRetriever, RetrieverConfig
 from catid2.config.rqvae import RqvaeConfig
 from catid2.config.sources import CatalogueSource, EsciSource, SimulatedSource, Source
 from catid2.config.taxonomy import AnyTaxonomy, GivenTaxonomy
-from catid2.errors import InputError, did_you_mean
+from catid2.runtime.errors import InputError, did_you_mean
 
 
 class PipelineConfig(BaseModel):

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from pydantic import Field
 
 from catid2.config.base import StageConfig
-from catid2.errors import InputError
+from catid2.runtime.errors import InputError
 
 MODELS = "resources/models"  # fetched ones
 RECORD = "fetched.json"  # beside the files of a fetched model: which they are

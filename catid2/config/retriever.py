@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from catid2.config.base import StageConfig, UserPath
 from catid2.config.pretrained import PretrainedModel
-from catid2.text import parse_template
+from catid2.config.template import parse_template
 
 Label = Literal["E", "S", "C", "I"]
 

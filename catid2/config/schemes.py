@@ -1,11 +1,11 @@
-"""How DocIDs come about: one model per ID scheme, with just the settings that its function in catid2.schemes reads."""
+"""How DocIDs come about: a model per ID scheme, with just what its function in catid2.docids.schemes reads."""
 
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
 from catid2.config.base import StageConfig
-from catid2.errors import InputError
+from catid2.runtime.errors import InputError
 
 
 class Scheme(StageConfig):

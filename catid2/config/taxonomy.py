@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from catid2.config.base import StageConfig
-from catid2.text import Tokenizer, parse_template
+from catid2.config.template import Tokenizer, parse_template
 
 
 class Taxonomy(StageConfig):

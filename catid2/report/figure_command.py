@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from catid2.writing import claim
+from catid2.runtime.writing import claim
 
 
 def draw_table(description: str, table: str, what: str, write: Callable[[Path, Path, bool], None]) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 import polars as pl
 from matplotlib.axes import Axes
 
-from catid2.geometry_table import layer_of, place, read_geometry_table
 from catid2.report.figures import AXIS_BELOW, TITLE
 from catid2.report.panels import SIMULATED
 from catid2.report.svg import MUTED, PANEL_WIDTH, Panel, new_panels, save_svg, series_style, shorten, styled
+from catid2.studies.geometry_table import layer_of, place, read_geometry_table
 
 LEGEND = 0.24
 PLOT_TITLE = 0.2

@@ -13,7 +13,6 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from catid2.errors import InputError
 from catid2.report.grids import read_grids
 from catid2.report.panels import SIMULATED
 from catid2.report.svg import (
@@ -30,6 +29,7 @@ from catid2.report.svg import (
     series_style,
     styled,
 )
+from catid2.runtime.errors import InputError
 
 TITLE = 0.5  # two lines
 AXIS_BELOW = 0.42

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from catid2.diagnostics import nmi
-from catid2.errors import InputError
-from catid2.evaluate import read_recall
+from catid2.evaluation.recall import read_recall
+from catid2.quantizer.diagnostics import nmi
 from catid2.report.inputs import (
     cutoffs,
     one_per_method,
@@ -19,6 +18,7 @@ from catid2.report.inputs import (
     read_tsv,
 )
 from catid2.report.panels import DocidFiles
+from catid2.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from catid2.config.grids import GridSummary

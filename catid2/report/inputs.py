@@ -8,7 +8,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from catid2.artifacts import (
+from catid2.evaluation.recall import MEAN, read_recall
+from catid2.report.figures import Curve
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import (
     CATEGORIES,
     read_code_columns,
     read_footer,
@@ -18,9 +21,6 @@ from catid2.artifacts import (
     require_dense,
     require_file,
 )
-from catid2.errors import InputError
-from catid2.evaluate import MEAN, read_recall
-from catid2.report.figures import Curve
 
 if TYPE_CHECKING:
     from catid2.config.report import Comparison, ReportDataset

@@ -12,7 +12,7 @@ from catid2.report.inputs import MAIN_COUNTS, DatasetTables, read_catalogue, rea
 from catid2.report.provenance import package_versions
 from catid2.report.studies import studies_section
 from catid2.report.times import times_section
-from catid2.writing import atomic
+from catid2.runtime.writing import atomic
 
 if TYPE_CHECKING:
     from catid2.config.report import Comparison, ReportConfig

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from markupsafe import Markup
 
-from catid2.errors import InputError
-from catid2.evaluate import read_recall
+from catid2.evaluation.recall import read_recall
 from catid2.report.categories import category_shares
 from catid2.report.figures import (
     CURVE_HEIGHT,
@@ -32,6 +31,7 @@ from catid2.report.inputs import (
     read_docids,
 )
 from catid2.report.svg import inline_svg, new_panels, save_svg, styled
+from catid2.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from catid2.config.report import ReportConfig

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from catid2.errors import InputError
 from catid2.report.examples import prefix_examples
 from catid2.report.figures import Curve
 from catid2.report.inputs import (
@@ -27,6 +26,7 @@ from catid2.report.inputs import (
 )
 from catid2.report.panels import curves_svg, recall_points, recall_svg
 from catid2.report.svg import shorten
+from catid2.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from catid2.config.report import NamedDataset, ReportConfig, ReportDataset

@@ -21,7 +21,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from catid2.report.characters import printable
-from catid2.writing import atomic
+from catid2.runtime.writing import atomic
 
 # Colour in a file -> CSS variable in the page (template.html.j2 defines each for both schemes). The series
 # are Okabe and Ito's colours, told apart by readers with any kind of colour vision.

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from catid2.report.inputs import DatasetTables, DocidStatistics
-from catid2.tsv import write_tsv
+from catid2.runtime.tsv import write_tsv
 
 DEFINITIONS = (
     "recall@k, its interval (_low, _high) and p-value (_p, against the dataset's first method): as in the",

@@ -15,7 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from catid2.errors import InputError
 from catid2.report.figures import AXIS_BELOW, METHOD_NAME, RUNG, TITLE
 from catid2.report.inputs import read_tsv
 from catid2.report.panels import SIMULATED
@@ -30,6 +29,7 @@ from catid2.report.svg import (
     series_style,
     styled,
 )
+from catid2.runtime.errors import InputError
 
 BAR = 0.15
 KEY_ROW = 0.17  # of the names of stages below the bars, two in a row

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import zstandard
 from tqdm import tqdm
 
+from catid2.runtime.writing import atomic
 from catid2.simulate.catalogue import Catalogue, draw_catalogue, product_ids
 from catid2.simulate.draws import Draws
 from catid2.simulate.judgements import LABELS, draw_judgements
@@ -18,7 +19,6 @@ from catid2.simulate.records import RecordMaker
 from catid2.simulate.texts import TextMaker
 from catid2.simulate.tree import Tree, build_tree
 from catid2.simulate.words.tables import LOCALES
-from catid2.writing import atomic
 
 if TYPE_CHECKING:
     from catid2.config.simulate import SimulateConfig

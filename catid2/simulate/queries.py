@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from catid2.errors import InputError
+from catid2.runtime.errors import InputError
 from catid2.simulate.catalogue import ASKABLE, BRAND, TEST_ONLY, TRAIN_ONLY, Catalogue
 from catid2.simulate.draws import Draws
 from catid2.simulate.tree import Tree

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from catid2.schemes.coding import Documents
+from catid2.docids.schemes.coding import Documents
 
 OTHER = "(other)"  # names the documents of a node that have none of the words it is divided by
 Paths = list[tuple[str, ...]]  # (N,) names from the top down, all as long

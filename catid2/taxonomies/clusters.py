@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from catid2.config.schemes import HierarchicalKmeansScheme
-from catid2.schemes.cluster_tree import cluster_paths
+from catid2.docids.schemes.cluster_tree import cluster_paths
 from catid2.taxonomies.catalogue import Catalogue, Paths
 
 if TYPE_CHECKING:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from catid2.artifacts import TAGS, read_embeddings, read_table
-from catid2.diagnostics import category_nmi, category_nmi_chance
-from catid2.docids import canonical_order, read_products
-from catid2.errors import InputError
-from catid2.schemes.coding import Documents
+from catid2.corpus.text import DocumentTexts
+from catid2.corpus.tree import build_tree
+from catid2.docids.assign import canonical_order, read_products
+from catid2.docids.schemes.coding import Documents
+from catid2.quantizer.diagnostics import category_nmi, category_nmi_chance
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import TAGS, read_embeddings, read_table
 from catid2.taxonomies.catalogue import Catalogue, Paths
 from catid2.taxonomies.registry import maker
-from catid2.taxonomy import build_tree
-from catid2.text import DocumentTexts
 
 if TYPE_CHECKING:
     from catid2.config.taxonomy import Taxonomy

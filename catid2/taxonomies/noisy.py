@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from catid2.errors import InputError
+from catid2.runtime.errors import InputError
 from catid2.taxonomies.catalogue import Catalogue, Paths
 
 if TYPE_CHECKING:

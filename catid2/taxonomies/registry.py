@@ -15,7 +15,7 @@ def maker(kind: str) -> Maker:
     """Return the function that makes trees of a kind; KeyError if there is none.
 
     Its module alone is imported: PyTorch and scikit-learn, which some kinds need, take seconds to load. The imports are
-    statements rather than names to look up, so that catid2.code finds them.
+    statements rather than names to look up, so that catid2.runtime.code finds them.
     """
     match kind:
         case "noisy":

@@ -9,9 +9,9 @@ from scipy.sparse import csr_matrix
 from sklearn.decomposition import NMF
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from catid2.errors import InputError
+from catid2.corpus.text import tokenize
+from catid2.runtime.errors import InputError
 from catid2.taxonomies.catalogue import OTHER, Catalogue, Paths
-from catid2.text import tokenize
 
 if TYPE_CHECKING:
     from catid2.config.taxonomy import TopicsTaxonomy

@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from catid2.corpus.text import tokenize
 from catid2.taxonomies.catalogue import OTHER, Catalogue, Paths
-from catid2.text import tokenize
 
 if TYPE_CHECKING:
     from catid2.config.taxonomy import KeywordsTaxonomy, TagsTaxonomy

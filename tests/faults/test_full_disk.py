@@ -15,10 +15,10 @@ import torch
 from bad_inputs import COMMANDS, EXAMPLES, PRODUCTS, Done, Options, run_script, settings
 from transformers import T5Config, T5EncoderModel
 
-from catid2.checkpoint import Checkpoints
-from catid2.database import Resources, connect
-from catid2.errors import InputError
-from catid2.writing import atomic, needs_room
+from catid2.corpus.database import Resources, connect
+from catid2.runtime.checkpoint import Checkpoints
+from catid2.runtime.errors import InputError
+from catid2.runtime.writing import atomic, needs_room
 from workflow import Project
 
 SIZE = 64 * 2**20  # bytes of the disk
@@ -259,7 +259,7 @@ def test_no_room_to_spill_names_the_folder_for_it(disk: SmallDisk) -> None:
 
 def test_what_a_killed_process_had_spilt_is_removed(tmp_path: Path) -> None:
     killed = (
-        "import os, signal, sys; from pathlib import Path; from catid2.database import Resources, connect\n"
+        "import os, signal, sys; from pathlib import Path; from catid2.corpus.database import Resources, connect\n"
         "with connect(Resources(temp_dir=Path(sys.argv[1]))): os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", killed, str(tmp_path)], check=False)

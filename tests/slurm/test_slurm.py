@@ -58,12 +58,12 @@ RQVAE_GPU = '    gpu: 1\n    mem_mb: ?f"(12000'
 MAIN = 'if __name__ == "__main__":\n'
 SLOW = {
     "train_rqvae": """    import os, time
-    from catid2.rqvae_training import Training
+    from catid2.quantizer.training import Training
     quick = Training.run_epoch
     Training.run_epoch = lambda *given: (time.sleep(0.1 * os.path.exists("wait")), quick(*given))[1]
 """,
     "train_retriever": """    import os, time
-    from catid2.retriever_training import RetrieverTrainer
+    from catid2.retriever.t5_training import RetrieverTrainer
     quick = RetrieverTrainer.compute_loss
     RetrieverTrainer.compute_loss = lambda *given, **named: (
         time.sleep(0.02 * os.path.exists("wait")), quick(*given, **named)

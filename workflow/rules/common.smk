@@ -15,17 +15,17 @@ os.environ.update(CATID2_SCRIPTS=str(ROOT / "scripts"))
 
 from snakemake.io import contains_wildcard
 
-from catid2.artifacts import InputError, parquet_parts, require_file
-from catid2.config.comparison import comparison, require_own_report
 from catid2.config.file import read_settings
-from catid2.config.pipeline import Pipeline
 from catid2.config.pretrained import MODELS, RECORD
 from catid2.config.sources import EsciSource
-from catid2.config.stage_logs import stage_logs
-from catid2.code import code_digest
-from catid2.contents import contents
-from catid2.job_warnings import show_job_warnings
-from catid2.model_files import files_in
+from catid2.plan.comparison import comparison, require_own_report
+from catid2.plan.settings import Pipeline
+from catid2.plan.stage_logs import stage_logs
+from catid2.pretrained.files import files_in
+from catid2.runtime.code import code_digest
+from catid2.runtime.contents import contents
+from catid2.runtime.job_warnings import show_job_warnings
+from catid2.runtime.tables import InputError, parquet_parts, require_file
 
 ENVIRONMENT = "../envs/catid2.yaml"
 

@@ -1,0 +1,238 @@
+"""DocIDs of a corpus: the codes of an ID scheme, made unique, as a table and a report.
+
+The result hangs on neither the order of the rows nor the size of batches: documents are worked on in the
+order of their product_id (UTF-8 bytes), and everything is returned in the order of the input.
+"""
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from catid2.docids.repair import Repaired, extra_digit, sinkhorn_loop, transport
+from catid2.docids.schemes.coding import Coding, Quantised
+from catid2.quantizer.codes import collisions, distortion, greedy_codes
+from catid2.quantizer.diagnostics import category_nmi, category_nmi_chance, dead_codes, perplexity
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import docids_columns, read_footer, read_table, require_dense
+from catid2.runtime.timings import timed
+
+if TYPE_CHECKING:
+    from catid2.config.docids import DocidsConfig
+
+
+class Assignment(NamedTuple):
+    """DocIDs of N documents, in the order of the input."""
+
+    codes: np.ndarray  # (N, L') int32: the DocIDs; L' = L + 1 with an extra digit, otherwise L
+    before: np.ndarray  # (N, L) int32: the scheme's codes (of a quantiser the argmin), before any repair
+    moved: np.ndarray  # (N,) bool: the first L codes are not those of the scheme
+    overflowed: np.ndarray  # (N,) bool: moved because a prefix had more documents than IDs
+
+
+def read_products(path: str | Path) -> tuple[pa.Array, np.ndarray]:
+    """Return the product ids (N,) and the categories (N, H) int32 of corpus/products.parquet, row = doc_id.
+
+    Raises:
+        InputError: the file cannot be used, holds no document, or its doc_id is not 0..N-1 in order.
+    """
+    table = read_table(path, {"doc_id": pa.int32(), "product_id": pa.string()})
+    doc_ids = table["doc_id"].to_numpy()
+    require_dense(path, doc_ids, "build the corpus again")
+    levels = sum(name.startswith("category_id_") for name in read_footer(path)[0].names)
+    nodes = read_table(path, {f"category_id_{level}": pa.int32() for level in range(1, levels + 1)})
+    categories = np.empty((len(doc_ids), levels), np.int32)
+    for level, column in enumerate(nodes.columns):
+        categories[:, level] = column.to_numpy()
+    return table["product_id"].combine_chunks(), categories
+
+
+def canonical_order(product_ids: pa.Array | Sequence[str], where: str | Path = "product_id") -> np.ndarray:
+    """Return the rows (N,) in the order of their product_id, by UTF-8 bytes.
+
+    Raises:
+        InputError: a product_id is null or occurs twice, so that no order of the documents is given.
+    """
+    keys = pa.array(product_ids, pa.string())
+    if keys.null_count:
+        row = keys.is_null().to_pylist().index(True)
+        raise InputError(where, f"row {row}: product_id is null", "give every document an id of its own")
+    order = pc.sort_indices(keys)
+    ordered = keys.take(order)
+    twice = pc.equal(ordered[1:], ordered[:-1])
+    if pc.any(twice).as_py():
+        name = ordered[twice.to_pylist().index(True)].as_py()
+        raise InputError(where, f"product_id {name!r} occurs twice", "give every document an id of its own")
+    return order.to_numpy().astype(np.int64)
+
+
+def assign_coded(coding: Coding, product_ids: pa.Array | Sequence[str], config: "DocidsConfig") -> Assignment:
+    """Give N documents the DocIDs of a scheme: repaired if they are quantised, otherwise as they are.
+
+    Raises:
+        InputError: as `assign`.
+    """
+    if isinstance(coding, Quantised):
+        return assign(coding.latents, coding.codebooks, product_ids, config)
+    none = np.zeros(len(coding.codes), bool)
+    return Assignment(coding.codes, coding.codes, none, none)
+
+
+def assign(
+    latents: np.ndarray,
+    codebooks: np.ndarray,
+    product_ids: pa.Array | Sequence[str],
+    config: "DocidsConfig",
+) -> Assignment:
+    """Give N documents the DocIDs that residual quantisation and the configured repair make of their latents.
+
+    Args:
+        latents: (N, d) floats, in any order.
+        codebooks: (L, K, d) floats.
+        product_ids: (N,) distinct names; they alone break ties.
+        config: which repair, and its settings.
+
+    Raises:
+        InputError: shapes that do not fit, a latent or a code that is not finite, a product_id that is null or
+            occurs twice, more documents than DocIDs (transport), an ID with more documents than the extra
+            digit has codes (digit).
+    """
+    _check(latents, codebooks, len(product_ids))
+    order = canonical_order(product_ids)
+    latents = latents[order]
+    before = greedy_codes(latents, codebooks)
+    with contextlib.nullcontext() if config.repair == "none" else timed("repair"):
+        codes, overflowed = _repair(latents, codebooks, before, config)
+    moved = (codes[:, : before.shape[1]] != before).any(axis=1)
+    back = np.argsort(order)
+    return Assignment(codes[back], before[back], moved[back], overflowed[back])
+
+
+def _repair(
+    latents: np.ndarray, codebooks: np.ndarray, before: np.ndarray, config: "DocidsConfig"
+) -> Repaired:
+    """Return what the configured repair makes of the codes `before` (N, L); an extra digit is one more column."""
+    if config.repair == "transport":
+        return transport(latents, codebooks, before)
+    codes = before
+    if config.repair == "digit":
+        codes = extra_digit(before, codebooks.shape[1])
+    elif config.repair == "sinkhorn_loop":
+        codes = sinkhorn_loop(
+            latents,
+            codebooks,
+            before,
+            epsilon=config.sinkhorn_epsilon,
+            iterations=config.sinkhorn_iterations,
+            rounds=config.sinkhorn_rounds,
+        )
+    return Repaired(codes, np.zeros(len(codes), bool))
+
+
+def _check(latents: np.ndarray, codebooks: np.ndarray, names: int) -> None:
+    if latents.ndim != 2 or codebooks.ndim != 3 or latents.shape[1] != codebooks.shape[2]:
+        shapes = f"latents of shape {latents.shape}, codebooks of shape {codebooks.shape}"
+        raise InputError("DocIDs", shapes, "latents must be (documents, d), codebooks (layers, codes, d)")
+    if not len(latents):
+        raise InputError("DocIDs", "no documents", "build a corpus that holds some")
+    if len(latents) != names:
+        raise InputError(
+            "DocIDs", f"{len(latents)} latents for {names} product ids", "embed this corpus again"
+        )
+    if not np.isfinite(codebooks).all():
+        raise InputError("DocIDs", "a codebook holds NaN or infinity", "train the RQ-VAE again")
+    finite = np.isfinite(latents).all(axis=1)
+    if not finite.all():
+        row = int(np.flatnonzero(~finite)[0])
+        raise InputError(
+            "DocIDs", f"the latent of row {row} holds NaN or infinity", "check its embedding and the RQ-VAE"
+        )
+
+
+def require_unique(assignment: Assignment, config: "DocidsConfig") -> None:
+    """Stop before anything is written if documents share a DocID and the config does not allow it.
+
+    Raises:
+        InputError: naming how many documents share an ID.
+    """
+    left = collisions(assignment.codes)
+    if left.documents and not config.allow_collisions:
+        raise InputError(
+            "DocIDs",
+            f"{left.documents} of {len(assignment.codes)} documents share a DocID after repair {config.repair!r}",
+            "set repair: transport, or allow_collisions: true to write them as they are",
+        )
+
+
+def docids_table(product_ids: pa.Array | Sequence[str], assignment: Assignment) -> pa.Table:
+    """Return docids.parquet as a table: row = doc_id, columns as `artifacts.docids_columns`."""
+    length, layers = assignment.codes.shape[1], assignment.before.shape[1]
+    columns = [
+        np.arange(len(assignment.codes), dtype=np.int32),
+        product_ids,
+        *assignment.codes.T,
+        *assignment.before.T,
+        assignment.moved,
+    ]
+    schema = pa.schema(list(docids_columns(length, layers).items()))
+    return pa.table(
+        [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)], schema
+    )
+
+
+def describe(
+    assignment: Assignment, coding: Coding, config: "DocidsConfig", categories: np.ndarray
+) -> dict[str, Any]:
+    """Return the content of docids.json: what the DocIDs are like, and what making them unique cost.
+
+    Args:
+        assignment: of the same documents, in the same order as `coding` and `categories`.
+        coding: what the assignment was made from. One that is not quantised has neither distortion nor
+            reconstruction error.
+        config: the settings the assignment was made with.
+        categories: (N, H) category of each document per level; H may be 0.
+    """
+    layers = assignment.before.shape[1]
+    sizes = code_sizes(coding)
+    return {
+        "documents": len(assignment.codes),
+        "layers": layers,
+        "scheme": config.scheme.kind,
+        "codes_per_layer": sizes[:layers],
+        "length": assignment.codes.shape[1],
+        "repair": config.repair if isinstance(coding, Quantised) else None,
+        "moved_share": float(assignment.moved.mean()),
+        "overflowed_documents": int(assignment.overflowed.sum()),
+        "before": _describe_codes(assignment.before, coding, sizes, categories),
+        "after": _describe_codes(assignment.codes, coding, sizes, categories),
+    }
+
+
+def code_sizes(coding: Coding) -> list[int]:
+    """Return how many codes each position has; for a quantiser also that of an extra digit."""
+    if isinstance(coding, Quantised):
+        layers, size, _ = coding.codebooks.shape
+        return [size] * (layers + 1)
+    return list(coding.sizes)
+
+
+def _describe_codes(
+    codes: np.ndarray, coding: Coding, sizes: list[int], categories: np.ndarray
+) -> dict[str, Any]:
+    first, errors = codes, {"distortion": None, "reconstruction_error": None}
+    if isinstance(coding, Quantised):
+        first = codes[:, : len(coding.codebooks)]  # without an extra digit
+        errors["distortion"] = distortion(coding.latents, coding.codebooks, first)
+        errors["reconstruction_error"] = coding.reconstruction_error(first)
+    used = sizes[: codes.shape[1]]
+    return errors | {
+        "collisions": collisions(codes)._asdict(),
+        "perplexity": [perplexity(column, size) for column, size in zip(codes.T, used, strict=True)],
+        "dead_codes": [dead_codes(column, size) for column, size in zip(codes.T, used, strict=True)],
+        "category_nmi": category_nmi(first, categories),
+        "category_nmi_chance": category_nmi_chance(first, categories),
+    }

@@ -1,0 +1,246 @@
+"""One DocID per document: repairs of the collisions that greedy residual quantisation leaves.
+
+`transport` is ours: balanced optimal transport of documents to codes, in which a code at layer l holds at most
+as many documents as there are IDs below it, K^(L-1-l); at the last layer that is one document. Two plain
+alternatives serve comparison: `extra_digit` as in TIGER, `sinkhorn_loop` as in LC-Rec and LETTER.
+
+All functions take documents in one canonical order (`catid2.docids.assign` sorts by product_id) and break ties by it.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from catid2.quantizer.codes import (
+    BLOCK,
+    blocks,
+    greedy_codes,
+    rank_within,
+    residuals,
+    shared,
+    squared_distances,
+    tuple_ids,
+)
+from catid2.runtime.errors import InputError
+
+
+class Repaired(NamedTuple):
+    """Distinct codes, and which documents had to leave a full prefix for them."""
+
+    codes: np.ndarray  # (N, L) int32
+    overflowed: np.ndarray  # (N,) bool: changed a code before the last layer
+
+
+def transport(latents: np.ndarray, codebooks: np.ndarray, argmin: np.ndarray) -> Repaired:
+    """Give every document a DocID of its own, at the least distortion for each prefix.
+
+    A document whose argmin ID is its own alone keeps it; only the others move.
+
+    1. Layers 0 to L-2, from the top: a code with more documents than IDs below it sends the surplus to the
+       other codes under the same prefix that have room, cheapest moves first; below, those documents are coded
+       greedily anew. Most corpora never need this step.
+    2. Last layer: under each prefix the documents that may move and the codes that are not taken form a linear
+       assignment problem, balanced transport with capacity one, which is solved exactly. (An entropic solver
+       would only approach that optimum and then need rounding; benchmarks/docid_repair.py compares the two.)
+    3. Documents with identical latents share out the IDs that they got: nearest first, in canonical order.
+
+    Args:
+        latents: (N, d) in canonical order.
+        codebooks: (L, K, d).
+        argmin: (N, L), the `greedy_codes` of the latents.
+
+    Raises:
+        InputError: N > K^L, so that no distinct DocIDs exist.
+    """
+    layers, size, _ = codebooks.shape
+    if len(latents) > size**layers:
+        have = (
+            f"{len(latents)} documents, but {layers} layers of {size} codes make only {size**layers} DocIDs"
+        )
+        raise InputError("DocIDs", have, "use more layers or larger codebooks")
+    codes = argmin.copy()
+    movable = np.flatnonzero(shared(argmin))
+    if not len(movable):
+        return Repaired(codes, np.zeros(len(codes), bool))
+    for layer in range(layers - 1):
+        _make_room(latents, codebooks, codes, movable, layer)
+    _assign_last_layer(latents, codebooks, codes, movable)
+    _deal_to_duplicates(latents, codebooks, codes, movable)
+    return Repaired(codes, (codes[:, :-1] != argmin[:, :-1]).any(axis=1))
+
+
+def _make_room(
+    latents: np.ndarray, codebooks: np.ndarray, codes: np.ndarray, movable: np.ndarray, layer: int
+) -> None:
+    """Change `codes` so that no code of `layer` holds more documents than there are IDs below it.
+
+    There is always a way: a prefix holds no more documents than IDs (by the layers above), and the documents
+    that stay put have distinct IDs, so they alone never overfill a code. Each turn of the loop ends the
+    surplus or fills a code that had room, so there are at most K turns.
+    """
+    layers, size, _ = codebooks.shape
+    capacity = size ** (layers - 1 - layer)
+    if len(codes) <= capacity:
+        return
+    prefix = tuple_ids(codes[:, :layer])
+    nodes, counts = np.unique(prefix * size + codes[:, layer], return_counts=True)
+    crowded = np.unique(nodes[counts > capacity] // size)  # prefixes with an overfull code below
+    room = np.full((len(crowded), size), capacity)  # negative: surplus
+    below = np.isin(nodes // size, crowded)
+    room[np.searchsorted(crowded, nodes[below] // size), nodes[below] % size] -= counts[below]
+
+    rows = movable[np.isin(prefix[movable], crowded)]
+    group = np.searchsorted(crowded, prefix[rows])
+    stays = room[group, codes[rows, layer]] >= 0
+    rows, group = rows[~stays], group[~stays]
+    left = []
+    while len(rows):
+        origin = codes[rows, layer]
+        residual = residuals(latents[rows], codebooks, codes[rows, :layer])
+        target, regret = _nearest_with_room(residual, codebooks[layer], room[group], origin)
+        # Of equal moves the later document makes its own first: the first of several duplicates stays.
+        turn = rank_within(group * size + origin, regret, -rows)
+        leaves = np.flatnonzero(turn < -room[group, origin])
+        turn = rank_within((group * size + target)[leaves], regret[leaves], -rows[leaves])
+        goes = leaves[turn < room[group, target][leaves]]
+        np.add.at(room, (group[goes], origin[goes]), 1)
+        np.add.at(room, (group[goes], target[goes]), -1)
+        codes[rows[goes], layer] = target[goes]
+        left.append(rows[goes])
+        waits = room[group, origin] < 0
+        waits[goes] = False
+        rows, group = rows[waits], group[waits]
+    if left:
+        rows = np.sort(np.concatenate(left))
+        residual = residuals(latents[rows], codebooks, codes[rows, : layer + 1])
+        codes[rows, layer + 1 :] = greedy_codes(residual, codebooks[layer + 1 :])
+
+
+def _nearest_with_room(
+    residual: np.ndarray, codebook: np.ndarray, room: np.ndarray, origin: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the nearest code with room (M,) and how much farther (M,) it is than the code of `origin` (M,)."""
+    target = np.empty(len(residual), np.int64)
+    regret = np.empty(len(residual))
+    for block in blocks(len(residual)):
+        distance = squared_distances(residual[block], codebook)
+        here = np.arange(len(distance))
+        now = distance[here, origin[block]]
+        distance[room[block] <= 0] = np.inf
+        target[block] = distance.argmin(axis=1)
+        regret[block] = distance[here, target[block]] - now
+    return target, regret
+
+
+def _assign_last_layer(
+    latents: np.ndarray, codebooks: np.ndarray, codes: np.ndarray, movable: np.ndarray
+) -> None:
+    """Change the last of the `codes` of the movable rows: distinct and of least total distance under each prefix."""
+    prefix = tuple_ids(codes[:, :-1])
+    rows = movable[np.argsort(prefix[movable], kind="stable")]
+    groups, starts = np.unique(prefix[rows], return_index=True)
+    ends = np.append(starts[1:], len(rows))
+    # What the other documents under these prefixes hold, sorted by prefix as the groups are.
+    keeps = np.ones(len(codes), bool)
+    keeps[rows] = False
+    kept = np.flatnonzero(keeps & np.isin(prefix, groups))
+    kept = kept[np.argsort(prefix[kept], kind="stable")]
+    taken = codes[kept, -1]
+    taken_starts, taken_ends = (np.searchsorted(prefix[kept], groups, side) for side in ("left", "right"))
+
+    # Distances in blocks of whole groups; a group has at most K documents.
+    for chunk in np.split(np.arange(len(groups)), np.flatnonzero(np.diff(starts // BLOCK)) + 1):
+        first = starts[chunk[0]]
+        here = rows[first : ends[chunk[-1]]]
+        residual = residuals(latents[here], codebooks, codes[here, :-1])
+        distance = squared_distances(residual, codebooks[-1])
+        for group in chunk:
+            of_group = slice(starts[group] - first, ends[group] - first)
+            cost = distance[of_group]
+            cost[:, taken[taken_starts[group] : taken_ends[group]]] = np.inf
+            codes[here[of_group], -1] = linear_sum_assignment(cost)[1]
+
+
+def _deal_to_duplicates(
+    latents: np.ndarray, codebooks: np.ndarray, codes: np.ndarray, movable: np.ndarray
+) -> None:
+    """Reorder `codes` among rows of identical latents: the nearest ID to the first row, and so on."""
+    vectors = np.ascontiguousarray(latents[movable])
+    _, same = np.unique(
+        vectors.view(np.dtype((np.void, vectors.dtype.itemsize * vectors.shape[1]))).ravel(),
+        return_inverse=True,
+    )
+    error = residuals(vectors, codebooks, codes[movable])
+    error = np.einsum("md,md->m", error, error)
+    by_row = np.lexsort((movable, same))
+    by_error = np.lexsort((tuple_ids(codes[movable]), error, same))
+    codes[movable[by_row]] = codes[movable[by_error]]
+
+
+def extra_digit(codes: np.ndarray, size: int) -> np.ndarray:
+    """Append to the codes (N, L) one position that numbers the documents of a shared ID; returns (N, L+1).
+
+    As in TIGER (Rajput et al. 2023, section 3.1): every document gets the position, 0 where nothing is shared.
+
+    Raises:
+        InputError: more documents share an ID than the position has codes (`size`).
+    """
+    digit = rank_within(tuple_ids(codes))
+    if digit.max(initial=0) >= size:
+        have = f"{digit.max() + 1} documents share one ID, but the extra digit has only {size} codes"
+        raise InputError("DocIDs", have, "use the transport repair, or larger codebooks")
+    return np.column_stack([codes, digit.astype(codes.dtype)])
+
+
+def sinkhorn_loop(
+    latents: np.ndarray,
+    codebooks: np.ndarray,
+    argmin: np.ndarray,
+    *,
+    epsilon: float,
+    iterations: int,
+    rounds: int,
+) -> np.ndarray:
+    """Spread colliding documents as LC-Rec and LETTER do; returns codes (N, L) in which collisions may be left.
+
+    Each round takes every set of documents with one ID by itself and draws its last code anew: distances are
+    centred and scaled by the set's own extremes, Sinkhorn's iterations balance exp(-distance / epsilon) over
+    all K codes, and each document takes its largest entry. Shown for comparison, with what is wrong with it:
+    codes that other documents of the prefix hold are not excluded, so that new collisions arise; identical
+    documents have identical rows and never part; the rounds end whether or not all is well. The published
+    code also encodes each set anew in every round; that cost is left out here.
+
+    Args:
+        latents: (N, d) in canonical order.
+        codebooks: (L, K, d).
+        argmin: (N, L), the `greedy_codes` of the latents.
+        epsilon: entropic regularisation, in units of half the range of a set's distances.
+        iterations: Sinkhorn iterations for a set.
+        rounds: passes over all sets that still collide.
+    """
+    codes = argmin.copy()
+    for _ in range(rounds):
+        ids = tuple_ids(codes)
+        sizes = np.bincount(ids)
+        if sizes.max(initial=0) <= 1:
+            break
+        rows = np.argsort(ids, kind="stable")
+        ends = np.cumsum(sizes)
+        for end, members in zip(ends[sizes > 1], sizes[sizes > 1], strict=True):
+            colliding = rows[end - members : end]
+            residual = residuals(latents[colliding], codebooks, codes[colliding, :-1])
+            distance = squared_distances(residual, codebooks[-1])
+            codes[colliding, -1] = _sinkhorn_plan(distance, epsilon, iterations).argmax(axis=1)
+    return codes
+
+
+def _sinkhorn_plan(distance: np.ndarray, epsilon: float, iterations: int) -> np.ndarray:
+    """Return the plan (M, K) after alternately scaling columns to 1/K and rows to 1/M, as published."""
+    middle = (distance.max() + distance.min()) / 2
+    plan = np.exp(-(distance - middle) / (distance.max() - middle + 1e-5) / epsilon)
+    plan /= plan.sum()
+    for _ in range(iterations):
+        plan /= plan.sum(axis=1, keepdims=True) * plan.shape[0]
+        plan /= plan.sum(axis=0, keepdims=True) * plan.shape[1]
+    return plan

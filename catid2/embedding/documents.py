@@ -1,0 +1,232 @@
+"""Embed the catalogue: every product's text under one view as a row of a float16 matrix.
+
+A transformer works through shards, fixed ranges of documents. A shard is one file beside the outputs,
+written whole, so a run that was killed goes on after its last shard, and ranks need not talk: each takes
+every world-size-th shard, and the first rank joins them. Batches never cross a shard, hence the rows do
+not depend on how many ranks there were or how often the run was interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.lib.format import dtype_to_descr, write_array_header_1_0
+
+from catid2.corpus.text import DocumentTexts
+from catid2.runtime.contents import file_sha256
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import read_embeddings, require_file, write_json
+from catid2.runtime.writing import aside_pattern, atomic
+
+if TYPE_CHECKING:
+    from catid2.config.embed import ViewConfig
+
+log = logging.getLogger(__name__)
+
+_SHARD = r"shard-\d{9}\.npy"
+
+
+class Ranks(NamedTuple):
+    """The place of this process among those of scripts/launch.py; `local` is that on the node, and its GPU."""
+
+    rank: int
+    world_size: int
+    local: int
+
+
+class Outputs(NamedTuple):
+    """Where `embed` writes: the matrix (.npy), its description (.json), and shards on the way there."""
+
+    matrix: Path
+    metadata: Path
+    checkpoints: Path
+
+
+class Batching(NamedTuple):
+    """How a transformer cuts its work: tokens per batch (padding included), documents per shard.
+
+    65,536 tokens need a few GB for a base-size encoder in bfloat16; 8,192 documents are seconds of work on a
+    GPU, minutes on a CPU, and enough to make batches of similar lengths.
+    """
+
+    tokens: int = 65_536
+    shard: int = 8192
+
+
+def embed(
+    config: ViewConfig, products: Path, outputs: Outputs, seed: int = 0, batching: Batching | None = None
+) -> None:
+    """Write the (N, d) float16 matrix of a view, row = doc_id, and its description.
+
+    Args:
+        config: template and encoder.
+        products: corpus/products.parquet.
+        outputs: files to write, and the folder for shards, which are removed at the end.
+        seed: of the randomised SVD of `tfidf_svd`; a transformer has no use for it.
+        batching: of a transformer; the default if None.
+
+    Raises:
+        InputError: the products, the template or the encoder cannot be used; the folder for shards holds other
+            files; a document's vector is not finite in float16.
+    """
+    texts = DocumentTexts(products, config.template, config.max_characters)
+    ranks = _ranks()
+    if config.encoder.kind == "hf":
+        _embed_transformer(config, products, texts, outputs, ranks, batching or Batching())
+    elif ranks.rank == 0:  # the SVD is not shared among ranks
+        _embed_tfidf_svd(config, products, texts, outputs, seed)
+
+
+def _embed_tfidf_svd(
+    config: ViewConfig, products: Path, texts: DocumentTexts, outputs: Outputs, seed: int
+) -> None:
+    from catid2.embedding.lsa import tfidf_svd  # a GPU node does without scikit-learn
+
+    lsa = tfidf_svd(texts, config.encoder, seed)
+
+    def blocks() -> Iterator[np.ndarray]:
+        first = 0
+        for block in lsa.vectors:
+            vectors = block.astype(np.float16)
+            require_finite(vectors, products, first)
+            first += len(vectors)
+            yield vectors
+
+    details = {
+        "encoder": "tfidf_svd",
+        "pooling": None,
+        "seed": seed,
+        "features": lsa.features,
+        "explained_variance": round(lsa.explained_variance, 6),
+        "empty_texts": texts.count(""),
+        "versions": _versions("numpy", "scikit-learn"),
+    }
+    _write(config, outputs, blocks(), len(texts), details)
+
+
+def _embed_transformer(
+    config: ViewConfig,
+    products: Path,
+    texts: DocumentTexts,
+    outputs: Outputs,
+    ranks: Ranks,
+    batching: Batching,
+) -> None:
+    import torch  # tfidf_svd starts without it
+
+    from catid2.embedding.encoders import TransformerEncoder
+    from catid2.runtime.checkpoint import Runs, code_digest
+
+    runs = Runs(outputs.checkpoints, f"{_SHARD}|{aside_pattern(_SHARD)}")
+    with _group(ranks) as barrier:
+        device = torch.device("cuda", ranks.local) if torch.cuda.is_available() else torch.device("cpu")
+        encoder = TransformerEncoder(config.encoder, device, batching.tokens)
+        made_with = {
+            "identity": encoder.identity,
+            "precision": "bfloat16 autocast" if device.type == "cuda" else "float32",
+            "versions": _versions(
+                *("numpy", "tokenizers", "torch", "transformers"),
+                *(["sentence-transformers"] if config.encoder.pooling == "modules" else []),
+            ),
+        }
+        fingerprint = _fingerprint(config, products, made_with, batching.shard, code_digest(__file__))
+        if ranks.rank == 0:
+            runs.begin(fingerprint)
+        starts = range(0, len(texts), batching.shard)
+        shards = [runs.folder_of(fingerprint) / f"shard-{start:09d}.npy" for start in starts]
+        for start, shard in list(zip(starts, shards, strict=True))[ranks.rank :: ranks.world_size]:
+            if shard.exists():
+                log.info("documents from %d: taken from %s", start, shard)
+                continue
+            vectors = encoder.encode(texts[start : start + batching.shard])
+            require_finite(vectors, products, start)
+            with atomic(shard) as aside:
+                np.save(aside, vectors)
+            log.info("%d of %d documents", start + len(vectors), len(texts))
+        if device.type == "cuda":
+            log.info("peak GPU memory %.1f GB", torch.cuda.max_memory_allocated(device) / 1e9)
+        barrier()
+    if ranks.rank == 0:
+        details = {
+            "encoder": config.encoder.model,
+            "pooling": config.encoder.pooling,
+            "empty_texts": texts.count(""),
+        }
+        _write(config, outputs, map(read_embeddings, shards), len(texts), details | made_with)
+        runs.remove()
+
+
+def require_finite(vectors: np.ndarray, products: Path, first: int) -> None:
+    """Raise InputError naming the first document (row 0 is document `first`) with an inf or a NaN."""
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(bad):
+        what = f"the embedding of doc_id {first + bad[0]} is not finite in float16 ({len(bad)} such rows)"
+        raise InputError(products, what, "set encoder.normalize, or use another encoder")
+
+
+def _write(
+    config: ViewConfig, outputs: Outputs, blocks: Iterable[np.ndarray], documents: int, details: dict
+) -> None:
+    """Join blocks of rows into the matrix, and describe it; both files or none."""
+    with atomic(outputs.matrix, outputs.metadata) as (matrix_aside, metadata_aside):
+        blocks = iter(blocks)
+        first = next(blocks)
+        shape = (documents, first.shape[1])
+        # Written, not mapped: where the disk is full, a mapped page ends the process without a word.
+        with matrix_aside.open("wb") as file:
+            descr = dtype_to_descr(np.dtype(np.float16))
+            write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+            for block in itertools.chain([first], blocks):
+                file.write(np.ascontiguousarray(block))
+        size = {"documents": documents, "dims": shape[1]}
+        write_json(metadata_aside, size | details | {"view": config.model_dump()})
+    log.info("%s: %d documents, %d dimensions, %s", outputs.matrix, *shape, details["encoder"])
+
+
+def _fingerprint(
+    config: ViewConfig, products: Path, made_with: dict[str, Any], shard: int, code: dict[str, str]
+) -> dict[str, Any]:
+    """Return everything that the rows of a shard depend on (the batch budget changes only their rounding)."""
+    settings = config.model_dump(exclude={"encoder": {"model", "revision"}})  # its identity tells more
+    return {
+        "config": settings,
+        "products": file_sha256(require_file(products)),
+        "made with": made_with,
+        "shard": shard,
+        "code": code,
+    }
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    return {package: version(package) for package in packages}
+
+
+def _ranks() -> Ranks:
+    """Read from the variables that scripts/launch.py sets; alone without them."""
+    names = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
+    return Ranks(*(int(os.environ.get(name, default)) for name, default in names.items()))
+
+
+@contextlib.contextmanager
+def _group(ranks: Ranks) -> Iterator[Callable[[], None]]:
+    """Yield a barrier among the ranks. They share files only, so gloo serves on any device."""
+    if ranks.world_size == 1:
+        yield lambda: None
+        return
+    import torch.distributed
+
+    # A rank may wait for one that is hours behind; a rank that dies still ends the wait at once.
+    torch.distributed.init_process_group("gloo", timeout=timedelta(days=2))
+    try:
+        yield torch.distributed.barrier
+    finally:
+        torch.distributed.destroy_process_group()

@@ -1,0 +1,139 @@
+"""Text vectors from a pretrained transformer encoder (T5, mT5, BERT, E5, …).
+
+Batches are made of texts of similar length under a budget of tokens, so little is spent on padding and
+a batch of long texts needs no more memory than one of short texts. Pooling leaves padding out: a text's
+vector is the one it would have alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import MODEL_FOR_TEXT_ENCODING_MAPPING, AutoModel, AutoModelForTextEncoding
+
+from catid2.pretrained.files import folder_to_read, identity
+from catid2.pretrained.loading import load_config, load_model, load_tokenizer
+from catid2.runtime.complete import require_complete
+from catid2.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+    from catid2.config.embed import HfEncoder
+    from catid2.embedding.sentence_modules import SentenceModules
+
+
+class TransformerEncoder:
+    """A pretrained encoder on one device: float32 on a CPU, bfloat16 autocast on a GPU.
+
+    Attributes:
+        identity: the commit on the hub, or a sha256 over the files of a folder of the user's own.
+
+    Raises:
+        InputError: the model cannot be loaded, lacks weights, or reads fewer than `max_tokens` tokens.
+    """
+
+    def __init__(self, config: HfEncoder, device: torch.device, batch_tokens: int):
+        folder = folder_to_read(config.pretrained_model)
+        self.config = config
+        self.device = device
+        self.batch_tokens = batch_tokens
+        require_complete(folder)  # of a folder that train_dual_encoder wrote
+        loaded = load_config(folder)
+        self.tokenizer = load_tokenizer(folder)
+        model = _load(folder, loaded, self.tokenizer)
+        modules = _load_modules(folder) if config.pooling == "modules" else None
+        # T5 has relative positions and no such limit; RoBERTa's table is longer than what it can use.
+        positions = getattr(loaded, "max_position_embeddings", None)
+        if positions and config.max_tokens > min(positions, self.tokenizer.model_max_length):
+            limit = min(positions, self.tokenizer.model_max_length)
+            raise InputError(
+                folder, f"max_tokens {config.max_tokens}, it reads {limit}", f"set {limit} or less"
+            )
+        self.model = model.eval().to(device)
+        self.modules = None if modules is None else modules.eval().to(device)
+        self.identity = identity(folder)
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the vectors of `texts`: (N, d) float16, in their order.
+
+        A text of which no token is left (empty, and a tokenizer that adds none) has the zero vector.
+        A component outside float16's range comes back as inf: the caller knows the row's name.
+        """
+        prefixed = [self.config.prefix + text for text in texts]
+        tokens = self.tokenizer(
+            prefixed,
+            truncation=True,
+            max_length=self.config.max_tokens,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )["input_ids"]
+        batches = list(token_batches([len(ids) for ids in tokens], self.batch_tokens))
+        parts = [self._encode_batch([tokens[row] for row in rows]) for rows in batches]
+        return np.concatenate(parts)[np.argsort(np.concatenate(batches))]
+
+    @torch.inference_mode()
+    def _encode_batch(self, tokens: list[list[int]]) -> np.ndarray:
+        lengths = torch.tensor([max(len(ids), 1) for ids in tokens])
+        # What stands in the padding does not matter, it is masked; some tokenizers define no padding token.
+        padding = self.tokenizer.pad_token_id or 0
+        ids = pad_sequence(
+            [torch.tensor(row or [padding]) for row in tokens], batch_first=True, padding_value=padding
+        ).to(self.device)  # (B, T)
+        mask = (torch.arange(ids.shape[1]) < lengths[:, None]).to(self.device)  # (B, T)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            states = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        if self.modules is None:
+            vectors = pool(states, mask, self.config.pooling)
+        else:
+            vectors = self.modules(states.float(), mask)
+        if self.config.normalize:
+            vectors = torch.nn.functional.normalize(vectors, dim=1)
+        empty = torch.tensor([not row for row in tokens], device=self.device)
+        return vectors.masked_fill(empty[:, None], 0.0).half().cpu().numpy()
+
+
+def pool(states: torch.Tensor, mask: torch.Tensor, pooling: Literal["mean", "cls"]) -> torch.Tensor:
+    """Return the texts' vectors (B, d) float32, from the states of their tokens (B, T, d) and the mask (B, T)."""
+    states = states.float()
+    if pooling == "cls":
+        return states[:, 0]
+    weights = mask[:, :, None].float()
+    return (states * weights).sum(1) / weights.sum(1)
+
+
+def token_batches(lengths: Sequence[int], budget: int) -> Iterator[np.ndarray]:
+    """Yield row numbers batch by batch, longest texts first, each batch at most `budget` tokens when padded.
+
+    Longest first, because then a budget too large for the device fails at once. A single text longer
+    than the budget is a batch of its own.
+    """
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    start = 0
+    while start < len(order):
+        size = max(1, budget // max(1, lengths[order[start]]))
+        yield order[start : start + size]
+        start += size
+
+
+def _load(folder: Path, loaded: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """The encoder alone, with pretrained weights for every parameter that pooling can see."""
+    automatic = AutoModelForTextEncoding if type(loaded) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
+    # A pooler is left out of many checkpoints, and behind the states that are pooled here.
+    model = load_model(automatic, folder, tokenizer, optional=("pooler.",))
+    return model.get_encoder() if model.config.is_encoder_decoder and automatic is AutoModel else model
+
+
+def _load_modules(folder: Path) -> SentenceModules:
+    try:
+        from catid2.embedding.sentence_modules import load_sentence_modules
+    except ImportError:
+        raise InputError(
+            "sentence-transformers", "not installed", "pip install 'catid2[baselines]'"
+        ) from None
+    return load_sentence_modules(folder)

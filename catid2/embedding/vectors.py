@@ -1,0 +1,64 @@
+"""The vectors of a view: of documents and, put beside them by embed_queries, of queries; checked to belong together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from catid2.corpus.queries import read_queries
+from catid2.runtime.checkpoint import fingerprint
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import read_embeddings, read_json, require_finite
+
+
+class ViewVectors(NamedTuple):
+    """Documents and queries in one space."""
+
+    documents: np.ndarray  # (N, d) float16, row = doc_id
+    queries: np.ndarray  # (Q, d) float16, row = row of queries.parquet
+    query_ids: np.ndarray  # (Q,) int64
+    sha256: str  # of what both were made from, and with
+
+    def of_queries(self, query_ids: np.ndarray) -> np.ndarray:
+        """Return the vectors (n, d) of some of the corpus's queries, (n,) ids."""
+        order = np.argsort(self.query_ids)
+        return self.queries[order[np.searchsorted(self.query_ids, query_ids, sorter=order)]]
+
+
+def read_vectors(embeddings: Path, queries: Path, documents: int) -> ViewVectors:
+    """Return the vectors of a view.
+
+    Args:
+        embeddings: VIEW.npy; VIEW.json, VIEW_queries.npy and VIEW_queries.json lie beside it.
+        queries: queries.parquet of the corpus.
+        documents: how many there are.
+
+    Raises:
+        InputError: a file is missing or no such matrix, holds a value that is not finite, or is of other documents
+            or queries.
+    """
+    matrix = read_embeddings(embeddings, rows=documents)
+    require_finite(embeddings, matrix)
+    beside = embeddings.with_name(f"{embeddings.stem}_queries.npy")
+    description = beside.with_suffix(".json")
+    content = read_json(description)
+    remedy = "run embed_queries again"
+    if content.get("documents") != read_json(embeddings.with_suffix(".json")):
+        raise InputError(description, f"of another view or other documents than {embeddings}", remedy)
+    table = read_queries(queries, None)
+    if content.get("queries_sha256") != queries_digest(table):
+        raise InputError(description, f"not of the queries in {queries}", remedy)
+    vectors = read_embeddings(beside, rows=len(table))
+    require_finite(beside, vectors)
+    if vectors.shape[1] != matrix.shape[1]:
+        what = f"{vectors.shape[1]} dimensions, those of documents have {matrix.shape[1]}"
+        raise InputError(beside, what, remedy)
+    return ViewVectors(matrix, vectors, table.column("query_id").to_numpy(), fingerprint(content))
+
+
+def queries_digest(table: pa.Table) -> str:
+    """Return a sha256 of the ids and texts of a table of queries, in its order."""
+    return fingerprint({name: table.column(name).to_pylist() for name in ("query_id", "query")})

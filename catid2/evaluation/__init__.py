@@ -1,0 +1,1 @@
+"""Runs to figures: recall, intervals, significance."""

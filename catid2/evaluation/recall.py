@@ -1,0 +1,374 @@
+"""Recall of runs against judgements: figures, bootstrap intervals, paired significance.
+
+recall@k of a query is the share of its relevant documents among the first k of the run; a table's figure is
+its mean over the queries with at least one relevant document. ir-measures (trec_eval's code) computes it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import ir_measures
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from catid2.corpus.queries import read_judgements, read_queries
+from catid2.evaluation.significance import bootstrap_interval, paired_t_test, randomization_test
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import MADE_BY, RUN, read_footer, read_table, require_file
+from catid2.runtime.tsv import write_tsv
+from catid2.runtime.writing import atomic
+
+if TYPE_CHECKING:
+    from catid2.config.evaluate import EvaluateConfig
+
+log = logging.getLogger(__name__)
+
+KEYS = {
+    "dataset": pl.String,
+    "method": pl.String,
+    "retriever": pl.String,  # t5, light or none: that of the run's metadata
+    "seed": pl.String,  # a number, or `mean` over the method's seeds
+    "protocol": pl.String,
+    "labels": pl.String,
+    "n_queries": pl.Int64,
+    "n_docs": pl.Int64,
+}
+MEAN = "mean"
+NO_RETRIEVER = "none"
+CUTOFF = re.compile("[1-9][0-9]{0,8}")  # the k of a column recall@k
+
+
+class RunFile(NamedTuple):
+    """A run and what made it."""
+
+    method: str
+    seed: int
+    path: Path
+
+
+class Inputs(NamedTuple):
+    """The corpus that all runs searched; its name stands in the table."""
+
+    dataset: str
+    judgements: Path
+    queries: Path
+    products: Path
+
+
+class Evaluation(NamedTuple):
+    """The table of recall.tsv, the lines above it, and the recall of every single query."""
+
+    table: pl.DataFrame
+    header: list[str]
+    per_query: pl.DataFrame
+
+
+class Relevant(NamedTuple):
+    """Relevant documents under one protocol and label set; row i of a recall matrix is `query_ids[i]`."""
+
+    protocol: str
+    labels: str
+    query_ids: np.ndarray
+    n_relevant: np.ndarray
+    evaluator: ir_measures.providers.Evaluator
+
+
+# --- recall -----------------------------------------------------------------------------------------
+
+
+def evaluate(
+    config: EvaluateConfig, inputs: Inputs, runs: Sequence[RunFile], notes: Mapping[str, str], seed: int = 0
+) -> Evaluation:
+    """Evaluate `runs` on the test queries; significance is against the method of the first run.
+
+    Args:
+        config: cutoffs, labels, protocols and statistics.
+        inputs: the corpus.
+        runs: one per method and seed.
+        notes: what the header says of a method, such as BM25's tokenizer, k1 and b.
+        seed: of the resampling.
+
+    Raises:
+        InputError: a file cannot be used, a run holds a query or document that does not exist, repeats a
+            document, has ranks other than 1..n or a score that is not finite; a (method, seed) is given
+            twice; runs of a method are of different retrievers; a note names no method; no query has a relevant
+            document.
+    """
+    methods = list(dict.fromkeys(run.method for run in runs))
+    names = [(run.method, run.seed) for run in runs]
+    if len(set(names)) < len(names):
+        raise InputError("--run", "a method and seed are given twice", "give each run once")
+    for method in notes.keys() - set(methods):
+        raise InputError("--note", f"no run of a method {method!r}", f"the methods are {', '.join(methods)}")
+    retrievers: dict[str, str] = {}
+    for run in runs:
+        kind = read_retriever(run.path)
+        if retrievers.setdefault(run.method, kind) != kind:
+            what = f"made by the retriever {kind}, other seeds of {run.method} by {retrievers[run.method]}"
+            raise InputError(run.path, what, "retrieve with one kind for all seeds")
+    n_docs = read_table(inputs.products, {"doc_id": pa.int32()}).num_rows
+    queries = pl.from_arrow(read_queries(inputs.queries, "test"))
+    judgements = _read_judgements(inputs, queries["query_id"], n_docs)
+    relevant = [
+        _relevant(judgements, protocol, labels, config.cutoffs, inputs.judgements)
+        for protocol in config.protocols
+        for labels in config.labels
+    ]
+    header = _header(config, methods[0], seed)
+    header += [f"{method}: {' '.join(note.split())}" for method, note in notes.items()]
+    recalls: list[dict[tuple[str, int], np.ndarray]] = [{} for _ in relevant]
+    for run in runs:
+        listed = read_run(run.path, queries["query_id"], n_docs)
+        longest = listed["rank"].max() or 0
+        if longest < min(config.cutoffs[-1], n_docs):
+            what = f"{run.method}, seed {run.seed}: at most {longest} documents a query, deeper recall stops there"
+            log.warning("%s", what)
+            header.append(what)
+        scores = _as_scores(listed)
+        for known, recall in zip(relevant, recalls, strict=True):
+            recall[run.method, run.seed] = recall_per_query(known, config.cutoffs, scores)
+        log.info("%s evaluated", run.path)
+    tables, singles = [], []
+    for known, recall in zip(relevant, recalls, strict=True):
+        keys = {"dataset": inputs.dataset, "protocol": known.protocol, "labels": known.labels}
+        sizes = {"n_queries": len(known.query_ids), "n_docs": n_docs}
+        tables += [
+            keys | sizes | row | {"retriever": retrievers[row["method"]]}
+            for row in _rows(config, methods, recall, seed)
+        ]
+        singles += [
+            _single_queries(keys, name, known, config.cutoffs, values) for name, values in recall.items()
+        ]
+    figures = [f"recall@{k}" for k in config.cutoffs]
+    extras = [f"{figure}_{what}" for figure in figures for what in ("low", "high", "std", "p")]
+    schema = KEYS | dict.fromkeys([*figures, *extras], pl.Float64)
+    return Evaluation(pl.DataFrame(tables, schema=schema), header, pl.concat(singles))
+
+
+def recall_per_query(
+    relevant: Relevant, cutoffs: Sequence[int], scores: dict[str, dict[str, float]]
+) -> np.ndarray:
+    """Return the recall of each query at each cutoff, (queries, cutoffs); 0 where the run has no result."""
+    row = {str(query_id): i for i, query_id in enumerate(relevant.query_ids)}
+    column = {ir_measures.R @ k: j for j, k in enumerate(cutoffs)}
+    values = np.zeros((len(row), len(column)))
+    for metric in relevant.evaluator.iter_calc(scores):
+        values[row[metric.query_id], column[metric.measure]] = metric.value
+    return values
+
+
+def read_retriever(path: Path) -> str:
+    """Return the kind of retriever that made a run, NO_RETRIEVER if none did; InputError as read_footer."""
+    metadata = read_footer(path)[0].metadata or {}
+    return metadata.get(MADE_BY.encode(), NO_RETRIEVER.encode()).decode("utf-8", "replace")
+
+
+def read_run(path: Path, query_ids: pl.Series, n_docs: int) -> pl.DataFrame:
+    """Return a run, checked against the test queries `query_ids` and the `n_docs` documents.
+
+    Raises:
+        InputError: as read_table; or the run is empty although a retriever made it (one of BM25 may have found
+            nothing), names an unknown query or document, lists a document twice for a query, has ranks other than
+            1..n or a score that is not finite.
+    """
+    run = pl.from_arrow(read_table(path, RUN))
+    if run.is_empty() and read_retriever(path) != NO_RETRIEVER:
+        raise InputError(path, "no row", "search again")
+    for bad, what in (
+        (~run["query_id"].is_in(query_ids.implode()), "not a test query of this corpus"),
+        (~run["doc_id"].is_between(0, n_docs - 1), f"doc_id outside 0..{n_docs - 1}"),
+        (~run["score"].is_finite(), "the score is not finite"),
+        (run.select("query_id", "doc_id").is_duplicated(), "the document is listed twice for the query"),
+        (_rank_errors(run), "the query's ranks are not 1..n, each once"),
+    ):
+        if bad.any():
+            i = bad.arg_max()
+            where = f"row {i} (query_id {run['query_id'][i]}, doc_id {run['doc_id'][i]})"
+            raise InputError(path, f"{where}: {what}", "search this corpus again")
+    return run
+
+
+def _rank_errors(run: pl.DataFrame) -> pl.Series:
+    outside = (pl.col("rank") < 1) | (pl.col("rank") > pl.len().over("query_id"))
+    return run.select(outside | pl.struct("query_id", "rank").is_duplicated()).to_series()
+
+
+def _read_judgements(inputs: Inputs, query_ids: pl.Series, n_docs: int) -> pl.DataFrame:
+    """The test judgements, checked against queries and products."""
+    table = pl.from_arrow(read_judgements(inputs.judgements, "test"))
+    for bad, what in (
+        (~table["query_id"].is_in(query_ids.implode()), "not a test query of queries.parquet"),
+        (~table["doc_id"].is_between(0, n_docs - 1), f"doc_id outside 0..{n_docs - 1}"),
+    ):
+        if bad.any():
+            row = table.row(bad.arg_max(), named=True)
+            where = f"query_id {row['query_id']}, doc_id {row['doc_id']}, label {row['label']}"
+            raise InputError(inputs.judgements, f"{where}: {what}", "build the corpus again")
+    return table
+
+
+def _relevant(
+    judgements: pl.DataFrame, protocol: str, labels: str, cutoffs: Sequence[int], path: Path
+) -> Relevant:
+    pairs = judgements.filter(pl.col("label").is_in(list(labels)))
+    if protocol == "seen":
+        pairs = pairs.filter("seen")
+    if pairs.is_empty():
+        what = f"no test pair is relevant (protocol {protocol}, labels {labels})"
+        raise InputError(path, what, "take the protocol or the labels out of evaluate's config")
+    documents = pairs.group_by("query_id").agg("doc_id").sort("query_id")
+    qrels = {
+        str(query_id): dict.fromkeys(map(str, doc_ids), 1)
+        for query_id, doc_ids in documents.select("query_id", "doc_id").iter_rows()
+    }
+    evaluator = ir_measures.pytrec_eval.evaluator([ir_measures.R @ k for k in cutoffs], qrels)
+    n_relevant = documents["doc_id"].list.len().to_numpy()
+    return Relevant(protocol, labels, documents["query_id"].to_numpy(), n_relevant, evaluator)
+
+
+def _as_scores(run: pl.DataFrame) -> dict[str, dict[str, float]]:
+    """The run as ir-measures takes it. It sorts by score, and the rank is what decides: score = -rank."""
+    scores: dict[str, dict[str, float]] = {}
+    for query_id, doc_id, rank in run.select("query_id", "doc_id", "rank").iter_rows():
+        scores.setdefault(str(query_id), {})[str(doc_id)] = -float(rank)
+    return scores
+
+
+# --- tables -----------------------------------------------------------------------------------------
+
+
+def _rows(
+    config: EvaluateConfig, methods: list[str], recall: dict[tuple[str, int], np.ndarray], seed: int
+) -> list[dict]:
+    """Rows of one protocol and label set: each method's seeds, then their mean if there are several."""
+    names: list[tuple[str, str]] = []
+    matrices: list[np.ndarray] = []  # (queries, cutoffs) each
+    spreads: list[np.ndarray | None] = []
+    averages = {}
+    for method in methods:
+        seeds = {own: values for (name, own), values in sorted(recall.items()) if name == method}
+        names += [(method, str(own)) for own in seeds]
+        matrices += seeds.values()
+        spreads += [None] * len(seeds)
+        averages[method] = np.mean(list(seeds.values()), axis=0)
+        if len(seeds) > 1:
+            names.append((method, MEAN))
+            matrices.append(averages[method])
+            spreads.append(np.std([values.mean(0) for values in seeds.values()], axis=0, ddof=1))
+    stacked = np.hstack(matrices)  # (queries, rows × cutoffs)
+    low, high = bootstrap_interval(stacked, config.confidence, config.n_resamples, seed)
+    differences = stacked - np.tile(averages[methods[0]], len(matrices))
+    if config.significance == "randomization":
+        p = randomization_test(differences, config.n_resamples, seed)
+    else:
+        p = paired_t_test(differences)
+    figures = zip(stacked.mean(0), low, high, p, strict=True)
+    rows = []
+    for (method, own), spread in zip(names, spreads, strict=True):
+        row: dict = {"method": method, "seed": own}
+        for j, k in enumerate(config.cutoffs):
+            mean, below, above, significance = (float(value) for value in next(figures))
+            row |= {f"recall@{k}": mean, f"recall@{k}_low": below, f"recall@{k}_high": above}
+            row[f"recall@{k}_std"] = None if spread is None else float(spread[j])
+            row[f"recall@{k}_p"] = None if method == methods[0] or np.isnan(significance) else significance
+        rows.append(row)
+    return rows
+
+
+def _single_queries(
+    keys: dict[str, str],
+    name: tuple[str, int],
+    relevant: Relevant,
+    cutoffs: Sequence[int],
+    values: np.ndarray,
+) -> pl.DataFrame:
+    columns = {"query_id": relevant.query_ids, "n_relevant": relevant.n_relevant.astype(np.int32)}
+    columns |= {f"recall@{k}": values[:, j] for j, k in enumerate(cutoffs)}
+    named = keys | {"method": name[0], "seed": name[1]}
+    order = ["dataset", "method", "seed", "protocol", "labels", *columns]
+    literals = [
+        pl.lit(value, pl.Int32 if column == "seed" else pl.String).alias(column)
+        for column, value in named.items()
+    ]
+    return pl.DataFrame(columns).with_columns(literals).select(order)
+
+
+def _header(config: EvaluateConfig, first: str, seed: int) -> list[str]:
+    test = {"randomization": f"randomization test ({config.n_resamples} sign flips)", "t_test": "t-test"}
+    protocols = {
+        "seen": "protocol seen: only test pairs whose document occurs in a training pair with one of the corpus's "
+        "seen_labels (E, S, C unless its config says otherwise), training queries that the retriever holds out for "
+        "validation included",
+        "all": "protocol all: every test pair",
+    }
+    return [
+        "recall@k: share of a query's relevant documents among the first k of its run, averaged over the queries "
+        "with at least one relevant document; a query without results counts 0",
+        "relevant: judged in the test split with one of the letters in `labels` (E exact, S substitute, "
+        "C complement, I irrelevant)",
+        *(protocols[protocol] for protocol in config.protocols),
+        f"_low, _high: {config.confidence:.0%} percentile bootstrap interval over queries, {config.n_resamples} "
+        f"resamples, seed {seed}",
+        f"_p: two-sided paired {test[config.significance]} over queries against {first}, averaged over its seeds; "
+        "not corrected for the number of comparisons",
+        "retriever: t5 (T5 or mT5, the paper's), light (a small decoder on frozen vectors, which compares DocIDs and "
+        "stands in for no t5) or none",
+        "seed mean: each query's recall averaged over the method's seeds; _std: standard deviation over its seeds",
+    ]
+
+
+def write_evaluation(evaluation: Evaluation, output: Path, per_query: Path) -> None:
+    """Write recall.tsv (six significant digits) and recall_per_query.parquet; both or none."""
+    with atomic(output, per_query) as (table_aside, single_aside):
+        write_tsv(table_aside, evaluation.header, evaluation.table, significant=6)
+        pq.write_table(
+            evaluation.per_query.to_arrow(compat_level=pl.CompatLevel.oldest()),
+            single_aside,
+            compression="zstd",
+            write_page_checksum=True,
+        )
+
+
+def read_recall(path: str | Path) -> pl.DataFrame:
+    """Return recall.tsv as a table: KEYS, then recall@k and its _low, _high, _std, _p for every cutoff k.
+
+    Raises:
+        InputError: the file is missing, cut or not such a table; or a row lacks a value that every row has.
+    """
+    path = require_file(path)
+    remedy = "run evaluate again"
+    try:
+        if not path.read_bytes().endswith(b"\n"):
+            raise InputError(path, "cut short: its last line has no end", remedy)
+        table = pl.read_csv(path, separator="\t", comment_prefix="#", infer_schema=False, glob=False)
+        figures = [name for name in table.columns if name.startswith("recall@")]
+        table = table.select(
+            [pl.col(name).cast(kind) for name, kind in KEYS.items()] + [pl.col(figures).cast(pl.Float64)]
+        )
+    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+        raise InputError(path, f"not a table of recall ({error})", remedy) from None
+    if table.is_empty():
+        raise InputError(path, "no rows", remedy)
+    cutoffs = {name.removeprefix("recall@").partition("_")[0] for name in figures}
+    if not cutoffs or not all(CUTOFF.fullmatch(cutoff) for cutoff in cutoffs):
+        raise InputError(path, f"no columns recall@k, but {', '.join(figures) or 'none'}", remedy)
+    cutoffs = sorted(cutoffs, key=int)
+    for cutoff in cutoffs:
+        for end in ("", "_low", "_high", "_std", "_p"):
+            if f"recall@{cutoff}{end}" not in figures:
+                raise InputError(path, f"column 'recall@{cutoff}{end}' is missing", remedy)
+    for name in (*KEYS, *(f"recall@{cutoff}{end}" for cutoff in cutoffs for end in ("", "_low", "_high"))):
+        wrong = table[name].is_null()
+        if name not in KEYS:
+            wrong |= ~table[name].is_between(0, 1)
+        if wrong.fill_null(True).any():
+            row = wrong.fill_null(True).arg_max()
+            raise InputError(path, f"column {name!r}, row {row}: {table[name][row]}", remedy)
+    return table

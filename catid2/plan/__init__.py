@@ -1,0 +1,1 @@
+"""What Snakemake asks: which settings, files and options a job gets."""

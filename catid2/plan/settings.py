@@ -1,0 +1,340 @@
+"""What each stage of each dataset and method runs with, and whether that can work.
+
+What a stage of (dataset, method) runs with is the default, overlaid with the dataset's keys, overlaid with the
+method's.
+"""
+
+import json
+from functools import cache
+from typing import Any
+
+from catid2.config.base import StageConfig, validate
+from catid2.config.bm25 import Bm25Config
+from catid2.config.corpus import CorpusConfig
+from catid2.config.dense import DenseConfig
+from catid2.config.docids import DocidsConfig
+from catid2.config.dual_encoder import DualEncoderConfig
+from catid2.config.embed import View
+from catid2.config.entries import GenerativeMethod, Overrides
+from catid2.config.file import PipelineConfig, read_settings
+from catid2.config.grids import GridPoints, GridSummary, nested
+from catid2.config.pretrained import PretrainedModel
+from catid2.config.retrieve import RetrieveConfig
+from catid2.config.retriever import AnyRetriever
+from catid2.config.rqvae import RqvaeConfig
+from catid2.config.sources import CatalogueSource, EsciSource, SimulatedSource
+from catid2.config.taxonomy import AnyTaxonomy, MadeTaxonomy
+from catid2.runtime.errors import InputError
+
+METHOD_STAGES: dict[str, type[StageConfig]] = {
+    "taxonomy": AnyTaxonomy,
+    "rqvae": RqvaeConfig,
+    "docids": DocidsConfig,
+    "retriever": AnyRetriever,
+    "retrieve": RetrieveConfig,
+    "bm25": Bm25Config,
+    "dual_encoder": DualEncoderConfig,
+    "dense": DenseConfig,
+}
+CHAIN = (
+    "taxonomy",
+    "rqvae",
+    "docids",
+    "retriever",
+)  # stages whose results methods can share, each built on the one before
+
+
+class Pipeline:
+    """A valid configuration, and what each stage of each dataset and method runs with."""
+
+    def __init__(self, values: dict[str, Any], where: str):
+        """Validate `values`, the content of the file(s) `where`, for every dataset and method.
+
+        Raises:
+            InputError: a misspelt key, an impossible value or an unknown name.
+        """
+        self.where = where
+        written = validate(PipelineConfig, values, where)
+        self._bases = {
+            name
+            for study in written.studies.values()
+            for name in (*study.methods, *(grid.method for grid in study.grids))
+        }
+        self.config = self._with_points(written)
+        for dataset in self.config.datasets:
+            self.corpus(dataset)
+            for view in self.config.views:
+                self.view(dataset, view)
+            for method in self.config.methods:
+                for stage in self.stages(method):
+                    self.stage(stage, dataset, method)
+            self._check_corpus(dataset)
+            for method in self._used(dataset):
+                self._check_search(dataset, method)
+
+    def _with_points(self, config: PipelineConfig) -> PipelineConfig:
+        """Return the configuration with the studies' variants and the points of their grids among the methods."""
+        methods, studies = dict(config.methods), {}
+
+        def add(name: str, base: str, changes: Overrides, where: str) -> str:
+            entry = config.methods[base]
+            entry = validate(type(entry), _merge(_as_dict(entry), changes), f"{self.where}: {where}: {name}")
+            if methods.setdefault(name, entry) != entry:
+                what = f"two methods of different settings are named {name}"
+                raise InputError(f"{self.where}: {where}", what, "rename one")
+            return name
+
+        for key, changes in config.variants.items():
+            validate(GenerativeMethod, changes, f"{self.where}: variants.{key}")
+        for key, study in config.studies.items():
+            changes = config.variants[study.variant] if study.variant else {}
+            end = study.variant_end()
+            names = []
+            for method in study.methods:
+                varied = study.variant and config.methods[method].search == "generative"
+                where = f"studies.{key}.variant"
+                names.append(add(f"{method}{end}", method, changes, where) if varied else method)
+            for grid in study.grids:
+                points = grid.points(end)
+                for name, point in points.items():
+                    names.append(
+                        add(name, grid.method, _merge(changes, nested(point)), f"studies.{key}.grids")
+                    )
+            studies[key] = study.model_copy(update={"methods": list(dict.fromkeys(names))})
+        return config.model_copy(update={"methods": methods, "studies": studies})
+
+    def source(self, dataset: str) -> EsciSource | SimulatedSource | CatalogueSource:
+        """Return the source that `dataset` is made from."""
+        return self.config.sources[self.config.datasets[dataset].source]
+
+    @cache  # noqa: B019 - one Pipeline lives as long as the process
+    def corpus(self, dataset: str) -> CorpusConfig:
+        """Return what build_corpus runs with for `dataset`; of a catalogue, all products unless it says otherwise."""
+        default = self.config.corpus
+        if self.source(dataset).kind == "catalogue" and "documents" not in default.model_fields_set:
+            default = default.model_copy(update={"documents": "all"})
+        return self._overlay("corpus", CorpusConfig, default, {f"datasets.{dataset}": "corpus"})
+
+    @cache  # noqa: B019
+    def view(self, dataset: str, view: str) -> View:
+        """Return what embed and embed_queries run with for `dataset` and `view`."""
+        values = _merge(_as_dict(self.config.views[view]), self.config.datasets[dataset].views.get(view, {}))
+        return validate(View, values, f"{self.where}: datasets.{dataset}.views.{view}")
+
+    def method_view(self, method: str) -> str | None:
+        """Return the name of the view that the ID scheme or the search of `method` reads; None if it reads none."""
+        entry = self.config.methods[method]
+        return (entry.view or self.config.view) if "view" in type(entry).model_fields else None
+
+    @cache  # noqa: B019
+    def stage(self, stage: str, dataset: str, method: str) -> StageConfig:
+        """Return what `stage` (a key of METHOD_STAGES) runs with for `dataset` and `method`."""
+        places = {f"datasets.{dataset}": stage, f"methods.{method}": stage}
+        settings = self._overlay(stage, METHOD_STAGES[stage], getattr(self.config, stage), places)
+        if isinstance(settings, DocidsConfig):
+            rqvae = self.stage("rqvae", dataset, method)
+            scheme = settings.scheme.sized(rqvae.layers, rqvae.codebook_size)
+            return settings.model_copy(update={"scheme": scheme})
+        return settings
+
+    @cache  # noqa: B019
+    def chain(self, dataset: str, method: str) -> list[str]:
+        """Return the stages of CHAIN that `method` runs through.
+
+        There is no taxonomy where it has the corpus's, and no RQ-VAE where its ID scheme reads none.
+        """
+        run = {
+            "taxonomy": self.stage("taxonomy", dataset, method).made,
+            "rqvae": self.stage("docids", dataset, method).scheme.trained,
+        }
+        return [stage for stage in CHAIN if run.get(stage, True)]
+
+    @cache  # noqa: B019
+    def owner(self, stage: str, dataset: str, method: str) -> str:
+        """Return the first method of the file whose chain up to `stage` runs with the same settings.
+
+        Its results are those of `method` too, so that methods which differ only later share the work. `stage` is one
+        of the `chain` of `method`.
+        """
+        own = self._chain(stage, dataset, method)
+        for other in self.methods("generative"):
+            if self._chain(stage, dataset, other) == own:
+                return other
+        raise AssertionError(f"{method} is not a generative method")
+
+    def sources(self, kind: str) -> list[str]:
+        """Return the names of the sources of a kind."""
+        return [name for name, source in self.config.sources.items() if source.kind == kind]
+
+    def hub_models(self) -> dict[str, PretrainedModel]:
+        """Return the models of the hub that any dataset's views and methods name, by their keys."""
+        readers = [
+            self.view(dataset, view).encoder for dataset in self.config.datasets for view in self.config.views
+        ]
+        readers += [
+            self.stage(stage, dataset, method)
+            for dataset in self.config.datasets
+            for method in self.config.methods
+            for stage in {"retriever", "dual_encoder"} & set(self.stages(method))
+        ]
+        models = {reader.pretrained_model for reader in readers} - {None}
+        return {model.key: model for model in models if model.on_hub}
+
+    def methods(self, search: str) -> list[str]:
+        """Return the names of the methods that search in the way `search`."""
+        return [name for name, method in self.config.methods.items() if method.search == search]
+
+    def is_trained(self, method: str) -> bool:
+        """Return whether `method` trains something, so that its runs differ by seed."""
+        return bool({"retriever", "dual_encoder"} & set(self.stages(method)))
+
+    def note(self, dataset: str, method: str) -> str | None:
+        """Return what a figure of `method` needs beside it, if it is found without DocIDs; None otherwise."""
+        search = self.config.methods[method].search
+        if search == "dense":
+            return self.view(dataset, self.method_view(method)).note()
+        return None if search == "generative" else self.stage(search, dataset, method).note()
+
+    def stages(self, method: str) -> list[str]:
+        """Return the stages (keys of METHOD_STAGES) that `method` runs through."""
+        fields = type(self.config.methods[method]).model_fields
+        return [stage for stage in METHOD_STAGES if stage in fields]
+
+    def runs(self, study: str) -> list[tuple[str, int]]:
+        """Return the (method, seed) pairs of a study; a method without training has one seed."""
+        entry = self.config.studies[study]
+        return [
+            (method, seed)
+            for method in entry.methods
+            for seed in (entry.seeds if self.is_trained(method) else entry.seeds[:1])
+        ]
+
+    def grid_summary(self, dataset: str, study: str) -> GridSummary:
+        """Return what summarize_grids runs with for a study that has grids."""
+        entry = self.config.studies[study]
+        return GridSummary(
+            grids=tuple(
+                GridPoints(
+                    keys=tuple(grid.over),
+                    points={name: tuple(point.values()) for name, point in points.items()},
+                    # a grid that varies this, too, is judged by its first point
+                    collapse_perplexity=self.stage("rqvae", dataset, next(iter(points))).collapse_perplexity,
+                )
+                for grid in entry.grids
+                for points in [grid.points(entry.variant_end())]
+            ),
+            cutoff=self.config.report.cutoff,
+            stable_share=self.config.report.stable_share,
+        )
+
+    def first_seed(self, study: str) -> int:
+        """Return the seed of a study that every method of it has a run of."""
+        return self.config.studies[study].seeds[0]
+
+    def study_datasets(self, study: str) -> list[str]:
+        """Return the datasets that a study covers: those it names, or all that have queries."""
+        with_queries = [dataset for dataset in self.config.datasets if self.config.has_queries(dataset)]
+        return self.config.studies[study].datasets or with_queries
+
+    def _has_tags(self, dataset: str) -> bool:
+        source = self.source(dataset)
+        return isinstance(source, CatalogueSource) and source.columns.products.tags is not None
+
+    def _used(self, dataset: str) -> list[str]:
+        """Return the generative methods that a study has for `dataset`, or that no study has for any.
+
+        A dataset without queries, which no study covers, has the DocIDs of the main study's.
+        """
+        studied = self._bases | {method for study in self.config.studies.values() for method in study.methods}
+        here = {
+            method
+            for name, study in self.config.studies.items()
+            if dataset in self.study_datasets(name)
+            or (name == "recall" and not self.config.has_queries(dataset))
+            for method in study.methods
+        }
+        return [method for method in self.methods("generative") if method in here or method not in studied]
+
+    def _check_corpus(self, dataset: str) -> None:
+        """Refuse stages that ask for more than the dataset's corpus will hold."""
+        corpus = self.corpus(dataset)
+        where = f"{self.where}: datasets.{dataset}"
+        if corpus.documents == "judged" and not self.config.has_queries(dataset):
+            what = "corpus.documents is judged, but its source has no judgements"
+            raise InputError(where, what, "name queries and judgements, or set corpus.documents to all")
+        level = self.config.report.category_level
+        if level > corpus.levels:
+            what = f"report.category_level is {level}, but the corpus has {corpus.levels} category levels"
+            raise InputError(where, what, "raise corpus.levels or lower the other")
+        for name in self._used(dataset):
+            taxonomy = self.stage("taxonomy", dataset, name)
+            if taxonomy.reads == "tags" and not self._has_tags(dataset):
+                what = f"the taxonomy of {name} is made of tags, but the dataset's source has none"
+                raise InputError(where, what, "name columns.products.tags of a catalogue, or another kind")
+            have = taxonomy.levels_of(corpus.levels)
+            wanted = {"docids.scheme": self.stage("docids", dataset, name).scheme.category_levels()}
+            if "rqvae" in self.chain(dataset, name):
+                wanted["rqvae"] = self.stage("rqvae", dataset, name).levels
+            for key, levels in wanted.items():
+                if levels > have:
+                    tree = "taxonomy" if isinstance(taxonomy, MadeTaxonomy) else "corpus"
+                    what = f"{key}.levels of {name} is {levels}, but the {tree} has {have} category levels"
+                    raise InputError(where, what, f"raise {tree}.levels or lower the other")
+        for labels in self.config.evaluate.labels:
+            if missing := set(labels) - set(corpus.labels):
+                what = (
+                    f"evaluate.labels asks for {', '.join(sorted(missing))}, which corpus.labels leaves out"
+                )
+                raise InputError(where, what, "keep these labels in the corpus")
+
+    def _check_search(self, dataset: str, method: str) -> None:
+        """Refuse what only `retrieve`, after hours of training, would find impossible."""
+        where = f"{self.where}: retrieve of datasets.{dataset} with methods.{method}"
+        level = self.stage("retrieve", dataset, method).rank_below_level
+        scheme = self.stage("docids", dataset, method).scheme
+        layers = self.stage("rqvae", dataset, method).layers if scheme.trained else scheme.positions()
+        if level is not None and layers is not None and level >= layers:
+            raise InputError(where, f"rank_below_level is {level}", f"it must be below layers ({layers})")
+        studied = any(method in study.methods for study in self.config.studies.values())
+        if studied and self.stage("docids", dataset, method).allow_collisions:
+            what = "DocIDs of several documents (docids.allow_collisions) cannot be searched"
+            raise InputError(where, what, "take the method out of the studies, or choose a repair")
+
+    def _chain(self, stage: str, dataset: str, method: str) -> str:
+        stages = [name for name in self.chain(dataset, method) if CHAIN.index(name) <= CHAIN.index(stage)]
+        settings = [self.stage(name, dataset, method).model_dump(mode="json") for name in stages]
+        return json.dumps([self.method_view(method), settings], sort_keys=True)
+
+    def _overlay(
+        self, stage: str, model: type[StageConfig], default: StageConfig, places: dict[str, str]
+    ) -> StageConfig:
+        values = _as_dict(default)
+        for place, key in places.items():
+            group, name = place.split(".", 1)
+            values = _merge(values, getattr(getattr(self.config, group)[name], key, {}))
+        return validate(model, values, f"{self.where}: {stage} of {' with '.join(places)}")
+
+
+def _as_dict(model: StageConfig) -> dict[str, Any]:
+    return model.model_dump(mode="json")
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Overlay `changes` on `base`, key by key; a mapping of another `kind` replaces the old one whole."""
+    if changes.get("kind", base.get("kind")) != base.get("kind"):
+        return dict(changes)
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _merge(old, value) if both else value
+    return merged
+
+
+def read_pipeline(path: str) -> Pipeline:
+    """Return the pipeline configured by the YAML file `path`, for use outside Snakemake.
+
+    Raises:
+        InputError: as `read_settings` or `Pipeline`.
+    """
+    return Pipeline(read_settings(path), path)

@@ -1,0 +1,1 @@
+"""Pretrained models: fetched from a hub or read from a folder."""

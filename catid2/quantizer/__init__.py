@@ -1,0 +1,1 @@
+"""The RQ-VAE: model, codebooks, the losses of CAT-ID², training."""

@@ -1,0 +1,298 @@
+"""InfoNCE among the documents of a batch, computed only where it is not masked away.
+
+Documents are sorted by parent and category, so an anchor meets its positives and negatives in one run of
+neighbouring rows. The work is cut into tiles (a run of anchors × the run of columns they need) that stay in
+cache; value and gradient of a tile are computed together and no similarity is kept for the backward pass.
+"""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from catid2.quantizer.transfer import send
+
+Similarity = Literal["cosine", "l2"]
+Positives = Literal["all", "one"]
+
+
+class Features(NamedTuple):
+    """Two views of the same points whose dot product is the similarity over the temperature."""
+
+    anchors: Tensor  # (B, d')
+    keys: Tensor  # (B, d')
+
+
+def contrast_features(anchors: Tensor, keys: Tensor, similarity: Similarity, temperature: float) -> Features:
+    """Return features of (B, d) anchors and (B', d) keys such that their dot product is s_ij / temperature.
+
+    "cosine" is s_ij = cos(a_i, k_j); "l2" is s_ij = 2 a_i·k_j - ‖k_j‖² = ‖a_i‖² - ‖a_i - k_j‖², whose constant
+    ‖a_i‖² cancels between an anchor's positives and negatives.
+    """
+    if similarity == "cosine":
+        return Features(F.normalize(anchors, dim=1) / temperature, F.normalize(keys, dim=1))
+    one = torch.ones_like(anchors[:, :1])
+    squares = keys.square().sum(1, keepdim=True)
+    return Features(torch.cat([2 * anchors, -one], 1) / temperature, torch.cat([keys, squares], 1))
+
+
+def similarities(anchors: Tensor, keys: Tensor, similarity: Similarity, temperature: float) -> Tensor:
+    """Return scores s_ij / temperature, (…, B, B'), of (…, B, d) anchors and (…, B', d) keys.
+
+    s is as in `contrast_features`. For d above B': the norms of cosines go into the product, so that no copy of the
+    anchors or keys is made, forward or backward.
+    """
+    if similarity == "cosine":
+        lengths = [x.norm(dim=-1).clamp_min(1e-12) for x in (anchors, keys)]  # as F.normalize has them
+        return (anchors @ keys.mT) / (lengths[0].unsqueeze(-1) * (temperature * lengths[1]).unsqueeze(-2))
+    return (2 / temperature * anchors) @ keys.mT - keys.square().sum(-1).unsqueeze(-2) / temperature
+
+
+def block_bounds(total: int, negatives: int | None) -> list[int]:
+    """Return the bounds of equal blocks that leave each of `total` documents at least `negatives` others.
+
+    None is one block. A batch is in random order, so its blocks are random samples.
+    """
+    count = 1 if negatives is None else max(1, total // (negatives + 1))
+    return [total * block // count for block in range(count + 1)]
+
+
+class Tile(NamedTuple):
+    """A run of anchors and the runs of columns they need, as places in sorted order."""
+
+    rows: slice  # the anchors; those without a positive are among them, and weigh nothing
+    columns: slice  # the documents of their parents: all that they are contrasted with
+    inner: slice  # those of them in the anchors' categories: positives of one anchor or another
+    pure: bool  # whether the anchors have one category
+    mixed: bool  # whether the anchors have several parents
+
+
+class ContrastPlan(NamedTuple):
+    """Who is contrasted with whom at one level of the category tree. B counts the documents of the batch."""
+
+    order: Tensor  # (B,) documents sorted by parent, then category
+    categories: Tensor  # (B,) a number for the category of each document below its parent, in that order
+    parents: Tensor  # (B,) category one level up, in that order
+    weights: Tensor  # (B, 1) what a positive counts for its anchor: one over their number, or 0 without any
+    partners: Tensor | None  # (B,) the place of the one positive drawn per anchor, or None for all positives
+    tiles: list[Tile]
+    anchors: int  # documents with at least one positive and one negative
+    dropped: int  # the other documents
+
+
+def plan_contrast(
+    categories: Tensor,
+    parents: Tensor,
+    positives: Positives,
+    generator: torch.Generator,
+    device: torch.device,
+    tile_rows: int = 128,
+) -> ContrastPlan:
+    """Plan the contrast of one level; everything is decided on the CPU, so that a GPU is never waited for.
+
+    Args:
+        categories: (B,) int, on the CPU.
+        parents: (B,) int, on the CPU; at level 1 the same number for all, or that of a random block of them.
+        positives: "all" documents of the anchor's category, or "one" of them, drawn.
+        generator: draws the positives for "one".
+        device: where the plan's tensors are used.
+        tile_rows: anchors that a tile holds at most.
+    """
+    # NumPy: thousands of numbers are too few for PyTorch's threads to be worth waking.
+    categories, parents = categories.numpy(), parents.numpy()
+    order = np.lexsort((categories, parents))
+    categories, parents = categories[order], parents[order]
+    category_runs, parent_runs = _runs(parents, categories), _runs(parents)
+    same = category_runs.ends - category_runs.starts
+    contrasted = parent_runs.ends - parent_runs.starts > same
+    valid = contrasted & (same > 1)
+    numbers = [order, category_runs.starts, parents]
+    if positives == "one":
+        rows = valid.nonzero()[0]
+        # Going round the anchor's run by 1..n-1 places ends at any other member with equal chance.
+        drawn = torch.rand(len(rows), generator=generator, dtype=torch.float64).numpy()
+        steps = (drawn * (same[rows] - 1)).astype(np.int64) + 1
+        first = category_runs.starts[rows]
+        partners = np.arange(len(order))
+        partners[rows] = first + (rows - first + steps) % same[rows]
+        numbers.append(partners)
+    each = valid / np.maximum(same - 1, 1) if positives == "all" else valid.astype(np.float64)
+    count = int(valid.sum())
+    # Sent in one piece: to a GPU a copy is a launch like any other.
+    order, starts, parents, *partners = send(torch.from_numpy(np.stack(numbers)), device)
+    return ContrastPlan(
+        order,
+        starts,
+        parents,
+        send(torch.from_numpy(each), device).unsqueeze(1),
+        partners[0] if partners else None,
+        list(_cut(category_runs, parent_runs, tile_rows)),
+        count,
+        len(order) - count,
+    )
+
+
+def in_order(rows: Tensor, plan: ContrastPlan) -> Tensor:
+    """Return (B, d) rows in the plan's order, with gradient."""
+    return _InOrder.apply(rows, plan.order)
+
+
+class _InOrder(torch.autograd.Function):
+    """rows[order] of a permutation: the gradient is put back, and not added up as that of an indexing is."""
+
+    @staticmethod
+    def forward(ctx, rows: Tensor, order: Tensor) -> Tensor:
+        ctx.save_for_backward(order)
+        return rows[order]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor):
+        (order,) = ctx.saved_tensors
+        back = torch.empty_like(gradient)
+        back[order] = gradient
+        return back, None
+
+
+def contrast(features: Features, plan: ContrastPlan, tiles: list[Tile]) -> Tensor:
+    """Return Σ_i mean_{p ∈ P(i)} -log( exp s_ip / (exp s_ip + Σ_{n ∈ N(i)} exp s_in) ) over the tiles' anchors.
+
+    P(i) are the documents of i's category (or the one drawn), N(i) those of its parent in another category.
+    Features are in the plan's order (`in_order`). The result is a 0-d tensor with gradient to both of them.
+    """
+    return _Contrast.apply(features.anchors, features.keys, plan, tiles)
+
+
+class _Contrast(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, anchors: Tensor, keys: Tensor, plan: ContrastPlan, tiles: list[Tile]) -> Tensor:
+        total = anchors.new_zeros(())
+        to_anchors = torch.zeros_like(anchors)
+        # Transposed, so that a tile adds whole rows.
+        to_keys = torch.zeros_like(keys.T, memory_format=torch.contiguous_format)
+        plan = plan._replace(weights=plan.weights.to(anchors.dtype))
+        for tile in tiles:
+            total += _contrast_tile(anchors, keys, plan, tile, to_anchors, to_keys)
+        ctx.save_for_backward(to_anchors, to_keys.T)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor):
+        to_anchors, to_keys = ctx.saved_tensors
+        return gradient * to_anchors, gradient * to_keys, None, None
+
+
+def _contrast_tile(
+    anchors: Tensor, keys: Tensor, plan: ContrastPlan, tile: Tile, to_anchors: Tensor, to_keys: Tensor
+) -> Tensor:
+    """Return the tile's loss and add its gradient to `to_anchors` (B, d) and `to_keys` (d, B).
+
+    With ν_i = log Σ_n exp s_in, a pair costs softplus(ν_i - s_ip), and its derivative sigmoid(ν_i - s_ip)
+    pulls at the positive as much as it pushes at the negatives together.
+    """
+    row, column, weight = anchors[tile.rows], keys[tile.columns], plan.weights[tile.rows]
+    scores = row @ column.T  # (n, m)
+    inner = scores[:, tile.inner.start - tile.columns.start : tile.inner.stop - tile.columns.start]
+    other = None  # (n, inner) no pair of an anchor and a positive
+    if not tile.pure:
+        other = plan.categories[tile.rows, None] != plan.categories[tile.inner]
+    if plan.partners is None:
+        excess = inner.neg()
+    else:
+        partners = plan.partners[tile.rows]
+        partner = keys[partners]
+        excess = -(row * partner).sum(1, keepdim=True)
+    if other is None:
+        inner.fill_(-torch.inf)
+    else:
+        inner.masked_fill_(~other, -torch.inf)
+    if tile.mixed:
+        scores.masked_fill_(plan.parents[tile.rows, None] != plan.parents[tile.columns], -torch.inf)
+    # softmax is several times faster than exp and sum on a CPU; its largest entry gives the sum back.
+    share = scores.softmax(dim=1)
+    excess += scores.amax(1, keepdim=True) - share.amax(1, keepdim=True).log()  # ν - s
+
+    loss, pull = F.softplus(excess), excess.sigmoid_()
+    if plan.partners is None:
+        for pairs in (loss, pull):
+            if other is not None:
+                pairs.masked_fill_(other, 0)
+            pairs.diagonal(tile.rows.start - tile.inner.start).zero_()  # no document is its own positive
+    pull *= weight
+    share *= pull.sum(1, keepdim=True)
+    if plan.partners is None:
+        share[:, tile.inner.start - tile.columns.start : tile.inner.stop - tile.columns.start] -= pull
+    else:
+        to_anchors[tile.rows] -= pull * partner
+        to_keys.index_add_(1, partners, -(pull * row).T)
+    to_anchors[tile.rows].addmm_(share, column)
+    to_keys[:, tile.columns].addmm_(row.T, share)
+    return (loss.sum(1, keepdim=True) * weight).sum()
+
+
+class _Runs(NamedTuple):
+    starts: np.ndarray  # (B,) place where the run of this row begins
+    ends: np.ndarray  # (B,) place after its end
+
+
+def _runs(*columns: np.ndarray) -> _Runs:
+    """Return, for rows sorted by the columns, the run of equal rows that each belongs to."""
+    fresh = np.ones(len(columns[0]), dtype=bool)
+    fresh[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
+    number = fresh.cumsum() - 1
+    starts = fresh.nonzero()[0]
+    ends = np.append(starts[1:], len(fresh))
+    return _Runs(starts[number], ends[number])
+
+
+def _cut(category_runs: _Runs, parent_runs: _Runs, tile_rows: int) -> list[Tile]:
+    """Return tiles of at most `tile_rows` anchors, in order, that hold all anchors that are contrasted with anything.
+
+    Small parents share a tile, and so do small categories of a large parent; a large category has tiles of its own.
+    """
+    tiles: list[Tile] = []
+    for piece in _pieces(category_runs, parent_runs, tile_rows):
+        last = tiles[-1] if tiles else None
+        if last and _fit_together(last, piece, tile_rows):
+            rows, columns, inner = (slice(a.start, b.stop) for a, b in zip(last[:3], piece[:3], strict=True))
+            tiles[-1] = Tile(rows, columns, inner, pure=False, mixed=last.columns != piece.columns)
+        else:
+            tiles.append(piece)
+    return tiles
+
+
+def _fit_together(tile: Tile, piece: Tile, tile_rows: int) -> bool:
+    """Return whether a tile can take in the piece after it."""
+    adjacent = tile.rows.stop == piece.rows.start and piece.rows.stop - tile.rows.start <= tile_rows
+    # Either categories of one parent, or whole parents: a tile that needs all columns of several can be large.
+    return adjacent and (
+        tile.columns == piece.columns or (tile.rows == tile.columns and piece.rows == piece.columns)
+    )
+
+
+def _pieces(category_runs: _Runs, parent_runs: _Runs, tile_rows: int) -> Iterator[Tile]:
+    """Yield each parent that fits into a tile whole, and the categories of the others, in equal parts if need be.
+
+    A parent with one category has nothing to contrast and is left out.
+    """
+    starts = np.unique(category_runs.starts)
+    ends, parent_starts, parent_ends = category_runs.ends[starts], *(run[starts] for run in parent_runs)
+    for start, end, first, last in zip(
+        *(run.tolist() for run in (starts, ends, parent_starts, parent_ends)), strict=True
+    ):
+        columns, inner = slice(first, last), slice(start, end)
+        if inner == columns:
+            continue
+        if last - first <= tile_rows:
+            if start == first:
+                yield Tile(columns, columns, columns, pure=False, mixed=False)
+            continue
+        parts = -(-(end - start) // tile_rows)
+        for part in range(parts):
+            rows = slice(start + (end - start) * part // parts, start + (end - start) * (part + 1) // parts)
+            yield Tile(rows, columns, inner, pure=True, mixed=False)

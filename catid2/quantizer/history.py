@@ -1,0 +1,128 @@
+"""What the RQ-VAE's training logs per epoch, and when that stops the run.
+
+A row of the history holds the losses, the gradient norms that they send to the encoder, and how the corpus is
+coded. Its perplexity, dead codes and collisions are of latents in the precision of training, so under bfloat16
+they differ a little from docids.json, which is made in float32.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from catid2.quantizer.diagnostics import collision_rate, dead_codes, perplexity
+from catid2.training.distributed import Group, sum_over_ranks
+
+if TYPE_CHECKING:
+    from catid2.config.rqvae import RqvaeConfig
+
+NAN = math.nan
+STARVED_SHARE = 0.9  # of the documents: a level from whose HCCL more drop out teaches next to nothing
+TERMS = ("reconstruction", "codebook", "commitment", "disl", "hccl", "cscl")
+GRADIENTS = {"rq": TERMS[:3], "disl": ("disl",), "hccl": ("hccl",), "cscl": ("cscl",)}
+Row = dict[str, float]
+
+
+class Problem(NamedTuple):
+    """What is wrong with an epoch, what helps, and whether the run must stop."""
+
+    text: str
+    remedy: str
+    fatal: bool
+
+
+def suitable_size(points: int) -> int:
+    """Return a codebook size that trains with so many different embeddings: a quarter, as tried with 10 to 300.
+
+    With as many codes as points the first layer leaves nothing over for the others, which then collapse.
+    """
+    return max(2, points // 4)
+
+
+def find_problem(row: Row, config: "RqvaeConfig", points: int) -> Problem | None:
+    """Return what is wrong with an epoch: a loss that is no number, or a collapsed layer after the grace.
+
+    `points` is the number of different embeddings, which need only be counted up to 4 times the codebook size.
+    """
+    if not math.isfinite(row["loss"]):
+        return Problem("the loss is not a finite number", "lower learning_rate or the loss weights", True)
+    if row["epoch"] <= config.warmup_epochs + config.collapse_grace_epochs:
+        return None
+    values = [row[f"perplexity_{layer}"] for layer in range(config.layers)]
+    layer = int(np.argmin(values))
+    if values[layer] >= config.collapse_perplexity * config.codebook_size:
+        return None
+    text = f"layer {layer} has collapsed: perplexity {values[layer]:.1f} of {config.codebook_size} codes"
+    remedy = "lower beta or gamma" if config.beta or config.gamma else "lower codebook_size"
+    if config.codebook_size > suitable_size(points):
+        remedy = f"set rqvae.codebook_size to {suitable_size(points)} or less"
+    return Problem(text, f"{remedy}, or set on_collapse: report", config.on_collapse == "stop")
+
+
+def starved_levels(row: Row, config: "RqvaeConfig", categories: np.ndarray) -> list[Problem]:
+    """Return the levels of the (N, H) categories from whose HCCL most documents drop out, by the figures of an epoch.
+
+    A document does if its batch holds no other one of its category, or none of a sibling category.
+    """
+    found = []
+    for level, nodes in enumerate(categories.T, start=1):
+        share = row.get(f"dropped_{level}", NAN) / len(nodes)
+        if not share > STARVED_SHARE:  # nan without HCCL, and of a level that has no layer
+            continue
+        what = f"{share:.0%} of the documents drop out of HCCL at level {level} of the category tree"
+        remedy = "lower rqvae.levels" if level > 1 else "set rqvae.beta to 0"
+        if len(np.unique(nodes)) == 1:
+            what += ", which has one node"
+            remedy = "build the corpus with a tree that branches there, or set rqvae.beta to 0"
+        elif config.batch_size < len(nodes):
+            remedy = f"raise rqvae.batch_size, or {remedy}"
+        found.append(Problem(what, remedy, False))
+    return found
+
+
+def gradient_norms(
+    weighted: Mapping[str, Tensor], parameters: Iterable[nn.Parameter], group: Group
+) -> dict[str, float]:
+    """Return the norm of the gradient that each loss sends to `parameters`, by the names of GRADIENTS; nan if none.
+
+    Args:
+        weighted: this rank's share of the losses, each times its weight, by the names of TERMS.
+        parameters: usually the encoder's.
+        group: the ranks over which the gradients are summed.
+    """
+    parameters = list(parameters)
+    norms = dict.fromkeys(GRADIENTS, NAN)
+    for name, members in GRADIENTS.items():
+        sent = [weighted[member] for member in members if member in weighted]
+        if sent:
+            parts = torch.autograd.grad(sum(sent), parameters, retain_graph=True, materialize_grads=True)
+            flat = sum_over_ranks(torch.cat([part.flatten() for part in parts]), group)
+            norms[name] = float(flat.norm())
+    return norms
+
+
+def coding_figures(codes: np.ndarray | None, config: "RqvaeConfig") -> Row:
+    """Return how the corpus is coded, from its (N, L) codes; nan in every place before there are codes."""
+    figures: Row = {}
+    for name, figure in (("perplexity", perplexity), ("dead", dead_codes)):
+        for layer in range(config.layers):
+            column = None if codes is None else codes[:, layer]
+            figures[f"{name}_{layer}"] = NAN if column is None else figure(column, config.codebook_size)
+    figures["collision_rate"] = NAN if codes is None else collision_rate(codes)
+    return figures
+
+
+def format_history(history: list[Row]) -> str:
+    """Return the history as TSV: a header, then a line per epoch; nan where a figure does not exist."""
+    lines = ["\t".join(history[0])]
+    lines += ["\t".join(f"{value:.6g}" for value in row.values()) for row in history]
+    return "\n".join(lines) + "\n"
+
+
+def summary(row: Row) -> str:
+    """Return an epoch's figures for the log, without those that do not exist."""
+    shown = [name for name in row if name not in ("epoch", "warmup") and not math.isnan(row[name])]
+    return " ".join(f"{name}={row[name]:.4g}" for name in shown)

@@ -1,0 +1,1 @@
+"""The models that write DocIDs, their training, and search with them."""

@@ -1,0 +1,116 @@
+"""T5 and mT5 as a CodeScorer: the decoder run for all beams of a query side by side.
+
+`generate` repeats the encoder's states, and the keys and values of every cross-attention layer, once per
+beam. Here the beams of a query stand side by side as the rows of one attention product instead, so these exist once
+per query; self-attention, which differs from beam to beam, sees at most L positions. The output layer is
+read only at the rows of the position's codes. Weights and arithmetic are those of the model's own layers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from transformers.models.t5.modeling_t5 import T5Attention
+
+    from catid2.retriever.t5 import DocIDRetriever
+    from catid2.training.tokens import TokenBatch
+
+
+class T5Scorer:
+    """Scores the codes of DocIDs with a DocIDRetriever (see catid2.search.beam.CodeScorer). One search at a time."""
+
+    def __init__(self, retriever: DocIDRetriever):
+        self.retriever = retriever
+        self.decoder = retriever.t5.decoder
+        self.position = 0
+        self.self_cache: list[
+            tuple[torch.Tensor, torch.Tensor]
+        ] = []  # per layer keys, values: (Q, B, H, t, D)
+        self.cross_cache: list[tuple[torch.Tensor, torch.Tensor]] = []  # per layer keys, values: (Q, H, S, D)
+        self.cross_mask = torch.empty(0)
+
+    def start(self, batch: TokenBatch) -> torch.Tensor:
+        """Encode the queries and score position 0: (Q, 1, K_0)."""
+        states = self.retriever.t5.encoder(
+            batch.input_ids, attention_mask=batch.attention_mask
+        ).last_hidden_state
+        self.position = 0
+        self.self_cache = []
+        self.cross_cache = []
+        for block in self.decoder.block:
+            attention = block.layer[1].EncDecAttention
+            self.cross_cache.append(
+                (_heads(attention, attention.k(states)), _heads(attention, attention.v(states)))
+            )
+        mask = torch.zeros_like(batch.attention_mask, dtype=states.dtype)
+        mask = mask.masked_fill(batch.attention_mask == 0, torch.finfo(states.dtype).min)
+        self.cross_mask = mask[:, None, None, :]  # (Q, 1, 1, S), broadcast over heads and beams
+        start = torch.full((len(states), 1), self.retriever.start_token, device=states.device)
+        return self._score(start)
+
+    def advance(self, codes: torch.Tensor, origins: torch.Tensor) -> torch.Tensor:
+        """Score the position after `codes`, which continue the beams `origins`; both (Q, B)."""
+        index = (
+            origins
+            + torch.arange(len(origins), device=origins.device).unsqueeze(1) * self.self_cache[0][0].shape[1]
+        )
+        self.self_cache = [
+            tuple(states.flatten(0, 1)[index] for states in layer)  # (Q, B, H, t, D)
+            for layer in self.self_cache
+        ]
+        self.position += 1
+        return self._score(codes + self.retriever.first_tokens[self.position - 1])
+
+    def _score(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Run the decoder on one more token per beam, (Q, B), and score the codes of `self.position`."""
+        hidden = self.decoder.embed_tokens(tokens)  # (Q, B, d)
+        bias = self._relative_bias()  # (H, t + 1)
+        for layer, block in enumerate(self.decoder.block):
+            hidden = hidden + self._self_attention(layer, block.layer[0], hidden, bias)
+            hidden = hidden + self._cross_attention(layer, block.layer[1], hidden)
+            hidden = block.layer[2](hidden)
+        hidden = self.decoder.final_layer_norm(hidden)
+        return self.retriever.code_logits(hidden, self.position).float().log_softmax(dim=-1)
+
+    def _relative_bias(self) -> torch.Tensor:
+        """Position bias of the newest token towards all tokens so far: (H, t + 1). The first layer's serves all."""
+        attention = self.decoder.block[0].layer[0].SelfAttention
+        length = self.position + 1
+        return attention.compute_bias(length, length)[0, :, -1]
+
+    def _self_attention(
+        self, layer: int, module: torch.nn.Module, hidden: torch.Tensor, bias: torch.Tensor
+    ) -> torch.Tensor:
+        attention = module.SelfAttention
+        normed = module.layer_norm(hidden)
+        shape = (*hidden.shape[:2], attention.n_heads, 1, attention.key_value_proj_dim)
+        query, key, value = (part(normed).view(shape) for part in (attention.q, attention.k, attention.v))
+        if self.position:
+            keys, values = self.self_cache[layer]
+            key, value = torch.cat([keys, key], dim=3), torch.cat([values, value], dim=3)
+            self.self_cache[layer] = (key, value)
+        else:
+            self.self_cache.append((key, value))
+        # One query against at most L keys: products and sums, for which a batched matrix product has no use.
+        weights = (query * key).sum(-1) + bias  # (Q, B, H, t + 1)
+        weights = weights.softmax(dim=-1)
+        context = (weights.unsqueeze(-1) * value).sum(3)  # (Q, B, H, D)
+        return attention.o(context.flatten(2))
+
+    def _cross_attention(self, layer: int, module: torch.nn.Module, hidden: torch.Tensor) -> torch.Tensor:
+        attention = module.EncDecAttention
+        query = _heads(attention, attention.q(module.layer_norm(hidden)))  # (Q, H, B, D)
+        keys, values = self.cross_cache[layer]
+        context = functional.scaled_dot_product_attention(
+            query, keys, values, attn_mask=self.cross_mask.to(query.dtype), scale=1.0
+        )
+        return attention.o(context.transpose(1, 2).flatten(2))
+
+
+def _heads(attention: T5Attention, states: torch.Tensor) -> torch.Tensor:
+    """Split (Q, n, H·D) into heads: (Q, H, n, D)."""
+    return states.view(*states.shape[:2], attention.n_heads, attention.key_value_proj_dim).transpose(1, 2)

@@ -1,0 +1,192 @@
+"""Training the retriever: our loss, the softmax over the codes of a position, and validation by beam search.
+
+The loop, its checkpoints and how it goes on after a kill are catid2.training.resumable_trainer's.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from catid2.corpus.text import DocumentTexts
+from catid2.retriever.retrieve import docids_digest, require_same_documents
+from catid2.retriever.t5 import DocIDRetriever, build_retriever
+from catid2.retriever.validation import validate
+from catid2.runtime.checkpoint import Fingerprint, code_digest, fingerprint
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import read_table
+from catid2.search.trie import Trie, read_docids
+from catid2.training.distributed import wait_for_all
+from catid2.training.examples import (
+    EpochBatches,
+    Examples,
+    Pairs,
+    TrainQueries,
+    Validation,
+    equal_parts,
+    make_examples,
+    make_validation,
+    read_pairs,
+    read_train_queries,
+)
+from catid2.training.resumable_trainer import ResumableTrainer, training_arguments, write_trained
+from catid2.training.state import StateFolder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, TrainingArguments
+
+    from catid2.config.retriever import RetrieverConfig
+
+
+class Inputs(NamedTuple):
+    """The files that training reads."""
+
+    products: Path
+    queries: Path
+    judgements: Path
+    docids: Path
+
+
+class Data(NamedTuple):
+    """What training runs on."""
+
+    examples: Examples
+    validation: Validation
+    codes: np.ndarray  # (N, L) int64, row = doc_id
+    trie: Trie
+
+
+def train_retriever(
+    config: RetrieverConfig,
+    inputs: Inputs,
+    checkpoints: Path,
+    output: Path,
+    seed: int,
+    checkpoint_seconds: float = 600.0,
+) -> None:
+    """Train a retriever and write its folder: model, tokenizer, history.tsv.
+
+    Args:
+        config: model, tasks and schedule.
+        inputs: corpus and DocIDs.
+        checkpoints: folder for the state of the run, new or empty, removed when the output is written.
+        output: folder to write; AutoModelForSeq2SeqLM and AutoTokenizer load from it.
+        seed: of weights, order and dropout.
+        checkpoint_seconds: a checkpoint is taken at the next step when the last is that old, in seconds.
+
+    Raises:
+        InputError: an input cannot be used, or does not fit the others or the config; `checkpoints` holds
+            something else, cannot be written or is not the same for all ranks; or the training diverged.
+        SystemExit: 143 (TERM) or 130 (INT), when any rank was asked to stop and the state is saved.
+    """
+    if output.is_dir() and any(output.iterdir()) and not (output / "history.tsv").is_file():
+        raise InputError(output, "holds files that are no retriever", "name an empty folder")
+    folder = StateFolder(checkpoints)
+    require_same_documents(inputs.docids, inputs.products)
+    doc_ids, codes = read_docids(inputs.docids)
+    sizes = tuple(int(size) for size in codes.max(axis=0) + 1)
+    trie = Trie.from_codes(codes, sizes, doc_ids)
+    queries = read_train_queries(
+        inputs.queries, inputs.judgements, config.query_task.labels, config.valid_share
+    )
+    documents = _document_texts(config, inputs.products)
+    unknown = queries.doc[(queries.doc < 0) | (queries.doc >= len(codes))]
+    if len(unknown):
+        raise InputError(inputs.judgements, f"document {unknown[0]} has no DocID", "build the corpus again")
+
+    seen = [text for text, held_out in zip(queries.texts, queries.held_out, strict=True) if not held_out]
+    retriever, tokenizer = build_retriever(config, sizes, itertools.chain(seen, documents), seed)
+    retriever.t5.config.docid_sha256 = docids_digest(inputs.docids)
+    data = Data(
+        make_examples(config, tokenizer, queries, documents, _pairs(config, inputs.products, queries)),
+        make_validation(config, tokenizer, queries),
+        codes.astype(np.int64),
+        trie,
+    )
+    if config.select_by != "last" and not len(data.validation.query):
+        raise InputError(
+            "valid_share", "no query is held out", 'set a larger valid_share, or select_by "last"'
+        )
+    arguments = training_arguments(config, checkpoints, seed)
+    trainer = RetrieverTrainer(config, retriever, data, arguments, folder)
+    trainer.run(run_fingerprint(config, retriever, data, seed, arguments.world_size), checkpoint_seconds)
+    if arguments.process_index == 0:
+        write_trained(output, folder.best(trainer.state.best_global_step), tokenizer, trainer.history())
+        folder.remove()
+    wait_for_all(trainer.group)
+
+
+def run_fingerprint(
+    config: RetrieverConfig, retriever: DocIDRetriever, data: Data, seed: int, ranks: int
+) -> Fingerprint:
+    """Return what the result of training depends on: settings, code, ranks, data, first weights."""
+    settings = {
+        "config": config.model_dump(mode="json", exclude={"pretrained", "revision"}),  # the weights tell more
+        "seed": seed,
+        "ranks": ranks,  # they cut batches and dropout differently
+        "code": code_digest(__file__),
+        "docids": retriever.t5.config.docid_sha256,
+    }
+    weights = [parameter.detach().cpu().numpy() for parameter in retriever.parameters()]
+    examples, validation = data.examples, data.validation
+    arrays = [*examples.tokens, *validation.tokens, examples.text, examples.doc]
+    arrays += [validation.query, validation.doc, data.codes]
+    return settings | {"data": fingerprint({}, *arrays), "first weights": fingerprint({}, *weights)}
+
+
+def _pairs(config: RetrieverConfig, products: Path, queries: TrainQueries) -> list[Pairs]:
+    """Return what the files of the pairs tasks teach."""
+    if not config.pairs_files:
+        return []
+    product_ids = read_table(products, {"product_id": pa.string()})["product_id"].combine_chunks()
+    held_out = [text for text, out in zip(queries.texts, queries.held_out, strict=True) if out]
+    return [read_pairs(path, product_ids, held_out) for path in config.pairs_files]
+
+
+def _document_texts(config: RetrieverConfig, products: Path) -> DocumentTexts:
+    """Return the text of every document under the document task's template; without that task, of titles."""
+    template = next((task.template for task in config.tasks if task.source == "document"), "{title}")
+    # Far more characters than so many tokens have: the tokenizer need not read what is cut afterwards.
+    return DocumentTexts(products, template, 16 * config.max_document_tokens)
+
+
+class RetrieverTrainer(ResumableTrainer):
+    """ResumableTrainer of a DocIDRetriever."""
+
+    def __init__(
+        self,
+        config: RetrieverConfig,
+        retriever: DocIDRetriever,
+        data: Data,
+        arguments: TrainingArguments,
+        folder: StateFolder,
+    ):
+        ranks = arguments.world_size
+        parts = equal_parts(config.batch_size, ranks, config.microbatch)
+        self.data = data
+        batches = EpochBatches(
+            data.examples, config.batch_size, parts, arguments.process_index, ranks, arguments.seed
+        )
+        super().__init__(config, retriever, batches, arguments, folder)
+
+    def _collate(self, rows: list[int]) -> dict[str, torch.Tensor]:
+        examples = self.data.examples
+        batch = examples.tokens.batch(examples.text[rows], self.model.t5.config.pad_token_id)
+        codes = torch.from_numpy(self.data.codes[examples.doc[rows]])
+        return {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "codes": codes}
+
+    def _validate(self) -> dict[int, float]:
+        """Return recall@k over the held-out queries, the same on every rank."""
+        self.model.eval()
+        held_out = self.data.validation
+        pairs = (held_out.query, held_out.doc)
+        beams = self.config.valid_beams
+        return validate(self.model, self.data.trie, held_out.tokens, pairs, beams, self.group)
+
+    def _pretrained(self) -> PreTrainedModel:
+        return self.model.t5

@@ -1,0 +1,78 @@
+"""Search with what training wrote: a T5 retriever and the DocIDs of its products, texts in, products out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import torch
+
+from catid2.retriever.retrieve import Search, is_light, require_fitting_codes, search
+from catid2.retriever.t5 import load_retriever
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import read_table
+from catid2.search.trie import Trie, read_docids
+from catid2.training.distributed import Group
+from catid2.training.tokens import tokenize
+
+BATCH_SIZE = 16  # queries decoded together
+
+
+class Hit(NamedTuple):
+    """A product that was found."""
+
+    doc_id: int  # row of corpus/products.parquet
+    product_id: str
+    docid: tuple[int, ...]  # (L,) the codes
+    score: float  # log p(DocID | query)
+
+
+class TextSearch:
+    """A T5 retriever on one device, ready for queries.
+
+    Args:
+        retriever: folder that train_retriever wrote.
+        docids: docids.parquet of the same method.
+        device: such as "cuda".
+
+    Raises:
+        InputError: a file cannot be used, the retriever reads vectors instead of texts, or the files do not belong
+            together.
+    """
+
+    def __init__(self, retriever: str | Path, docids: str | Path, device: str | torch.device = "cpu"):
+        folder, path = Path(retriever), Path(docids)
+        if is_light(folder):
+            what = "a light retriever, which reads vectors instead of texts"
+            raise InputError(folder, what, "name a retriever of kind t5")
+        self.group = Group(device=torch.device(device))
+        model, self.tokenizer = load_retriever(folder)
+        doc_ids, codes = read_docids(path)
+        trie = Trie.from_codes(codes, require_fitting_codes(codes, model, path, folder), doc_ids)
+        names = read_table(path, {"product_id": pa.string()})["product_id"]
+        rows = zip(doc_ids.tolist(), names.to_pylist(), map(tuple, codes.tolist()), strict=True)
+        self._products = {doc_id: (doc_id, name, docid) for doc_id, name, docid in rows}
+        self.retriever, self.trie = model.to(self.group.device), trie.to(self.group.device)
+
+    def search(self, texts: Sequence[str], k: int = 10, beams: int = 100) -> list[list[Hit]]:
+        """Return for each text the best `k` products, best first; fewer if there are no more.
+
+        Args:
+            texts: queries, without the prefix that the retriever was trained with.
+            k: products per query.
+            beams: DocID prefixes kept at each position; fewer than `k` count as `k`.
+        """
+        settings = self.retriever.t5.config
+        queries = tokenize(self.tokenizer, texts, settings.query_prefix, settings.max_query_tokens)
+        how = Search(max(beams, k), k, BATCH_SIZE)
+        found = search(self.retriever, self.trie, queries, how, self.group)
+        return [
+            [
+                Hit(*self._products[doc_id], score)
+                for doc_id, score in zip(row, scores, strict=True)
+                if doc_id >= 0
+            ]
+            for row, scores in zip(found.doc_ids.tolist(), found.scores.tolist(), strict=True)
+        ]

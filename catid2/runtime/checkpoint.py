@@ -1,0 +1,266 @@
+"""Training state that survives a kill: one file, replaced whole, tied to what it was trained on.
+
+A state is tensors and a JSON value. Both lie in one safetensors file (the JSON in its header), because one
+file can be replaced atomically and two cannot; nothing is ever unpickled.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from catid2.runtime import code
+from catid2.runtime.errors import InputError, unreadable
+from catid2.runtime.tables import read_json, write_json
+from catid2.runtime.writing import aside_pattern, atomic, require_ownership
+
+logger = logging.getLogger(__name__)
+
+Fingerprint = Mapping[str, Any]  # JSON: all that a run's result depends on; arrays and code by their sha256
+
+STATE_FILE = "state.safetensors"
+FINGERPRINT = "fingerprint.json"
+_RUN = "[0-9a-f]{16}"  # name of a run's folder
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+class Runs:
+    """What a stage's runs have saved: a folder for each, named by its fingerprint, which lies in it.
+
+    A run with another setting, input, code, library or, where it matters, number of ranks starts anew, next to what
+    the run before has saved. That is resumed when the change is taken back.
+
+    Args:
+        folder: where a stage keeps its checkpoints; created when a run begins.
+        files: a regular expression for the paths of a run's files and folders, relative to the run's folder; that of a
+            folder ends with "/".
+
+    Raises:
+        InputError: the folder holds anything else.
+    """
+
+    def __init__(self, folder: Path, files: str):
+        mark = re.escape(FINGERPRINT)
+        self.folder = folder
+        self._of_a_run = re.compile(f"{mark}|{aside_pattern(mark)}|{files}")
+        self._own = re.compile(f"{_RUN}/({self._of_a_run.pattern})?")
+        require_checkpoints_only(folder, self._own)
+
+    def folder_of(self, fingerprint: Fingerprint) -> Path:
+        """Return the folder of a run."""
+        text = json.dumps(fingerprint, sort_keys=True)
+        return self.folder / hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def begin(self, fingerprint: Fingerprint) -> None:
+        """Make the folder of a run; keep that of the other run which began last and saved something, remove the rest.
+
+        The log names what is removed, and in what the kept one differs unless something was saved of this one.
+        """
+        require_ownership()
+        run = self.folder_of(fingerprint)
+        runs = sorted((path for path in self.folder.glob("*") if path.is_dir()), key=_began)
+        saved = [path for path in runs if any(inside.name != FINGERPRINT for inside in path.iterdir())]
+        last = next((other for other in reversed(saved) if other != run), None)
+        for other in runs:
+            if other not in (run, last):
+                logger.info("%s: of an older run, removed", other)
+                remove_checkpoints(other, self._of_a_run)
+        if last and run not in saved:
+            now = json.loads(json.dumps(fingerprint))  # as it is read again: tuples are lists
+            try:
+                changed = ", ".join(differences(read_json(last / FINGERPRINT), now))
+            except InputError as error:
+                changed = str(error)
+            logger.info("%s: kept, but of another run (%s): starting anew", last, changed)
+        write_json(run / FINGERPRINT, fingerprint)  # always: its time tells which run began last
+
+    def remove(self) -> None:
+        """Remove what any run has saved, and the folder if nothing else is in it; called when a run is complete."""
+        remove_checkpoints(self.folder, self._own)
+
+
+def _began(run: Path) -> int:
+    """Return when a run began; 0 if it is not known, because a kill came while the run's folder was removed."""
+    try:
+        return (run / FINGERPRINT).stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def differences(before: Fingerprint, now: Fingerprint) -> list[str]:
+    """Return in which values a fingerprint differs from the one before, nested ones by their dotted names."""
+    found = []
+    for name in sorted(before.keys() | now.keys()):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += [f"{name}.{difference}" for difference in differences(old, new)]
+        elif old != new:
+            digest = isinstance(new, str) and _SHA256.fullmatch(new)
+            found.append(name if digest else f"{name}: {json.dumps(old)}, now {json.dumps(new)}")
+    return found
+
+
+class State(NamedTuple):
+    """A training state: named tensors, and progress that is JSON."""
+
+    tensors: dict[str, Tensor]
+    progress: Any
+
+
+class Checkpoints:
+    """The newest state of one training run.
+
+    Args:
+        folder: of the stage; the run has a folder of its own in it (see Runs).
+        fingerprint: of everything the run's result depends on; a state with another one is not taken up.
+
+    Raises:
+        InputError: the folder holds anything that is no training state.
+    """
+
+    def __init__(self, folder: Path, fingerprint: Fingerprint):
+        name = re.escape(STATE_FILE)
+        self.runs = Runs(folder, f"{name}|{aside_pattern(name)}")
+        self.fingerprint = fingerprint
+        self.path = self.runs.folder_of(fingerprint) / STATE_FILE
+
+    def load(self) -> State | None:
+        """Begin the run (see Runs.begin) and return its saved state on the CPU, or None; the log says why."""
+        self.runs.begin(self.fingerprint)
+        if not self.path.is_file():
+            return None
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                header = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        except SafetensorError as error:
+            logger.warning("%s: not a whole checkpoint (%s), starting anew", self.path, error)
+            return None
+        except OSError as error:  # that may pass, and the state with it would be lost
+            raise unreadable(self.path, error) from None
+        progress = header.get("progress", "")
+        if header.get("sha256") != _digest(tensors, progress):
+            logger.warning("%s: not as it was saved (its sha256 differs), starting anew", self.path)
+            return None
+        return State(tensors, json.loads(progress))
+
+    def save(self, state: State) -> None:
+        """Replace the saved state."""
+        progress = json.dumps(state.progress)
+        header = {"progress": progress, "sha256": _digest(state.tensors, progress)}
+        with atomic(self.path) as aside:
+            save_file({name: tensor.contiguous() for name, tensor in state.tensors.items()}, aside, header)
+
+    def remove(self) -> None:
+        """Remove the state, those of other runs, and the folder; called when the outputs are written."""
+        self.runs.remove()
+
+
+def _digest(tensors: Mapping[str, Tensor], progress: str) -> str:
+    """Return a sha256 of a state: safetensors has none, and a flipped bit makes another number as good as the first."""
+    ordered = sorted(tensors.items())
+    shapes = [(name, str(tensor.dtype), tuple(tensor.shape)) for name, tensor in ordered]
+    # NumPy knows no bfloat16, and the shape is in `shapes`.
+    contents = [tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy() for _, tensor in ordered]
+    return fingerprint({"progress": progress, "shapes": shapes}, *contents)
+
+
+def require_checkpoints_only(folder: Path, own: re.Pattern[str]) -> None:
+    """Raise InputError if `folder` holds anything but checkpoints; one that does not exist yet is fine.
+
+    Args:
+        folder: where a stage keeps its checkpoints, and will remove them in the end.
+        own: matches the paths of the stage's files and folders, relative to `folder`; that of a folder ends with "/".
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(folder, "is not a folder", "name an empty folder")
+    for path in sorted(folder.rglob("*")):
+        name = _name(path, folder)
+        if not own.fullmatch(name) and os.path.lexists(path):  # an older worker may still remove its own
+            raise InputError(
+                folder,
+                f"holds files that are not checkpoints ({name!r})",
+                "move them away, or name an empty folder",
+            )
+
+
+def remove_checkpoints(folder: Path, own: re.Pattern[str]) -> None:
+    """Remove the files and folders whose paths match `own`, as above; `folder` too if that empties it."""
+    require_ownership()
+    for path in sorted(folder.rglob("*"), reverse=True):  # what a folder holds before the folder
+        if own.fullmatch(_name(path, folder)):
+            _remove(path)
+    if folder.is_dir():
+        _remove(folder)
+
+
+def _name(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix() + "/" * path.is_dir()
+
+
+def _remove(path: Path) -> None:
+    if not path.is_dir() or path.is_symlink():
+        path.unlink(missing_ok=True)
+    elif not any(path.iterdir()):
+        path.rmdir()
+
+
+def tensors_of(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
+    """Return the tensors of a model and of its optimiser, under names that `restore_tensors` reads."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in values.items()}
+    return tensors
+
+
+def restore_tensors(tensors: Mapping[str, Tensor], model: nn.Module, optimizer: Optimizer) -> None:
+    """Take up what `tensors_of` returned; the optimiser keeps its own settings, such as the weight decay."""
+    weights: dict[str, Tensor] = {}
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        part, key = name.split(".", 1)
+        if part == "model":
+            weights[key] = tensor
+        else:
+            index, moment = key.split(".")
+            moments.setdefault(int(index), {})[moment] = tensor
+    model.load_state_dict(weights)
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def fingerprint(settings: Mapping[str, Any], *arrays: np.ndarray) -> str:
+    """Return a sha256 of JSON settings and of the arrays' types, shapes and contents."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for array in arrays:
+        digest.update(f"{array.dtype.str} {array.shape}".encode())
+        for start in range(0, len(array), 65_536):  # a memory-mapped matrix is read in parts
+            digest.update(np.ascontiguousarray(array[start : start + 65_536]).tobytes())
+    return digest.hexdigest()
+
+
+def code_digest(module_file: str | Path) -> dict[str, str]:
+    """Return a sha256 of what a module and the package's modules that it imports do, and the libraries' versions.
+
+    It belongs into a fingerprint, because a state that other code made may mean something else.
+
+    Args:
+        module_file: the module's `__file__`; it lies in the package.
+    """
+    path = Path(module_file).resolve()
+    root = next(folder.parent for folder in path.parents if folder.name == code.PACKAGE)
+    libraries = [name for name in ("numpy", "torch", "transformers") if name in sys.modules]
+    versions = {name: sys.modules[name].__version__ for name in libraries}
+    return {code.PACKAGE: code.code_digest(path.relative_to(root), root)} | versions

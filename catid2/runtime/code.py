@@ -1,0 +1,140 @@
+"""What the code of a script means: a digest that changes when a result could change, and not with a comment.
+
+Snakemake does not follow imports, so an edit of a module would rerun nothing. Each rule carries the digest of its
+script as a parameter, and training carries it in its checkpoints. Nothing is executed: import statements are read.
+"""
+
+import ast
+import functools
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+PACKAGE = "catid2"
+# How a job starts, stops, reports and writes. None of it decides what a result is.
+RUNTIME = f"{PACKAGE}/runtime/"
+# Keyword arguments that describe a setting or an option to people.
+_WORDS = {"Field": "description", "add_argument": "help"}
+
+
+def code_digest(script: str | Path, root: str | Path = ".") -> str:
+    """Return a sha256 of what `script` and the modules that it imports do, the package `runtime` left out.
+
+    Comments, layout, docstrings, descriptions of settings and the order of imports do not count. Templates
+    (`*.j2`) count by their text.
+
+    Args:
+        script: relative to `root`.
+        root: the folder that holds the package.
+    """
+    digest = hashlib.sha256()
+    for name in [Path(script).as_posix(), *imported_modules(script, root)]:
+        if not name.startswith(RUNTIME):
+            digest.update(_part(name, (Path(root) / name).read_text("utf-8")))
+    return digest.hexdigest()
+
+
+@functools.cache
+def _part(name: str, text: str) -> bytes:
+    """Return what a file adds to a digest."""
+    return json.dumps([name, meaning(text) if name.endswith(".py") else text]).encode()
+
+
+@functools.cache
+def meaning(source: str) -> str:
+    """Return a module's syntax tree as JSON, without what does not change what the module does.
+
+    Unlike the text of `ast.dump` it is the same in all versions of Python: fields that are empty are left out.
+    """
+    return json.dumps(_shape(_tree(source)))
+
+
+@functools.cache
+def _tree(source: str) -> ast.Module:
+    return ast.parse(source)
+
+
+def _shape(node: Any) -> Any:
+    if isinstance(node, list):
+        shapes = [_shape(item) for item in node if not _is_for_type_checkers(item)]
+        # In any order they import the same.
+        imports = sorted(shape for shape in shapes if shape[0] in ("Import", "ImportFrom"))
+        return [imports.pop(0) if shape[0] in ("Import", "ImportFrom") else shape for shape in shapes]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        fields["body"] = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
+    if isinstance(node, ast.ImportFrom):
+        fields["names"] = sorted(node.names, key=lambda alias: alias.name)
+    if isinstance(node, ast.Call):
+        words = _WORDS.get(getattr(node.func, "attr", getattr(node.func, "id", None)))
+        fields["keywords"] = [keyword for keyword in node.keywords if words is None or keyword.arg != words]
+    return [type(node).__name__, *([name, _shape(value)] for name, value in fields.items())]
+
+
+def _is_for_type_checkers(node: Any) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING") and not node.orelse
+
+
+def imported_modules(script: str | Path, root: str | Path = ".") -> list[str]:
+    """Return the package's files that `script` imports, directly or through each other, sorted.
+
+    Imports inside functions count, imports for type checkers alone (`if TYPE_CHECKING:`) do not. Paths are
+    relative to `root`, the folder that holds the package; `script` is relative to it as well. A template
+    (`*.j2`) counts when a module of its folder that names it is imported.
+    """
+    root = Path(root)
+    found: set[Path] = set()
+    resolved: set[str] = set()  # names of modules
+    waiting = [root / script]
+    while waiting:
+        names = _imports(waiting.pop().read_text("utf-8")) - resolved
+        resolved |= names
+        for path in {path for name in names for path in _files(root, name)} - found:
+            found.add(path)
+            waiting.append(path)
+            found.update(_templates(path))
+    return sorted(path.relative_to(root).as_posix() for path in found)
+
+
+@functools.cache
+def _imports(source: str) -> frozenset[str]:
+    """Dotted names that a module imports from the package; `from a import b` yields both a and a.b."""
+    names: set[str] = set()
+    waiting: list[ast.AST] = [_tree(source)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            waiting.extend(node.orelse)
+            continue
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+        # an import is a statement, and no expression holds one
+        waiting.extend(child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr))
+    return frozenset(name for name in names if name.split(".")[0] == PACKAGE)
+
+
+def _files(root: Path, module: str) -> list[Path]:
+    """Files that importing `module` reads: each package's `__init__.py` on the way, and the module itself."""
+    files: list[Path] = []
+    path = root
+    for part in module.split("."):
+        path = path / part
+        if path.with_suffix(".py").is_file():
+            return [*files, path.with_suffix(".py")]
+        if not (path / "__init__.py").is_file():
+            break  # a name inside the module, not a module
+        files.append(path / "__init__.py")
+    return files
+
+
+def _templates(module: Path) -> list[Path]:
+    text = module.read_text("utf-8")
+    if '.j2"' not in text:
+        return []
+    return [path for path in sorted(module.parent.glob("[!.]*.j2")) if f'"{path.name}"' in text]

@@ -1,0 +1,99 @@
+"""Word of a Slurm job's end for a process that Slurm itself does not tell.
+
+With proctrack/cgroup, which most clusters have, Slurm sends the TERM of a time limit, of scancel or of preemption to
+the first process of each job step and to no other (proctrack_cgroup.c: "only signal slurm tasks unless signal is
+SIGKILL"). In a step of Snakemake's executor that is Snakemake, which does not pass it on, so a training would be killed
+without having saved. A sentinel helps: a second, empty step of the same job, whose first process is told too.
+
+`catid2.runtime.slurm PID` is the watcher, a child of the process PID: it runs the sentinel, and sends its parent a
+TERM when the sentinel was sent one. It ends with its parent.
+"""
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from types import FrameType
+
+from catid2.runtime.command import signal_at_end_of_parent
+
+TOLD = 3  # the sentinel's exit code after a TERM
+SENTINEL = f'trap "exit {TOLD}" TERM; echo ready; while :; do sleep 1; done'
+# One task beside those of the job, which takes nothing from them.
+STEP = [
+    *("--overlap", "--ntasks=1", "--nodes=1", "--mem=0", "--gres=none"),
+    *("--cpu-bind=none", "--mpi=none", "--input=none", "--quiet"),
+]
+PATIENCE = 60.0  # seconds until a sentinel that does not start is worth a word
+# The rest describes the step that we are in, and srun would take it for wishes.
+KEPT = ("SLURM_JOB_ID", "SLURM_CONF", "SLURM_CLUSTER_NAME")
+
+
+def step_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment in which `srun` starts a further step of the job, without what belongs to this one."""
+    own = ("SLURM_", "SRUN_", "SBATCH_")
+    return {name: value for name, value in environment.items() if name in KEPT or not name.startswith(own)}
+
+
+def watch_for_end() -> None:
+    """Have this process sent a TERM when its Slurm job is about to end; outside of Slurm do nothing."""
+    if "SLURM_JOB_ID" in os.environ and shutil.which("srun"):
+        subprocess.Popen(
+            [*module_command("catid2.runtime.slurm"), str(os.getpid())], stdin=subprocess.DEVNULL
+        )
+
+
+def module_command(module: str) -> list[str]:
+    """Return `python -m MODULE` for a child that looks for modules where this process does.
+
+    PYTHONPATH would not do: a folder's name may hold the ":" that separates its entries.
+    """
+    run = f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+    return [sys.executable, "-c", f"import runpy, sys; sys.path[:] = {sys.path!r}; {run}"]
+
+
+def main() -> None:
+    """Run the sentinel and tell the parent when it was told."""
+    parent = int(sys.argv[1])  # may be gone by now
+    # The parent's to heed, and the sentinel's: a handler, as that would inherit an ignored signal.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _pass_over)
+    sentinel = subprocess.Popen(
+        ["srun", *STEP, "sh", "-c", SENTINEL],
+        env=step_environment(os.environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        sentinel.terminate()  # srun then ends the step
+        os._exit(0)
+
+    signal.signal(signal.SIGUSR1, end)
+    signal_at_end_of_parent(signal.SIGUSR1)
+    if os.getppid() != parent:
+        end(signal.SIGUSR1, None)
+    if not select.select([sentinel.stdout], [], [], PATIENCE)[0]:
+        print("Slurm has not yet started the step that will tell this job of its end", file=sys.stderr)
+    messages = sentinel.communicate()[1].strip()
+    if sentinel.returncode == TOLD:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(parent, signal.SIGTERM)
+    else:
+        why = messages.splitlines()[-1] if messages else f"srun ended with {sentinel.returncode}"
+        print(f"Slurm will not tell this job of its end ({why}): periodic checkpoints only", file=sys.stderr)
+
+
+def _pass_over(_signal: int, _frame: FrameType | None) -> None:
+    """Handle a signal by going on."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""Tables for people and programs alike: TSV below lines, each behind `# `, that say what the columns are."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import polars as pl
+
+from catid2.runtime.writing import atomic
+
+
+def write_tsv(
+    path: str | Path,
+    header: Iterable[str],
+    table: pl.DataFrame,
+    significant: int | None = None,
+    decimals: int | None = None,
+) -> None:
+    """Write a table below the lines of `header`, whole or not at all.
+
+    Args:
+        path: of the file.
+        header: lines without their `# `.
+        significant: digits that floats are rounded to; all if None.
+        decimals: places that floats are written with, zeros too; as many as they have if None.
+    """
+    if significant is not None:
+        table = table.with_columns(pl.col(pl.Float64).round_sig_figs(significant))
+    with atomic(path) as aside:
+        lines = "".join(f"# {line}\n" for line in header)
+        aside.write_text(lines + table.write_csv(separator="\t", float_precision=decimals), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""From scores to ranked documents: trie, beam search, exact search over vectors."""

@@ -1,0 +1,79 @@
+"""Exact beam search over DocIDs: fixed depth, all queries at once, only codes that exist.
+
+Every DocID has the same number of positions, so there is no end token, no finished beam and no length
+penalty: the score of a DocID is the sum of its codes' log-probabilities. Each step asks the scorer for the
+log-probabilities of the K codes of one position and looks up the codes that continue a beam's prefix in
+the trie; shapes are known before the search starts and nothing waits for the device.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import torch
+
+from catid2.search.trie import Trie
+
+NO_RESULT = float("-inf")
+
+
+class CodeScorer(Protocol):
+    """A decoder that scores the codes of one position after the other, for Q queries at once.
+
+    Log-probabilities are taken over all codes of the position, whether or not the trie allows them.
+    """
+
+    def start(self, batch: Any) -> torch.Tensor:
+        """Take in the queries; return the log-probabilities of position 0, (Q, 1, sizes[0]) float32."""
+        ...
+
+    def advance(self, codes: torch.Tensor, origins: torch.Tensor) -> torch.Tensor:
+        """Return the log-probabilities of the next position, (Q, B, sizes[position]) float32.
+
+        Beam b of query q continues beam `origins[q, b]` of the step before by `codes[q, b]`; both (Q, B) int64.
+        """
+        ...
+
+
+class Beams(NamedTuple):
+    """The best prefixes of each query, best first; (Q, B), padded with node -1 and score -inf."""
+
+    nodes: torch.Tensor  # int64: nodes of the trie at the depth that was searched
+    scores: torch.Tensor  # float32: sums of log-probabilities
+
+
+def beam_search(scorer: CodeScorer, trie: Trie, batch: Any, beams: int, depth: int | None = None) -> Beams:
+    """Return the up to `beams` best DocIDs of every query in `batch`.
+
+    With `depth` the search stops at the prefixes of that many codes. B is `beams` or, if fewer, the number of
+    candidates that the widths of the trie leave room for. The result is exact, the true best B of all DocIDs,
+    when `beams` is at least the number of prefixes at every depth; otherwise it is what beam search keeps.
+    Candidates of equal score are ordered by their parent's rank, then by code.
+    """
+    depth = trie.depth if depth is None else depth
+    log_probabilities = scorer.start(batch)  # (Q, 1, K)
+    nodes = torch.zeros(log_probabilities.shape[:2], dtype=torch.long, device=log_probabilities.device)
+    scores = torch.zeros_like(nodes, dtype=torch.float32)
+    for position in range(depth):
+        children = trie.children(nodes, position)  # each (Q, B, width)
+        candidates = scores.unsqueeze(-1) + log_probabilities.gather(-1, children.codes)
+        candidates = candidates.masked_fill(~children.valid, NO_RESULT).flatten(1)  # (Q, B · width)
+        scores, chosen = _best(candidates, beams)
+        nodes = children.nodes.flatten(1).gather(1, chosen)
+        if position + 1 < depth:
+            codes = children.codes.flatten(1).gather(1, chosen)
+            log_probabilities = scorer.advance(codes, chosen // trie.widths[position])
+    return Beams(nodes.masked_fill(scores == NO_RESULT, -1), scores)
+
+
+def _best(candidates: torch.Tensor, beams: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return scores and indices of the best candidates per row, ties in order of index."""
+    found, chosen = candidates.topk(min(beams, candidates.shape[1]), dim=1, sorted=False)
+    # topk leaves open which of the candidates equal to the last one it finds: take the first of them.
+    last = found.amin(dim=1, keepdim=True)
+    at_cut = found == last
+    nth = at_cut.cumsum(dim=1, dtype=torch.int32)
+    first = torch.searchsorted((candidates == last).cumsum(dim=1, dtype=torch.int32), nth)
+    chosen = torch.where(at_cut, first, chosen).sort(dim=1).values
+    scores, order = candidates.gather(1, chosen).sort(dim=1, descending=True, stable=True)
+    return scores, chosen.gather(1, order)

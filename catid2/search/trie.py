@@ -1,0 +1,156 @@
+"""DocIDs as a prefix tree of tensors: the constraint of decoding, without a Python object per node.
+
+The tree is stored level by level in compressed sparse row form. A node of depth l is a distinct DocID
+prefix of l codes; the nodes of a depth are numbered in lexicographic order of their prefixes, so the
+children of a node are neighbours, sorted by code, and the documents below it are one range of leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import read_code_columns
+
+
+class Children(NamedTuple):
+    """The children of some nodes, padded to the widest node of the depth; all of shape (…, width)."""
+
+    codes: torch.Tensor  # int64, 0 where padded
+    nodes: torch.Tensor  # int64, numbers at the next depth, 0 where padded
+    valid: torch.Tensor  # bool
+
+
+@dataclass(frozen=True)
+class Trie:
+    """A prefix tree over N DocIDs of L positions.
+
+    Attributes:
+        sizes: how many codes each position has; (L,).
+        codes: per position l the last code of each node of depth l + 1, int32.
+        offsets: per position l the first child of each node of depth l, and the end; (nodes of depth l + 1,), int32.
+        doc_ids: the document of each leaf; (N,) int32.
+        widths: per position the most children that a node has; (L,).
+    """
+
+    sizes: tuple[int, ...]
+    codes: tuple[torch.Tensor, ...]
+    offsets: tuple[torch.Tensor, ...]
+    doc_ids: torch.Tensor
+    widths: tuple[int, ...]
+
+    @classmethod
+    def from_codes(cls, codes: np.ndarray, sizes: Sequence[int], doc_ids: np.ndarray | None = None) -> Trie:
+        """Build the tree of `codes`, (N, L) integers, position l in 0..sizes[l]-1; row i is doc_ids[i] (default i).
+
+        Raises:
+            InputError: there is no DocID, a code is out of range, or two documents have the same DocID.
+        """
+        codes = np.asarray(codes)
+        doc_ids = np.arange(len(codes)) if doc_ids is None else np.asarray(doc_ids)
+        if codes.ndim != 2 or 0 in codes.shape or codes.shape[1] != len(sizes):
+            raise InputError(
+                "DocIDs", f"shape {codes.shape}, not (documents, {len(sizes)})", "give one row per document"
+            )
+        for position, size in enumerate(sizes):
+            wrong = np.flatnonzero((codes[:, position] < 0) | (codes[:, position] >= size))
+            if len(wrong):
+                what = f"document {doc_ids[wrong[0]]} has code {codes[wrong[0], position]} at position {position}"
+                raise InputError("DocIDs", what, f"that position has the codes 0..{size - 1}")
+
+        order = np.lexsort(codes.T[::-1])
+        ordered = codes[order]
+        new_prefix = np.zeros(
+            len(codes), dtype=bool
+        )  # is the row's prefix another than that of the row before?
+        new_prefix[0] = True
+        parent = np.zeros(len(codes), dtype=np.int32)  # node of each row, at the depth reached so far
+        level_codes, level_offsets, widths, n_parents = [], [], [], 1
+        for column in ordered.T:
+            new_prefix[1:] |= column[1:] != column[:-1]
+            first = np.flatnonzero(new_prefix)
+            children = np.bincount(parent[first], minlength=n_parents)
+            level_codes.append(torch.from_numpy(column[first].astype(np.int32)))
+            level_offsets.append(
+                torch.from_numpy(np.concatenate([[0], np.cumsum(children)]).astype(np.int32))
+            )
+            widths.append(int(children.max()))
+            parent = (np.cumsum(new_prefix) - 1).astype(np.int32)
+            n_parents = len(first)
+        if n_parents < len(codes):
+            row = int(np.flatnonzero(~new_prefix)[0])
+            what = (
+                f"documents {doc_ids[order[row - 1]]} and {doc_ids[order[row]]} share {ordered[row].tolist()}"
+            )
+            raise InputError("DocIDs", what, "repair the collisions first (assign_docids)")
+        leaves = torch.from_numpy(doc_ids[order].astype(np.int32))
+        return cls(tuple(sizes), tuple(level_codes), tuple(level_offsets), leaves, tuple(widths))
+
+    @property
+    def depth(self) -> int:
+        """Number of positions L."""
+        return len(self.sizes)
+
+    def __len__(self) -> int:
+        """Number of documents N."""
+        return len(self.doc_ids)
+
+    def to(self, device: torch.device | str) -> Trie:
+        """Return the tree on `device`."""
+        return replace(
+            self,
+            codes=tuple(level.to(device) for level in self.codes),
+            offsets=tuple(level.to(device) for level in self.offsets),
+            doc_ids=self.doc_ids.to(device),
+        )
+
+    def children(self, nodes: torch.Tensor, position: int) -> Children:
+        """Return the children of `nodes` (…) of depth `position`; shapes (…, widths[position])."""
+        first = self.offsets[position][nodes].long().unsqueeze(-1)
+        end = self.offsets[position][nodes + 1].long().unsqueeze(-1)
+        child = first + torch.arange(self.widths[position], device=nodes.device)
+        valid = child < end
+        child = child.masked_fill(~valid, 0)
+        return Children(self.codes[position][child].long().masked_fill(~valid, 0), child, valid)
+
+    def descend(self, nodes: torch.Tensor, codes: torch.Tensor, position: int) -> torch.Tensor:
+        """Return the child by `codes` (…) of `nodes` (…) of depth `position`; -1 where there is none.
+
+        A node -1 has no children. All searches are bisected together, in log2(width) steps.
+        """
+        known = nodes.clamp(min=0)
+        low, end = self.offsets[position][known].long(), self.offsets[position][known + 1].long()
+        high = end
+        level = self.codes[position]
+        for _ in range(self.widths[position].bit_length()):
+            middle = (low + high) // 2
+            right = (level[middle.clamp(max=len(level) - 1)] < codes) & (low < high)
+            low, high = torch.where(right, middle + 1, low), torch.where(right, high, middle)
+        found = (nodes >= 0) & (low < end) & (level[low.clamp(max=len(level) - 1)] == codes)
+        return torch.where(found, low, -1)
+
+    def leaves(self, nodes: torch.Tensor, depth: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return first and end of the range of leaves below `nodes` (…) of `depth`."""
+        first, end = nodes, nodes + 1
+        for offsets in self.offsets[depth:]:
+            first, end = offsets[first].long(), offsets[end].long()
+        return first, end
+
+
+def read_docids(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return (doc_ids (N,), codes (N, L)), both int32, of docids.parquet.
+
+    Raises:
+        InputError: as read_table; or the file has no column c_0, or no row.
+    """
+    table, (codes,) = read_code_columns(path, ["c"], {"doc_id": pa.int32()})
+    if not len(table):
+        raise InputError(path, "no DocIDs", "run assign_docids on a corpus that holds documents")
+    return table.column("doc_id").to_numpy(), codes

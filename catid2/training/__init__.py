@@ -1,0 +1,1 @@
+"""What all trainings share: ranks, checkpoints, examples, history."""

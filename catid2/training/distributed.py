@@ -1,0 +1,187 @@
+"""Several processes as one: set-up under the launcher, and gathering tensors with or without gradient.
+
+The convention of every distributed loss here: each rank returns its *share* of the global loss, so that the
+shares sum to it, and parameter gradients are summed (not averaged) over ranks. One process is the special
+case in which nothing is sent.
+"""
+
+import contextlib
+import datetime
+import functools
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from catid2.runtime.errors import InputError
+
+CPU = torch.device("cpu")
+# A rank may have to wait for the first one's validation or file writing. The launcher sees a lost peer long before.
+PEER_TIMEOUT = datetime.timedelta(minutes=30)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A process among its peers: its rank, how many there are, and the device it computes on."""
+
+    rank: int = 0
+    world_size: int = 1
+    device: torch.device = CPU
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes files."""
+        return self.rank == 0
+
+    def shard(self, total: int) -> slice:
+        """Return this rank's rows of `total`; the ranks' slices follow each other and differ by at most one."""
+        return slice(*_bounds(total, self.world_size)[self.rank : self.rank + 2])
+
+
+@contextlib.contextmanager
+def process_group() -> Iterator[Group]:
+    """Join the group that the launcher's RANK, WORLD_SIZE and LOCAL_RANK describe; without them, be alone.
+
+    Takes nccl where CUDA is there and gloo otherwise, and leaves the group at the end of the block. After an error
+    nccl's is left to the end of the process: leaving it would wait for work on the GPU that a lost peer never ends.
+
+    Raises:
+        InputError: the node has fewer GPUs than ranks.
+    """
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    rank = int(os.environ.get("RANK", "0"))
+    device = _device(int(os.environ.get("LOCAL_RANK", "0")))
+    if world_size == 1:
+        yield Group(0, 1, device)
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PEER_TIMEOUT)
+    try:
+        yield Group(rank, world_size, device)
+    except BaseException:
+        if device.type == "cpu":
+            _leave()
+        raise
+    _leave()
+
+
+def _device(local_rank: int) -> torch.device:
+    """Return the device of a rank, by its number on the node."""
+    if not torch.cuda.is_available():
+        return CPU
+    if local_rank >= torch.cuda.device_count():
+        what = f"rank {local_rank} of the node has no GPU, there are {torch.cuda.device_count()}"
+        raise InputError("--gpus", what, "start as many ranks as the node has GPUs")
+    device = torch.device("cuda", local_rank)
+    torch.cuda.set_device(device)
+    return device
+
+
+def _leave() -> None:
+    _control_group.cache_clear()
+    dist.destroy_process_group()
+
+
+def gather(rows: Tensor, total: int, group: Group) -> Tensor:
+    """Return the `total` rows of all ranks in rank order, without gradient.
+
+    Args:
+        rows: (n, …), this rank's `group.shard(total)`.
+        total: how many rows the ranks hold together.
+        group: this process among its peers.
+    """
+    if group.world_size == 1:
+        return rows.detach()
+    bounds = _bounds(total, group.world_size)
+    sizes = [end - start for start, end in itertools.pairwise(bounds)]
+    padded = rows.new_zeros(max(sizes), *rows.shape[1:])
+    padded[: len(rows)] = rows.detach()
+    parts = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+
+def gather_with_gradient(rows: Tensor, total: int, group: Group) -> Tensor:
+    """As `gather`, and a row's gradient is the sum of what every rank's share of the loss sends to it."""
+    if group.world_size == 1:
+        return rows
+    return _Gather.apply(rows, total, group)
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, rows: Tensor, total: int, group: Group) -> Tensor:
+        ctx.own, ctx.group = group.shard(total), group
+        return gather(rows, total, group)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor):
+        return sum_over_ranks(gradient, ctx.group)[ctx.own], None, None
+
+
+def sum_over_ranks(tensor: Tensor, group: Group) -> Tensor:
+    """Return the elementwise sum over ranks, without gradient."""
+    tensor = tensor.detach()
+    if group.world_size > 1:
+        tensor = tensor.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def sum_gradients(parameters: Iterable[Tensor], group: Group) -> None:
+    """Replace each parameter's gradient by its sum over ranks, in one message."""
+    if group.world_size == 1:
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = sum_over_ranks(torch.cat([gradient.flatten() for gradient in gradients]), group)
+    parts = flat.split([gradient.numel() for gradient in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+def from_first(content: bytes, group: Group) -> bytes:
+    """Return the first rank's `content`, whatever the others pass."""
+    if group.world_size == 1:
+        return content
+    size = torch.tensor([len(content)], device=group.device)
+    dist.broadcast(size, 0)
+    values = torch.empty(int(size), dtype=torch.uint8, device=group.device)
+    if group.is_first:
+        values.copy_(torch.from_numpy(np.frombuffer(content, np.uint8).copy()))
+    dist.broadcast(values, 0)
+    return values.cpu().numpy().tobytes()
+
+
+def wait_for_all(group: Group) -> None:
+    """Return when every rank has come here."""
+    if group.world_size > 1:
+        dist.barrier()
+
+
+def any_rank(flag: bool) -> bool:
+    """Return whether `flag` is true on any rank; every rank has to ask, and gets the same answer.
+
+    Sends one byte between the CPUs, over a gloo group of its own, so that no GPU has to come to the end of its
+    work first. Serves any default group, also one that a library has initialised; alone it returns `flag`.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return flag
+    answer = torch.tensor([flag], dtype=torch.uint8)
+    dist.all_reduce(answer, dist.ReduceOp.MAX, group=_control_group(dist.group.WORLD))
+    return bool(answer.item())
+
+
+@functools.lru_cache(maxsize=1)
+def _control_group(default: dist.ProcessGroup) -> dist.ProcessGroup:
+    """Return the gloo group beside the default one; a new default group gets a new one."""
+    return dist.new_group(backend="gloo", timeout=PEER_TIMEOUT)
+
+
+def _bounds(total: int, world_size: int) -> list[int]:
+    return [total * rank // world_size for rank in range(world_size + 1)]

@@ -1,0 +1,275 @@
+"""What the retriever is taught: (text, document) examples, and the batches of an epoch.
+
+Queries are held out of training for validation by a hash of their text, so the same queries are held out
+whatever the seed, the method or the other queries are, and no text that is taught is validated on under another id.
+Texts are compared without case and white space (`text_key`). Nothing of the test split is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from torch.utils.data import Sampler
+
+from catid2.corpus.cleaning import text_key
+from catid2.corpus.queries import read_judgements, read_queries
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import read_strings
+from catid2.training.tokens import TokenTable, join, tokenize
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from catid2.config.retriever import RetrieverConfig
+
+log = logging.getLogger(__name__)
+
+# Batches whose examples are sorted by length together: little padding, and the order stays random enough.
+BATCHES_PER_SORT = 50
+
+
+class TrainQueries(NamedTuple):
+    """The train queries and their relevant documents, as pairs sorted by query."""
+
+    texts: list[str]  # (Q,)
+    query: np.ndarray  # (P,) row of `texts`
+    doc: np.ndarray  # (P,) doc_id
+    held_out: np.ndarray  # (Q,) bool: kept for validation
+    ids: np.ndarray  # (Q,) query_id
+
+
+class Pairs(NamedTuple):
+    """Texts and the documents they belong to, of a file."""
+
+    texts: list[str]  # (P,)
+    doc: np.ndarray  # (P,) doc_id
+
+
+class Task(NamedTuple):
+    """Examples of one kind: rows start..end-1 of Examples, each seen `weight` times per epoch."""
+
+    start: int
+    end: int
+    weight: float
+
+
+class Examples(NamedTuple):
+    """Training examples: text row `text[i]` → document `doc[i]`."""
+
+    tokens: TokenTable
+    text: np.ndarray  # (E,)
+    doc: np.ndarray  # (E,)
+    tasks: tuple[Task, ...]
+
+
+class Validation(NamedTuple):
+    """Held-out queries that have relevant documents."""
+
+    tokens: TokenTable  # of V queries
+    query: np.ndarray  # (P,) row of `tokens`, sorted
+    doc: np.ndarray  # (P,) doc_id
+
+
+def read_train_queries(
+    queries: Path, judgements: Path, labels: tuple[str, ...], valid_share: float
+) -> TrainQueries:
+    """Return the queries of the train split that have a document with one of `labels`.
+
+    Raises:
+        InputError: as read_queries and read_judgements; a judgement names an unknown query; or no pair is left.
+    """
+    table = read_queries(queries, "train")
+    query_ids = table.column("query_id").to_numpy()
+    pairs = read_judgements(judgements, "train")
+    pairs = pairs.filter(pc.is_in(pairs.column("label"), value_set=pa.array(labels, pa.string())))
+    if not len(pairs):
+        raise InputError(
+            judgements, f"no train judgement has a label of {', '.join(labels)}", "check the corpus"
+        )
+    judged = pairs.column("query_id").to_numpy()
+    row = np.searchsorted(query_ids, judged).clip(max=max(len(query_ids) - 1, 0))
+    unknown = judged[query_ids[row] != judged] if len(query_ids) else judged
+    if len(unknown):
+        raise InputError(
+            judgements,
+            f"query {unknown[0]} is not among the train queries of {queries}",
+            "rebuild the corpus",
+        )
+    doc = pairs.column("doc_id").to_numpy()
+    used, query = np.unique(row, return_inverse=True)
+    by_query = np.lexsort([doc, query])
+    texts = table.column("query").take(used).to_pylist()
+    held_out = np.array([hashed_share(text) < valid_share for text in texts])
+    return TrainQueries(texts, query[by_query], doc[by_query], held_out, query_ids[used])
+
+
+def read_pairs(path: str | Path, product_ids: pa.Array, held_out: Iterable[str]) -> Pairs:
+    """Return the pairs of a file with the columns product_id and text.
+
+    Left out, and counted in the log, are rows whose product is not in the corpus and those whose text is a query that
+    is held out (`text_key`): a search log has these too, and validation would then be of what was taught.
+
+    Args:
+        path: parquet, of a pairs task.
+        product_ids: (N,) of the corpus, row = doc_id.
+        held_out: texts of the queries that are kept for validation.
+
+    Raises:
+        InputError: the file cannot be used, a row has no text, or no row is left.
+    """
+    table = read_strings(path, ("product_id", "text"))
+    text, doc = table["text"], pc.index_in(table["product_id"], value_set=product_ids)
+    blank = np.asarray(pc.equal(pc.utf8_trim_whitespace(text.fill_null("")), ""))
+    if blank.any():
+        raise InputError(path, f"row {blank.argmax()} has no text", "leave such rows out")
+    keys = {text_key(query) for query in held_out}
+    taught = np.array([text_key(asked) not in keys for asked in text.to_pylist()], bool)
+    known = np.asarray(pc.is_valid(doc))
+    kept = pa.array(known & taught)
+    pairs = Pairs(text.filter(kept).to_pylist(), np.asarray(doc.filter(kept)).astype(np.int64))
+    if not len(pairs.doc):
+        what = (
+            "no product of it is in the corpus"
+            if doc.null_count == len(doc)
+            else "all its texts are held out"
+        )
+        raise InputError(path, what, "give pairs of this corpus")
+    log.info(
+        "%s: %d of %d rows are taught, %d are of no product of the corpus, %d of held-out queries",
+        path,
+        len(pairs.doc),
+        len(doc),
+        doc.null_count,
+        (known & ~taught).sum(),
+    )
+    return pairs
+
+
+def hashed_share(text: str) -> float:
+    """Return a number in [0, 1) that depends on nothing but the text of a query, compared as by `text_key`."""
+    digest = hashlib.sha256(text_key(text).encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def make_examples(
+    config: RetrieverConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    queries: TrainQueries,
+    documents: Sequence[str],
+    pairs: Sequence[Pairs] = (),
+) -> Examples:
+    """Tokenise the training queries, the `documents` (row = doc_id) and the `pairs` of each pairs task, task by task.
+
+    A document without text is no example.
+    """
+    files = iter(pairs)
+    tables, texts, docs, tasks, n_texts, n_examples = [], [], [], [], 0, 0
+    for task in config.tasks:
+        if task.source == "query":
+            tables.append(tokenize(tokenizer, queries.texts, task.prefix, config.max_query_tokens))
+            kept = ~queries.held_out[queries.query]
+            text, doc = queries.query[kept], queries.doc[kept]
+        elif task.source == "pairs":
+            of_file = next(files)
+            tables.append(tokenize(tokenizer, of_file.texts, task.prefix, config.max_query_tokens))
+            text, doc = np.arange(len(of_file.doc)), of_file.doc
+        else:
+            tables.append(tokenize(tokenizer, documents, task.prefix, config.max_document_tokens))
+            text = doc = np.flatnonzero([bool(document) for document in documents])
+        texts.append(text + n_texts)
+        docs.append(doc)
+        tasks.append(Task(n_examples, n_examples + len(text), task.weight))
+        n_texts += len(tables[-1].offsets) - 1
+        n_examples += len(text)
+    return Examples(join(tables), np.concatenate(texts), np.concatenate(docs), tuple(tasks))
+
+
+def make_validation(
+    config: RetrieverConfig, tokenizer: PreTrainedTokenizerBase, queries: TrainQueries
+) -> Validation:
+    """Tokenise the held-out queries as `retrieve` tokenises test queries."""
+    rows = np.flatnonzero(queries.held_out)
+    kept = queries.held_out[queries.query]
+    texts = [queries.texts[row] for row in rows]
+    tokens = tokenize(tokenizer, texts, config.query_task.prefix, config.max_query_tokens)
+    return Validation(tokens, np.searchsorted(rows, queries.query[kept]), queries.doc[kept])
+
+
+def equal_parts(batch_size: int, ranks: int, microbatch: int | None) -> int:
+    """Return into how many equal micro-batches a step is cut: the fewest of at most `microbatch` examples.
+
+    Raises:
+        InputError: the examples cannot be shared equally among the ranks.
+    """
+    share, rest = divmod(batch_size, ranks)
+    if rest:
+        raise InputError(
+            "batch_size", f"{batch_size} cannot be cut into {ranks} equal parts", "set a multiple"
+        )
+    accumulation = math.ceil(share / (microbatch or share))
+    while share % accumulation:
+        accumulation += 1
+    return ranks * accumulation
+
+
+class EpochBatches(Sampler[np.ndarray]):
+    """The batches of one epoch for one rank: arrays of example rows, of similar length within a batch.
+
+    What an epoch holds depends on the seed and the epoch alone: a step's examples are the same for any
+    number of ranks and micro-batches. Set `epoch` before iterating. A batch sampler for torch's DataLoader.
+
+    Args:
+        examples: what to draw from.
+        batch_size: examples per step, over all ranks and micro-batches; a remainder of an epoch is left out.
+        parts: into how many micro-batches a step is cut (equal_parts): ranks × accumulation steps.
+        rank: which of the `ranks` interleaved shares of a step is ours.
+        ranks: how many processes train together.
+        seed: of the order.
+
+    Raises:
+        InputError: a step has more examples than an epoch.
+    """
+
+    def __init__(self, examples: Examples, batch_size: int, parts: int, rank: int, ranks: int, seed: int):
+        self.examples, self.batch_size, self.parts = examples, batch_size, parts
+        self.rank, self.ranks, self.seed = rank, ranks, seed
+        self.epoch = 0
+        self.lengths = examples.tokens.lengths[examples.text]
+        drawn = sum(round(task.weight * (task.end - task.start)) for task in examples.tasks)
+        self.steps = drawn // batch_size
+        if not self.steps:
+            what = f"{batch_size}, but an epoch has {drawn} examples"
+            raise InputError("batch_size", what, f"set it to {drawn} or less")
+
+    def __len__(self) -> int:
+        """Micro-batches per epoch of this rank."""
+        return self.steps * (self.parts // self.ranks)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield the rows of each micro-batch, (batch_size / parts,)."""
+        rng = np.random.default_rng([self.seed, self.epoch])
+        rows = rng.permutation(np.concatenate([draw(task, rng) for task in self.examples.tasks]))
+        rows = rows[: self.steps * self.batch_size]
+        pool = BATCHES_PER_SORT * self.batch_size
+        pools = [rows[start : start + pool] for start in range(0, len(rows), pool)]
+        batches = np.concatenate([part[np.argsort(self.lengths[part], kind="stable")] for part in pools])
+        batches = rng.permutation(batches.reshape(self.steps, self.batch_size))
+        for batch in batches:
+            for part in range(self.rank, self.parts, self.ranks):
+                yield batch[part :: self.parts]
+
+
+def draw(task: Task, rng: np.random.Generator) -> np.ndarray:
+    """Return each row of a task floor(weight) times, and a random share of them once more."""
+    rows = np.arange(task.start, task.end)
+    whole = int(task.weight)
+    more = round(task.weight * len(rows)) - whole * len(rows)
+    return np.concatenate([np.tile(rows, whole), rng.choice(rows, more, replace=False)])
