@@ -19,7 +19,6 @@ from transformers import T5Config, T5ForConditionalGeneration
 from transformers.utils import logging
 
 from catid2.retriever.t5 import DocIDRetriever, add_docid_tokens
-from catid2.retriever.t5_scorer import T5Scorer
 from catid2.retriever.tokenizer import train_tokenizer
 from catid2.search.beam import beam_search
 from catid2.search.logits_processor import DocIDLogitsProcessor
@@ -223,7 +222,7 @@ def ours(
     retriever: DocIDRetriever, trie: Trie, batch: TokenBatch, beams: int, codes: np.ndarray
 ) -> torch.Tensor:
     """Return the same by catid2.search.beam."""
-    nodes = beam_search(T5Scorer(retriever), trie, batch, beams).nodes
+    nodes = beam_search(retriever.scorer(), trie, batch, beams).nodes
     return torch.from_numpy(codes)[trie.doc_ids[nodes].long().cpu()]
 
 

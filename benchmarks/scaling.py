@@ -299,7 +299,8 @@ LARGEST = {"embed_transformer": 132_000, "search_bm25": 1_800_000}
 
 def build_trie(catalogue: Catalogue) -> None:
     """Build the prefix tree of all DocIDs, as train_retriever and retrieve do at their start."""
-    from catid2.search.trie import Trie, read_docids
+    from catid2.docids.table import read_docids
+    from catid2.search.trie import Trie
 
     doc_ids, codes = read_docids(catalogue.docids)
     Trie.from_codes(codes, [int(size) for size in codes.max(axis=0) + 1], doc_ids)
@@ -378,9 +379,8 @@ def _make_retriever(catalogue: Catalogue) -> None:
     if catalogue.retriever.exists():
         return
     from catid2.config.retriever import RetrieverConfig
-    from catid2.retriever.retrieve import docids_digest
+    from catid2.docids.table import docids_digest, read_docids
     from catid2.retriever.t5 import build_retriever
-    from catid2.search.trie import read_docids
 
     codes = read_docids(catalogue.docids)[1]
     sizes = [int(size) for size in codes.max(axis=0) + 1]

@@ -12,16 +12,11 @@ from pathlib import Path
 
 from catid2.config.base import parse, require_seed
 from catid2.config.docids import DocidsConfig
-from catid2.docids.assign import (
-    assign_coded,
-    canonical_order,
-    describe,
-    docids_table,
-    read_products,
-    require_unique,
-)
+from catid2.corpus.products import canonical_order, read_products
+from catid2.docids.assign import assign_coded, describe, require_unique
 from catid2.docids.schemes.coding import Documents
 from catid2.docids.schemes.registry import SCHEMES
+from catid2.docids.table import docids_table
 from catid2.quantizer.model import CONFIG_FILE
 from catid2.runtime.command import entry_point
 from catid2.runtime.errors import InputError

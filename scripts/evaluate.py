@@ -9,7 +9,8 @@ from pathlib import Path
 
 from catid2.config.base import parse, require_seed
 from catid2.config.evaluate import EvaluateConfig
-from catid2.evaluation.recall import Inputs, RunFile, evaluate, write_evaluation
+from catid2.evaluation.recall import Inputs, RunFile, evaluate
+from catid2.evaluation.table import write_evaluation
 from catid2.runtime.command import entry_point
 from catid2.runtime.errors import InputError
 from catid2.runtime.writing import claim

@@ -10,7 +10,8 @@ from effects import Outputs, Seed, Settings, Table, row, stage
 
 from catid2.config import schemes, taxonomy
 from catid2.config.docids import DocidsConfig
-from catid2.docids.assign import Assignment, assign_coded, canonical_order, read_products, require_unique
+from catid2.corpus.products import canonical_order, read_products
+from catid2.docids.assign import Assignment, assign_coded, require_unique
 from catid2.docids.schemes.coding import Documents
 from catid2.docids.schemes.registry import SCHEMES
 from catid2.runtime.tables import read_embeddings

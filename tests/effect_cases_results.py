@@ -17,8 +17,9 @@ from catid2.config.dense import DenseConfig
 from catid2.config.docids import DocidsConfig
 from catid2.config.evaluate import EvaluateConfig
 from catid2.config.geometry import Geometry
-from catid2.docids.assign import docids_table
-from catid2.evaluation.recall import KEYS, Evaluation, Inputs, RunFile, evaluate, write_evaluation
+from catid2.docids.table import docids_table
+from catid2.evaluation.recall import Inputs, RunFile, evaluate
+from catid2.evaluation.table import KEYS, Evaluation, write_evaluation
 from catid2.report.grids import Quality, header, summarize_grids
 from catid2.report.inputs import read_comparison
 from catid2.report.page import write_page

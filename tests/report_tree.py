@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from catid2.config.docids import DocidsConfig
 from catid2.config.report import Comparison, ReportDataset, ReportMethod
-from catid2.docids.assign import assign, describe, docids_table
+from catid2.docids.assign import assign, describe
 from catid2.docids.schemes.coding import Quantised
-from catid2.evaluation.recall import KEYS, Evaluation, write_evaluation
+from catid2.docids.table import docids_table
+from catid2.evaluation.table import KEYS, Evaluation, write_evaluation
 from catid2.quantizer.codes import distortion
 from catid2.runtime.tables import CATEGORIES, products_columns, write_json, write_table
 

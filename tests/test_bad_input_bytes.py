@@ -30,10 +30,12 @@ from catid2.corpus.build import check_category_paths
 from catid2.corpus.database import Resources, connect
 from catid2.corpus.esci import load_examples, load_products
 from catid2.corpus.esci_s import extract_categories
+from catid2.corpus.products import read_products
 from catid2.corpus.queries import read_judgements, read_queries
 from catid2.corpus.text import DocumentTexts
-from catid2.docids.assign import read_products
-from catid2.evaluation.recall import read_recall, read_run
+from catid2.docids.table import read_docids as read_codes
+from catid2.evaluation.recall import read_run
+from catid2.evaluation.table import read_recall
 from catid2.quantizer.model import RQVAE
 from catid2.report.inputs import (
     read_catalogue,
@@ -54,7 +56,6 @@ from catid2.runtime.tables import (
     read_footer,
     read_table,
 )
-from catid2.search.trie import read_docids as read_codes
 from catid2.studies.geometry import read_geometry
 from catid2.studies.geometry_table import read_geometry_table
 

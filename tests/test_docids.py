@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from in_process import Done, run_here
 
 from catid2.config.docids import DocidsConfig
-from catid2.docids.assign import assign, canonical_order, describe, docids_table, require_unique
+from catid2.corpus.products import canonical_order
+from catid2.docids.assign import assign, describe, require_unique
 from catid2.docids.repair import sinkhorn_loop
 from catid2.docids.schemes.coding import Quantised
+from catid2.docids.table import docids_table
 from catid2.quantizer.codes import collisions, greedy_codes
 from catid2.quantizer.latents import encode, reconstruction_error
 from catid2.quantizer.model import RQVAE, Architecture

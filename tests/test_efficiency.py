@@ -13,9 +13,10 @@ from retriever_case import WORDS, Case, random_retriever, write_case
 from catid2.config.bm25 import Bm25Config
 from catid2.config.efficiency import EfficiencyConfig
 from catid2.config.retrieve import RetrieveConfig
+from catid2.docids.table import docids_digest
 from catid2.plan.settings import Pipeline, read_pipeline
 from catid2.plan.stage_logs import StageLog, stage_logs
-from catid2.retriever.retrieve import Corpus, docids_digest, retrieve
+from catid2.retriever.retrieve import Corpus, retrieve
 from catid2.retriever.tokenizer import train_tokenizer
 from catid2.runtime import timings
 from catid2.runtime.errors import InputError

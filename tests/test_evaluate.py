@@ -13,7 +13,8 @@ from scipy import stats
 from catid2.config.base import validate
 from catid2.config.corpus import CorpusConfig
 from catid2.config.evaluate import EvaluateConfig
-from catid2.evaluation.recall import Inputs, RunFile, evaluate, read_recall, write_evaluation
+from catid2.evaluation.recall import Inputs, RunFile, evaluate
+from catid2.evaluation.table import read_recall, write_evaluation
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import JUDGEMENTS, MADE_BY, QUERIES, RUN
 

@@ -22,7 +22,8 @@ from svg_reader import read_svg
 
 from catid2.config.docids import DocidsConfig
 from catid2.config.geometry import GeometryConfig
-from catid2.docids.assign import assign, docids_table
+from catid2.docids.assign import assign
+from catid2.docids.table import docids_table
 from catid2.plan.settings import read_pipeline
 from catid2.quantizer.latents import encode
 from catid2.quantizer.model import RQVAE, Architecture

@@ -9,7 +9,7 @@ from bad_inputs import GRIDS
 from svg_reader import Picture, read_svg
 
 from catid2.config.grids import Grid, GridPoints, GridSummary
-from catid2.evaluation.recall import KEYS, Evaluation, write_evaluation
+from catid2.evaluation.table import KEYS, Evaluation, write_evaluation
 from catid2.plan.settings import Pipeline
 from catid2.report.grid_figures import write_grids_figure
 from catid2.report.grids import Quality, read_grids, summarize_grids

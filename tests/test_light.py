@@ -10,14 +10,16 @@ from light_case import SMALL, random_light, random_vectors, train, write_light_c
 from retriever_case import one_cpu_thread, random_codes
 
 from catid2.config.retrieve import RetrieveConfig
+from catid2.docids.table import read_docids
 from catid2.embedding.vectors import read_vectors
 from catid2.retriever.light import LightRetriever, QueryVectors, load_light
 from catid2.retriever.light_training import Inputs
-from catid2.retriever.retrieve import Corpus, Search, retrieve, search
+from catid2.retriever.retrieve import Corpus, retrieve
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import QUERIES, RUN, read_json, read_table, write_json
 from catid2.search.beam import beam_search
-from catid2.search.trie import Trie, read_docids
+from catid2.search.decode import Search, search
+from catid2.search.trie import Trie
 
 SIZES = (4, 3, 8)  # differ, so that a wrong slice of the codes shows
 

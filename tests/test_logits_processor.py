@@ -4,7 +4,6 @@ import pytest
 import torch
 from retriever_case import KINDS, random_codes, random_retriever
 
-from catid2.retriever.t5_scorer import T5Scorer
 from catid2.search.beam import beam_search
 from catid2.search.logits_processor import DocIDLogitsProcessor
 from catid2.search.trie import Trie
@@ -31,7 +30,7 @@ def test_generate_gives_our_lists_and_scores(kind, documents, sizes, beams):
     retriever, trie = random_retriever(kind, sizes), Trie.from_codes(codes, sizes)
     batch = text_batch(4)
     with torch.inference_mode():
-        ours = beam_search(T5Scorer(retriever), trie, batch, beams)
+        ours = beam_search(retriever.scorer(), trie, batch, beams)
     generated = retriever.t5.generate(
         input_ids=batch.input_ids,
         attention_mask=batch.attention_mask,

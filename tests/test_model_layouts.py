@@ -18,11 +18,12 @@ from transformers import AutoTokenizer
 import catid2.baselines.dual_encoder_training as dual_encoder_training
 import catid2.retriever.t5_training as retriever_training
 from catid2.config.embed import HfEncoder
+from catid2.docids.table import read_docids
 from catid2.embedding.encoders import TransformerEncoder, pool
 from catid2.pretrained.loading import load_tokenizer
-from catid2.retriever.retrieve import Search, search
 from catid2.retriever.text_search import Hit
-from catid2.search.trie import Trie, read_docids
+from catid2.search.decode import Search, search
+from catid2.search.trie import Trie
 from catid2.training.tokens import tokenize
 
 ids = [f"{layout.like}-{layout.tokenizer}-{layout.weights}".replace(" ", "-") for layout in LAYOUTS]

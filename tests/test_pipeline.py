@@ -14,7 +14,7 @@ from bad_inputs import run_script, settings
 from svg_reader import read_svg
 
 from catid2.docids.schemes.registry import SCHEMES
-from catid2.evaluation.recall import read_recall
+from catid2.evaluation.table import read_recall
 from workflow import ROOT, TINY_CONFIG
 
 

@@ -24,20 +24,21 @@ from retriever_case import (
 
 from catid2.config.embed import ViewConfig
 from catid2.config.retrieve import RetrieveConfig
+from catid2.docids.table import docids_digest, read_docids
 from catid2.embedding.documents import Outputs, embed
 from catid2.embedding.queries import Corpus as QueryCorpus
 from catid2.embedding.queries import Outputs as QueryOutputs
 from catid2.embedding.queries import embed_queries
-from catid2.retriever.retrieve import Corpus, Search, docids_digest, retrieve, search
+from catid2.retriever.retrieve import Corpus, retrieve
 from catid2.retriever.t5 import load_retriever
-from catid2.retriever.t5_scorer import T5Scorer
 from catid2.retriever.tokenizer import train_tokenizer
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import QUERIES, RUN, read_table
 from catid2.search.beam import beam_search
 from catid2.search.below_node import DenseRanking
+from catid2.search.decode import Search, search
 from catid2.search.rankings import recall
-from catid2.search.trie import Trie, read_docids
+from catid2.search.trie import Trie
 from catid2.training.tokens import TokenTable, tokenize
 
 ROOT = Path(__file__).parents[1]
@@ -173,7 +174,7 @@ def test_documents_below_the_best_nodes_are_ranked_by_cosine(depth):
     for query in range(7):
         batch = queries.batch(np.array([query]), 0)
         with torch.inference_mode():
-            best = beam_search(T5Scorer(retriever), trie, batch, 3, depth).nodes[0].tolist()
+            best = beam_search(retriever.scorer(), trie, batch, 3, depth).nodes[0].tolist()
         below = [
             doc
             for doc, row in enumerate(codes.tolist())

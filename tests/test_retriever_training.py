@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from transformers import TrainingArguments
 
 from catid2.config.retriever import RetrieverConfig
-from catid2.retriever.retrieve import docids_digest
+from catid2.docids.table import docids_digest
 from catid2.retriever.t5 import load_retriever
 from catid2.retriever.t5_training import RetrieverTrainer
 from catid2.runtime.errors import InputError

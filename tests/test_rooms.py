@@ -52,9 +52,9 @@ def test_imports_go_one_way():
 
 
 def test_plan_asks_nothing_but_the_models():
-    assert {name for path in (PACKAGE / "plan").glob("*.py") for name in imports(path.read_text("utf-8"))} <= {
-        *("runtime", "config", "plan")
-    }
+    assert {
+        name for path in (PACKAGE / "plan").glob("*.py") for name in imports(path.read_text("utf-8"))
+    } <= {*("runtime", "config", "plan")}
 
 
 def test_the_pages_map_names_every_room():

@@ -21,14 +21,15 @@ from catid2.config.schemes import (
     ResidualKmeansScheme,
     SizedScheme,
 )
-from catid2.docids.assign import assign_coded, canonical_order, describe, require_unique
+from catid2.corpus.products import canonical_order
+from catid2.docids.assign import assign_coded, describe, require_unique
 from catid2.docids.schemes.category import category, category_path
 from catid2.docids.schemes.cluster_tree import hierarchical_kmeans
 from catid2.docids.schemes.coding import Documents, Unique
 from catid2.docids.schemes.random import random
 from catid2.docids.schemes.registry import SCHEMES
-from catid2.docids.schemes.residual_kmeans import residual_kmeans, standardized
-from catid2.quantizer.codes import distortion, greedy_codes
+from catid2.docids.schemes.residual_kmeans import residual_kmeans
+from catid2.quantizer.codes import distortion, greedy_codes, standardized
 from catid2.runtime.errors import InputError
 
 SIZES = {"layers": 3, "codebook_size": 8}

@@ -15,11 +15,12 @@ import torch
 from retriever_case import TINY, train, write_case
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
+from catid2.docids.table import read_docids
 from catid2.retriever.text_search import TextSearch
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import read_json, read_table, write_json
 from catid2.search.logits_processor import DocIDLogitsProcessor
-from catid2.search.trie import Trie, read_docids
+from catid2.search.trie import Trie
 from workflow import ROOT
 
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 from retriever_case import random_codes, write_docids
 
+from catid2.docids.table import read_docids
 from catid2.runtime.errors import InputError
-from catid2.search.trie import Trie, read_docids
+from catid2.search.trie import Trie
 
 CASES = [(1, (3, 3)), (7, (2, 3, 4)), (300, (8, 8, 8)), (512, (8, 8, 8)), (40, (4, 4, 2, 2, 9)), (5, (7,))]
 

@@ -6,19 +6,17 @@ order of their product_id (UTF-8 bytes), and everything is returned in the order
 
 import contextlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from catid2.corpus.products import canonical_order
 from catid2.docids.repair import Repaired, extra_digit, sinkhorn_loop, transport
 from catid2.docids.schemes.coding import Coding, Quantised
 from catid2.quantizer.codes import collisions, distortion, greedy_codes
 from catid2.quantizer.diagnostics import category_nmi, category_nmi_chance, dead_codes, perplexity
 from catid2.runtime.errors import InputError
-from catid2.runtime.tables import docids_columns, read_footer, read_table, require_dense
 from catid2.runtime.timings import timed
 
 if TYPE_CHECKING:
@@ -32,42 +30,6 @@ class Assignment(NamedTuple):
     before: np.ndarray  # (N, L) int32: the scheme's codes (of a quantiser the argmin), before any repair
     moved: np.ndarray  # (N,) bool: the first L codes are not those of the scheme
     overflowed: np.ndarray  # (N,) bool: moved because a prefix had more documents than IDs
-
-
-def read_products(path: str | Path) -> tuple[pa.Array, np.ndarray]:
-    """Return the product ids (N,) and the categories (N, H) int32 of corpus/products.parquet, row = doc_id.
-
-    Raises:
-        InputError: the file cannot be used, holds no document, or its doc_id is not 0..N-1 in order.
-    """
-    table = read_table(path, {"doc_id": pa.int32(), "product_id": pa.string()})
-    doc_ids = table["doc_id"].to_numpy()
-    require_dense(path, doc_ids, "build the corpus again")
-    levels = sum(name.startswith("category_id_") for name in read_footer(path)[0].names)
-    nodes = read_table(path, {f"category_id_{level}": pa.int32() for level in range(1, levels + 1)})
-    categories = np.empty((len(doc_ids), levels), np.int32)
-    for level, column in enumerate(nodes.columns):
-        categories[:, level] = column.to_numpy()
-    return table["product_id"].combine_chunks(), categories
-
-
-def canonical_order(product_ids: pa.Array | Sequence[str], where: str | Path = "product_id") -> np.ndarray:
-    """Return the rows (N,) in the order of their product_id, by UTF-8 bytes.
-
-    Raises:
-        InputError: a product_id is null or occurs twice, so that no order of the documents is given.
-    """
-    keys = pa.array(product_ids, pa.string())
-    if keys.null_count:
-        row = keys.is_null().to_pylist().index(True)
-        raise InputError(where, f"row {row}: product_id is null", "give every document an id of its own")
-    order = pc.sort_indices(keys)
-    ordered = keys.take(order)
-    twice = pc.equal(ordered[1:], ordered[:-1])
-    if pc.any(twice).as_py():
-        name = ordered[twice.to_pylist().index(True)].as_py()
-        raise InputError(where, f"product_id {name!r} occurs twice", "give every document an id of its own")
-    return order.to_numpy().astype(np.int64)
 
 
 def assign_coded(coding: Coding, product_ids: pa.Array | Sequence[str], config: "DocidsConfig") -> Assignment:
@@ -166,22 +128,6 @@ def require_unique(assignment: Assignment, config: "DocidsConfig") -> None:
             f"{left.documents} of {len(assignment.codes)} documents share a DocID after repair {config.repair!r}",
             "set repair: transport, or allow_collisions: true to write them as they are",
         )
-
-
-def docids_table(product_ids: pa.Array | Sequence[str], assignment: Assignment) -> pa.Table:
-    """Return docids.parquet as a table: row = doc_id, columns as `artifacts.docids_columns`."""
-    length, layers = assignment.codes.shape[1], assignment.before.shape[1]
-    columns = [
-        np.arange(len(assignment.codes), dtype=np.int32),
-        product_ids,
-        *assignment.codes.T,
-        *assignment.before.T,
-        assignment.moved,
-    ]
-    schema = pa.schema(list(docids_columns(length, layers).items()))
-    return pa.table(
-        [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)], schema
-    )
 
 
 def describe(

@@ -6,7 +6,7 @@ repair, a baseline) stands on these few functions.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -124,3 +124,24 @@ def collisions(codes: np.ndarray) -> Collisions:
         groups=len(colliding),
         largest=int(colliding.max(initial=0)),
     )
+
+
+def standardized(
+    embeddings: np.ndarray, order: np.ndarray, how: Literal["none", "unit", "center"]
+) -> np.ndarray:
+    """Return (N, D) embeddings in float32: as they are, of length 1, or less their mean and then of length 1.
+
+    Means are taken in the order of `order` (N,), so that the place of a row changes no bit.
+    """
+    mean = np.zeros(embeddings.shape[1])
+    if how == "center":
+        for block in blocks(len(order)):
+            mean += embeddings[order[block]].sum(axis=0, dtype=np.float64)
+        mean /= len(order)
+    latents = np.empty(embeddings.shape, np.float32)
+    for block in blocks(len(embeddings)):
+        rows = embeddings[block] - mean
+        if how != "none":
+            rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        latents[block] = rows
+    return latents

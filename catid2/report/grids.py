@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from catid2.evaluation.recall import read_recall
+from catid2.evaluation.table import read_recall
 from catid2.quantizer.diagnostics import nmi
 from catid2.report.inputs import (
     cutoffs,

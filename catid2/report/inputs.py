@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from catid2.evaluation.recall import MEAN, read_recall
+from catid2.evaluation.table import MEAN, read_recall
 from catid2.report.figures import Curve
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from markupsafe import Markup
 
-from catid2.evaluation.recall import read_recall
+from catid2.evaluation.table import read_recall
 from catid2.report.categories import category_shares
 from catid2.report.figures import (
     CURVE_HEIGHT,

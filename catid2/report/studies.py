@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from catid2.evaluation.recall import read_recall
+from catid2.evaluation.table import read_recall
 from catid2.report.grid_figures import grids_svg
 from catid2.report.inputs import cutoffs, one_per_method
 from catid2.report.panels import recall_svg

@@ -42,7 +42,7 @@ class Shape(NamedTuple):
 
 
 class QueryVectors(NamedTuple):
-    """Vectors of Q queries, in place of their tokens (see catid2.retriever.retrieve.search)."""
+    """Vectors of Q queries, in place of their tokens (see catid2.search.decode.search)."""
 
     matrix: np.ndarray  # (Q, dims) float16
 
@@ -93,7 +93,7 @@ class LightRetriever(nn.Module):
     Attributes:
         shape: what it was built from.
         sizes: how many codes each position has; (L,).
-        trained_on: docid_sha256 (catid2.retriever.retrieve.docids_digest) and vectors_sha256
+        trained_on: docid_sha256 (catid2.docids.table.docids_digest) and vectors_sha256
             (catid2.embedding.vectors) of its training.
     """
 

@@ -18,9 +18,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from catid2.docids.table import docids_digest, read_docids, require_same_documents
 from catid2.embedding.vectors import read_vectors
 from catid2.retriever.light import LightRetriever, QueryVectors, build_light, describe
-from catid2.retriever.retrieve import docids_digest, require_same_documents
 from catid2.retriever.validation import validate
 from catid2.runtime.checkpoint import (
     Checkpoints,
@@ -35,7 +35,7 @@ from catid2.runtime.errors import InputError
 from catid2.runtime.stopping import deferred_stop
 from catid2.runtime.tables import write_json
 from catid2.runtime.writing import atomic
-from catid2.search.trie import Trie, read_docids
+from catid2.search.trie import Trie
 from catid2.training.distributed import Group
 from catid2.training.examples import Task, draw, read_train_queries
 from catid2.training.history import history

@@ -4,57 +4,30 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import torch
-from torch.nn import functional
 
 from catid2.corpus.queries import read_queries
+from catid2.docids.table import docids_digest, read_docids, require_same_documents
 from catid2.embedding.vectors import ViewVectors, read_vectors
 from catid2.retriever.light import LightRetriever, QueryVectors, load_light
 from catid2.retriever.t5 import load_retriever
-from catid2.runtime.checkpoint import fingerprint
 from catid2.runtime.complete import require_complete
 from catid2.runtime.errors import InputError
-from catid2.runtime.tables import MADE_BY, read_json, read_table, write_table
-from catid2.search.beam import CodeScorer, beam_search
+from catid2.runtime.tables import MADE_BY, read_json, write_table
 from catid2.search.below_node import DenseRanking, dense_ranking, require_depth
-from catid2.search.rankings import Rankings, run_table
-from catid2.search.trie import Trie, read_docids
-from catid2.training.distributed import Group, gather, process_group
+from catid2.search.decode import Queries, Retriever, Search, search
+from catid2.search.rankings import run_table
+from catid2.search.trie import Trie
+from catid2.training.distributed import process_group
 from catid2.training.tokens import tokenize
 
 if TYPE_CHECKING:
     from catid2.config.retrieve import RetrieveConfig
 
 log = logging.getLogger(__name__)
-
-
-class Queries(Protocol):
-    """Q queries in the form that a kind of retriever takes."""
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """How long each is, (Q,): those of similar length are decoded together."""
-        ...
-
-
-class Retriever(Protocol):
-    """A model that writes DocIDs, T5 or light: on one device, in eval mode."""
-
-    kind: str  # t5 or light, as in the configuration and in tables
-    sizes: tuple[int, ...]  # codes of each position
-    docid_sha256: str | None  # of the DocIDs that it was trained on (docids_digest)
-
-    def batch(self, queries: Any, rows: np.ndarray) -> Any:
-        """Return what the scorer takes of the queries `rows` (B,); it has a method `to(device)`."""
-        ...
-
-    def scorer(self) -> CodeScorer:
-        """Return what beam search asks for scores."""
-        ...
 
 
 class Corpus(NamedTuple):
@@ -74,85 +47,6 @@ class Loaded(NamedTuple):
     queries: Queries
     query_ids: np.ndarray  # (Q,) int64
     dense: DenseRanking | None
-
-
-class Search(NamedTuple):
-    """How queries are decoded."""
-
-    beams: int  # per query
-    top_k: int  # documents kept per query
-    batch_size: int  # queries decoded together; changes scores only by rounding
-
-
-def search(
-    retriever: Retriever,
-    trie: Trie,
-    queries: Queries,
-    how: Search,
-    group: Group = Group(),  # noqa: B008 - immutable
-    dense: DenseRanking | None = None,
-) -> Rankings:
-    """Return the best documents of every query, on every rank.
-
-    Queries of similar length are decoded together; each rank decodes its share.
-
-    Args:
-        retriever: on the device of `group`, in eval mode.
-        trie: DocIDs of the documents to find.
-        queries: as the retriever takes them.
-        how: beams, results and batches.
-        group: this process among its peers.
-        dense: decode no whole DocIDs, and rank the documents below the nodes in this way.
-
-    Raises:
-        InputError: the retriever's scores are not numbers, as after a training that diverged.
-    """
-    trie = trie.to(group.device)
-    total = len(queries.lengths)
-    by_length = np.argsort(queries.lengths, kind="stable")
-    # Every rank gets long and short queries alike.
-    order = np.concatenate([by_length[rank :: group.world_size] for rank in range(group.world_size)])
-    own = order[group.shard(total)]
-    width = min(how.top_k, len(trie))
-    doc_ids = torch.full((len(own), width), -1, dtype=torch.int32, device=group.device)
-    scores = torch.full((len(own), width), float("-inf"), device=group.device)
-    scorer = retriever.scorer()
-    with torch.inference_mode():
-        for start in range(0, len(own), how.batch_size):
-            rows = slice(start, start + how.batch_size)
-            doc_ids[rows], scores[rows] = rank_batch(retriever, scorer, trie, queries, own[rows], how, dense)
-    place = np.argsort(order)
-    found = Rankings(
-        gather(doc_ids, total, group).cpu().numpy()[place], gather(scores, total, group).cpu().numpy()[place]
-    )
-    if np.isnan(found.scores).any():
-        raise InputError("retriever", "its scores are NaN", "train it again, with a lower learning_rate")
-    return found
-
-
-def rank_batch(
-    retriever: Retriever,
-    scorer: CodeScorer,
-    trie: Trie,
-    queries: Queries,
-    rows: np.ndarray,
-    how: Search,
-    dense: DenseRanking | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Search for the queries `rows` (B,) at once, in inference mode; arguments as `search`, all on the trie's device.
-
-    Returns doc_ids (B, k) int32 and scores (B, k), best first, padded with -1 and -inf; k is top_k, or the number
-    of documents if there are fewer.
-    """
-    width = min(how.top_k, len(trie))
-    batch = retriever.batch(queries, rows).to(trie.doc_ids.device)
-    found = beam_search(scorer, trie, batch, how.beams, dense.depth if dense else None)
-    if dense:
-        return dense.rank(trie, found, rows, width)
-    padding = (0, max(0, width - found.nodes.shape[1]))
-    nodes = functional.pad(found.nodes[:, :width], padding, value=-1)
-    scores = functional.pad(found.scores[:, :width], padding, value=float("-inf"))
-    return trie.doc_ids[nodes.clamp(min=0)].masked_fill(nodes < 0, -1), scores
 
 
 def retrieve(config: RetrieveConfig, retriever: Path, corpus: Corpus, output: Path, batch_size: int) -> None:
@@ -229,28 +123,6 @@ def _load(
         what = "was trained on other vectors than these"
         raise InputError(retriever, what, "give the view that it was trained on, or train it again")
     return light, QueryVectors(vectors.of_queries(query_ids))
-
-
-def require_same_documents(docids: Path, products: Path) -> None:
-    """Check that the DocIDs are those of the products.
-
-    Raises:
-        InputError: a row has another doc_id or product_id, or their numbers differ.
-    """
-    columns = {"doc_id": pa.int32(), "product_id": pa.string()}
-    if not read_table(docids, columns).equals(read_table(products, columns)):
-        raise InputError(
-            docids, f"not the DocIDs of the documents in {products}", "run assign_docids on this corpus"
-        )
-
-
-def docids_digest(docids: Path) -> str:
-    """Return a sha256 of the DocIDs and the product_ids that they belong to, in the order of docids.parquet."""
-    names = read_table(docids, {"product_id": pa.string()}).column("product_id")
-    # Hashed by pieces, each a JSON list: millions of names need no list of them all.
-    pieces = (names.slice(start, 65_536).to_pylist() for start in range(0, len(names), 65_536))
-    digests = [fingerprint({"product_id": piece}) for piece in pieces]
-    return fingerprint({"product_id": digests}, read_docids(docids)[1])
 
 
 def require_fitting_codes(

@@ -57,7 +57,7 @@ class DocIDRetriever(nn.Module):
 
     Attributes:
         t5: the Hugging Face model; its config holds docid_sizes, docid_first_tokens, query_prefix and max_query_tokens,
-            and when it is trained docid_sha256 (catid2.retriever.retrieve.docids_digest).
+            and when it is trained docid_sha256 (catid2.docids.table.docids_digest).
         sizes: how many codes each position has; (L,).
         first_tokens: token id of code 0 of each position; (L,).
         start_token: the token that the decoder starts with.
@@ -77,7 +77,7 @@ class DocIDRetriever(nn.Module):
 
     @property
     def docid_sha256(self) -> str | None:
-        """A sha256 of the DocIDs that it was trained on (catid2.retriever.retrieve.docids_digest)."""
+        """A sha256 of the DocIDs that it was trained on (catid2.docids.table.docids_digest)."""
         return getattr(self.t5.config, "docid_sha256", None)
 
     def batch(self, queries: TokenTable, rows: np.ndarray) -> TokenBatch:
@@ -86,7 +86,7 @@ class DocIDRetriever(nn.Module):
 
     def scorer(self) -> T5Scorer:
         """Return what beam search asks for scores."""
-        return T5Scorer(self)
+        return T5Scorer(self.t5, self.start_token, self.first_tokens, self.code_logits)
 
     def code_logits(self, hidden: torch.Tensor, position: int) -> torch.Tensor:
         """Return the logits of the codes of a position, (…, sizes[position]), from decoder states (…, d)."""

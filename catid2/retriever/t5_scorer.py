@@ -14,18 +14,33 @@ import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from transformers import PreTrainedModel
     from transformers.models.t5.modeling_t5 import T5Attention
 
-    from catid2.retriever.t5 import DocIDRetriever
     from catid2.training.tokens import TokenBatch
 
 
 class T5Scorer:
-    """Scores the codes of DocIDs with a DocIDRetriever (see catid2.search.beam.CodeScorer). One search at a time."""
+    """Scores the codes of DocIDs (see catid2.search.beam.CodeScorer). One search at a time.
 
-    def __init__(self, retriever: DocIDRetriever):
-        self.retriever = retriever
-        self.decoder = retriever.t5.decoder
+    Args:
+        t5: the Hugging Face model.
+        start_token: the token that the decoder starts with.
+        first_tokens: token id of code 0 of each position; (L,).
+        code_logits: of decoder states (…, d) and a position, the logits of its codes, (…, K).
+    """
+
+    def __init__(
+        self,
+        t5: PreTrainedModel,
+        start_token: int,
+        first_tokens: Sequence[int],
+        code_logits: Callable[[torch.Tensor, int], torch.Tensor],
+    ):
+        self.encoder, self.decoder = t5.encoder, t5.decoder
+        self.start_token, self.first_tokens, self.code_logits = start_token, first_tokens, code_logits
         self.position = 0
         self.self_cache: list[
             tuple[torch.Tensor, torch.Tensor]
@@ -35,9 +50,7 @@ class T5Scorer:
 
     def start(self, batch: TokenBatch) -> torch.Tensor:
         """Encode the queries and score position 0: (Q, 1, K_0)."""
-        states = self.retriever.t5.encoder(
-            batch.input_ids, attention_mask=batch.attention_mask
-        ).last_hidden_state
+        states = self.encoder(batch.input_ids, attention_mask=batch.attention_mask).last_hidden_state
         self.position = 0
         self.self_cache = []
         self.cross_cache = []
@@ -49,7 +62,7 @@ class T5Scorer:
         mask = torch.zeros_like(batch.attention_mask, dtype=states.dtype)
         mask = mask.masked_fill(batch.attention_mask == 0, torch.finfo(states.dtype).min)
         self.cross_mask = mask[:, None, None, :]  # (Q, 1, 1, S), broadcast over heads and beams
-        start = torch.full((len(states), 1), self.retriever.start_token, device=states.device)
+        start = torch.full((len(states), 1), self.start_token, device=states.device)
         return self._score(start)
 
     def advance(self, codes: torch.Tensor, origins: torch.Tensor) -> torch.Tensor:
@@ -63,7 +76,7 @@ class T5Scorer:
             for layer in self.self_cache
         ]
         self.position += 1
-        return self._score(codes + self.retriever.first_tokens[self.position - 1])
+        return self._score(codes + self.first_tokens[self.position - 1])
 
     def _score(self, tokens: torch.Tensor) -> torch.Tensor:
         """Run the decoder on one more token per beam, (Q, B), and score the codes of `self.position`."""
@@ -74,7 +87,7 @@ class T5Scorer:
             hidden = hidden + self._cross_attention(layer, block.layer[1], hidden)
             hidden = block.layer[2](hidden)
         hidden = self.decoder.final_layer_norm(hidden)
-        return self.retriever.code_logits(hidden, self.position).float().log_softmax(dim=-1)
+        return self.code_logits(hidden, self.position).float().log_softmax(dim=-1)
 
     def _relative_bias(self) -> torch.Tensor:
         """Position bias of the newest token towards all tokens so far: (H, t + 1). The first layer's serves all."""

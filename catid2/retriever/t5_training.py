@@ -14,13 +14,13 @@ import pyarrow as pa
 import torch
 
 from catid2.corpus.text import DocumentTexts
-from catid2.retriever.retrieve import docids_digest, require_same_documents
+from catid2.docids.table import docids_digest, read_docids, require_same_documents
 from catid2.retriever.t5 import DocIDRetriever, build_retriever
 from catid2.retriever.validation import validate
 from catid2.runtime.checkpoint import Fingerprint, code_digest, fingerprint
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import read_table
-from catid2.search.trie import Trie, read_docids
+from catid2.search.trie import Trie
 from catid2.training.distributed import wait_for_all
 from catid2.training.examples import (
     EpochBatches,

@@ -9,11 +9,13 @@ from typing import NamedTuple
 import pyarrow as pa
 import torch
 
-from catid2.retriever.retrieve import Search, is_light, require_fitting_codes, search
+from catid2.docids.table import read_docids
+from catid2.retriever.retrieve import is_light, require_fitting_codes
 from catid2.retriever.t5 import load_retriever
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import read_table
-from catid2.search.trie import Trie, read_docids
+from catid2.search.decode import Search, search
+from catid2.search.trie import Trie
 from catid2.training.distributed import Group
 from catid2.training.tokens import tokenize
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from catid2.retriever.retrieve import Queries, Retriever, Search, search
+from catid2.search.decode import Queries, Retriever, Search, search
 from catid2.search.rankings import recall
 from catid2.training.distributed import Group
 from catid2.training.history import CUTOFFS

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import torch
 
 from catid2.runtime.errors import InputError
-from catid2.runtime.tables import read_code_columns
 
 
 class Children(NamedTuple):
@@ -142,15 +139,3 @@ class Trie:
         for offsets in self.offsets[depth:]:
             first, end = offsets[first].long(), offsets[end].long()
         return first, end
-
-
-def read_docids(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return (doc_ids (N,), codes (N, L)), both int32, of docids.parquet.
-
-    Raises:
-        InputError: as read_table; or the file has no column c_0, or no row.
-    """
-    table, (codes,) = read_code_columns(path, ["c"], {"doc_id": pa.int32()})
-    if not len(table):
-        raise InputError(path, "no DocIDs", "run assign_docids on a corpus that holds documents")
-    return table.column("doc_id").to_numpy(), codes

@@ -15,9 +15,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, TypeAdapter, ValidationError
 
-from catid2.docids.assign import canonical_order, read_products
-from catid2.docids.schemes.residual_kmeans import standardized
-from catid2.quantizer.codes import greedy_codes, prefix_ids, residuals
+from catid2.corpus.products import canonical_order, read_products
+from catid2.quantizer.codes import greedy_codes, prefix_ids, residuals, standardized
 from catid2.quantizer.latents import encode
 from catid2.quantizer.model import RQVAE
 from catid2.runtime.errors import InputError

@@ -18,10 +18,11 @@ import torch
 from catid2.baselines.bm25 import Bm25Index
 from catid2.corpus.queries import read_queries
 from catid2.corpus.text import DocumentTexts
-from catid2.retriever.retrieve import Corpus, Search, load, rank_batch
+from catid2.retriever.retrieve import Corpus, load
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import require_file
 from catid2.runtime.timings import machine
+from catid2.search.decode import Search, rank_batch
 from catid2.studies.efficiency import Latency, Percentiles
 from catid2.training.distributed import process_group
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from catid2.corpus.products import canonical_order, read_products
 from catid2.corpus.text import DocumentTexts
 from catid2.corpus.tree import build_tree
-from catid2.docids.assign import canonical_order, read_products
 from catid2.docids.schemes.coding import Documents
 from catid2.quantizer.diagnostics import category_nmi, category_nmi_chance
 from catid2.runtime.errors import InputError

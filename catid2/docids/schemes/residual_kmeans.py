@@ -1,17 +1,17 @@
 """Residual k-means in the space of the embeddings: quantisation without an encoder to train (RK-means of GRID)."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from catid2.docids.schemes.coding import Documents, Quantised
 from catid2.quantizer.codebooks import ResidualQuantizer
-from catid2.quantizer.codes import blocks, distortion
+from catid2.quantizer.codes import distortion
 from catid2.runtime.tables import require_finite
 
 if TYPE_CHECKING:
     from catid2.config.schemes import ResidualKmeansScheme
+from catid2.quantizer.codes import standardized
 
 
 def residual_kmeans(documents: Documents, settings: "ResidualKmeansScheme", seed: int) -> Quantised:
@@ -33,24 +33,3 @@ def residual_kmeans(documents: Documents, settings: "ResidualKmeansScheme", seed
     quantizer.initialise(sample, count=1.0, generator=generator)
     codebooks = quantizer.codebooks.detach().numpy()
     return Quantised(latents, codebooks, lambda codes: distortion(latents, codebooks, codes))
-
-
-def standardized(
-    embeddings: np.ndarray, order: np.ndarray, how: Literal["none", "unit", "center"]
-) -> np.ndarray:
-    """Return (N, D) embeddings in float32: as they are, of length 1, or less their mean and then of length 1.
-
-    Means are taken in the order of `order` (N,), so that the place of a row changes no bit.
-    """
-    mean = np.zeros(embeddings.shape[1])
-    if how == "center":
-        for block in blocks(len(order)):
-            mean += embeddings[order[block]].sum(axis=0, dtype=np.float64)
-        mean /= len(order)
-    latents = np.empty(embeddings.shape, np.float32)
-    for block in blocks(len(embeddings)):
-        rows = embeddings[block] - mean
-        if how != "none":
-            rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-        latents[block] = rows
-    return latents
