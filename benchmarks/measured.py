@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 
-from catid2.runtime.timings import processor
+from catid2.studies.latency import processor
 
 # tiny: seconds, to try the plumbing; short: what `make bench` runs; full: all sizes, hours.
 Size = Literal["tiny", "short", "full"]

@@ -21,7 +21,6 @@ from catid2.quantizer.model import CONFIG_FILE
 from catid2.runtime.command import entry_point
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import read_embeddings, write_json, write_table
-from catid2.runtime.timings import record_timings
 from catid2.runtime.writing import atomic, claim
 
 log = logging.getLogger("assign_docids")
@@ -46,7 +45,6 @@ def main() -> None:
     parser.add_argument("--model-config", type=Path, help="rqvae/config.json, beside the model")
     parser.add_argument("--output", required=True, type=Path, help="docids.parquet to write")
     parser.add_argument("--report", required=True, type=Path, help="docids.json to write")
-    parser.add_argument("--timings", type=Path, help="JSON to write: how long parts took, GPU memory")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
 
@@ -57,7 +55,7 @@ def main() -> None:
         raise InputError(
             options.model_config, "is not beside the model", f"name the {CONFIG_FILE} of its folder"
         )
-    with claim(options.output), record_timings(options.timings):
+    with claim(options.output):
         product_ids, categories = read_products(options.products)
         embeddings = read_embeddings(options.embeddings, rows=len(product_ids))
 

@@ -11,7 +11,6 @@ from catid2.config.base import parse, require_at_least, require_seed
 from catid2.config.embed import ViewConfig
 from catid2.embedding.documents import Batching, Outputs, embed
 from catid2.runtime.command import entry_point
-from catid2.runtime.timings import record_timings
 from catid2.runtime.writing import claim
 
 
@@ -33,14 +32,13 @@ def main() -> None:
         default=Batching().tokens,
         help=f"tokens per batch, padding included; lower it if memory runs out (default {Batching().tokens})",
     )
-    parser.add_argument("--timings", type=Path, help="JSON to write: how long parts took, GPU memory")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(ViewConfig, arguments.config)
     require_seed("--seed", arguments.seed)
     require_at_least("--batch-tokens", arguments.batch_tokens, 1)
     outputs = Outputs(arguments.output, arguments.metadata, arguments.checkpoints)
-    with claim(outputs.matrix), record_timings(arguments.timings):
+    with claim(outputs.matrix):
         embed(config, arguments.products, outputs, arguments.seed, Batching(arguments.batch_tokens))
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from catid2.embedding.queries import Corpus, Outputs, embed_queries
 from catid2.runtime.command import entry_point
-from catid2.runtime.timings import record_timings
 from catid2.runtime.writing import claim
 
 
@@ -24,11 +23,10 @@ def main() -> None:
     )
     parser.add_argument("--output", required=True, type=Path, help="embeddings/VIEW_queries.npy to write")
     parser.add_argument("--metadata", required=True, type=Path, help="embeddings/VIEW_queries.json to write")
-    parser.add_argument("--timings", type=Path, help="JSON to write: how long parts took, GPU memory")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     corpus = Corpus(arguments.embeddings, arguments.products, arguments.queries)
-    with claim(arguments.output), record_timings(arguments.timings):
+    with claim(arguments.output):
         embed_queries(arguments.prefix, corpus, Outputs(arguments.output, arguments.metadata))
 
 

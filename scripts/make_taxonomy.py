@@ -12,7 +12,6 @@ from catid2.config.base import parse, require_seed
 from catid2.config.taxonomy import AnyTaxonomy
 from catid2.runtime.command import entry_point
 from catid2.runtime.tables import write_json, write_table
-from catid2.runtime.timings import record_timings
 from catid2.runtime.writing import atomic, claim
 from catid2.taxonomies.making import make_taxonomy
 
@@ -30,12 +29,11 @@ def main() -> None:
     parser.add_argument("--tags", type=Path, help="parquet of product_id and tags, for kind tags")
     parser.add_argument("--output", required=True, type=Path, help="taxonomy.parquet to write")
     parser.add_argument("--report", required=True, type=Path, help="taxonomy.json to write")
-    parser.add_argument("--timings", type=Path, help="JSON to write: how long parts took, GPU memory")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(AnyTaxonomy, options.config)
     require_seed("--seed", options.seed)
-    with claim(options.output), record_timings(options.timings):
+    with claim(options.output):
         made = make_taxonomy(config, options.products, options.embeddings, options.tags, options.seed)
         with atomic(options.output, options.report) as (table_aside, report_aside):
             write_table(table_aside, made.table)

@@ -45,8 +45,8 @@ def main() -> None:
     from transformers.utils.logging import disable_progress_bar
 
     from catid2.retriever.retrieve import Corpus
-    from catid2.runtime.timings import write_measures
     from catid2.runtime.writing import claim
+    from catid2.studies.efficiency import write_latency
     from catid2.studies.latency import Plan, of_bm25, of_retriever
 
     if not sys.stderr.isatty():
@@ -58,7 +58,7 @@ def main() -> None:
             latency = of_retriever(config, arguments.retriever, corpus, plan)
         else:
             latency = of_bm25(config, arguments.products, arguments.queries, plan)
-        write_measures(arguments.output, latency)
+        write_latency(arguments.output, latency)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,6 @@ def main() -> None:
         default=32,
         help="queries decoded together; fewer need less memory (default 32)",
     )
-    parser.add_argument("--timings", type=Path, help="JSON to write: how long parts took, GPU memory")
     arguments = parser.parse_args()
     require_at_least("--batch-size", arguments.batch_size, 1)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -41,13 +40,12 @@ def main() -> None:
     from transformers.utils.logging import disable_progress_bar
 
     from catid2.retriever.retrieve import Corpus, retrieve
-    from catid2.runtime.timings import record_timings
     from catid2.runtime.writing import claim
 
     if not sys.stderr.isatty():
         disable_progress_bar()
     corpus = Corpus(arguments.docids, arguments.products, arguments.queries, arguments.embeddings)
-    with claim(arguments.output), record_timings(arguments.timings):
+    with claim(arguments.output):
         retrieve(config, arguments.retriever, corpus, arguments.output, arguments.batch_size)
 
 

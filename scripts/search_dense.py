@@ -9,7 +9,6 @@ from catid2.config.base import parse
 from catid2.config.dense import DenseConfig
 from catid2.runtime.command import entry_point
 from catid2.runtime.tables import write_table
-from catid2.runtime.timings import record_timings
 from catid2.runtime.writing import claim
 
 
@@ -27,11 +26,10 @@ def main() -> None:
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
     parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
     parser.add_argument("--output", required=True, type=Path, help="run.parquet to write")
-    parser.add_argument("--timings", type=Path, help="JSON to write: how long parts took, GPU memory")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(DenseConfig, arguments.config)
-    with claim(arguments.output), record_timings(arguments.timings):
+    with claim(arguments.output):
         run = search_dense(config, arguments.embeddings, arguments.products, arguments.queries)
         write_table(arguments.output, run)
 

@@ -1,4 +1,4 @@
-"""Put what the stages of a study's methods took into one table: time, memory, repair, training step, latency.
+"""Put what the stages of a study's methods took into one table: time, memory, latency.
 
 Give --stage once per method and stage, in the order of the rows.
 """
@@ -42,7 +42,7 @@ def main() -> None:
         required=True,
         action="append",
         metavar="METHOD:RULE:OWNER:LOG",
-        help="LOG.benchmark.tsv and LOG.timings.json hold the stage's measures (repeatable)",
+        help="LOG.benchmark.tsv holds the stage's measures (repeatable)",
     )
     parser.add_argument(
         "--latency",

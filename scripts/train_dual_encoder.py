@@ -38,7 +38,6 @@ def main() -> None:
         default=600,
         help="time between two checkpoints within an epoch, in seconds; 0 takes one after every step (default 600)",
     )
-    parser.add_argument("--timings", type=Path, help="JSON to write: how long parts took, GPU memory")
     arguments = parser.parse_args()
     require_seed("--seed", arguments.seed)
     require_at_least("--checkpoint-seconds", arguments.checkpoint_seconds, 0)
@@ -49,13 +48,12 @@ def main() -> None:
     from transformers.utils.logging import disable_progress_bar
 
     from catid2.baselines.dual_encoder_training import Inputs, train_dual_encoder
-    from catid2.runtime.timings import record_timings
     from catid2.runtime.writing import claim
 
     if not sys.stderr.isatty():
         disable_progress_bar()
     inputs = Inputs(arguments.products, arguments.queries, arguments.judgements)
-    with claim(arguments.output), record_timings(arguments.timings):
+    with claim(arguments.output):
         train_dual_encoder(
             config,
             inputs,

@@ -41,7 +41,6 @@ def main() -> None:
         default=600,
         help="time between two checkpoints within an epoch, in seconds; 0 takes one after every step (default 600)",
     )
-    parser.add_argument("--timings", type=Path, help="JSON to write: how long parts took, GPU memory")
     arguments = parser.parse_args()
     require_seed("--seed", arguments.seed)
     require_at_least("--checkpoint-seconds", arguments.checkpoint_seconds, 0)
@@ -52,12 +51,11 @@ def main() -> None:
         raise InputError("--embeddings", what, "give VIEW.npy" if config.reads_vectors else "leave it out")
 
     # Imported late: a mistake in the settings should not wait for torch.
-    from catid2.runtime.timings import record_timings
     from catid2.runtime.writing import claim
 
     corpus = (arguments.products, arguments.queries, arguments.judgements, arguments.docids)
     run = (arguments.checkpoints, arguments.output, arguments.seed)
-    with claim(arguments.output), record_timings(arguments.timings):
+    with claim(arguments.output):
         if config.kind == "light":
             from catid2.retriever.light_training import Inputs, train_light
 

@@ -21,7 +21,6 @@ from catid2.runtime.checkpoint import Checkpoints, code_digest, fingerprint
 from catid2.runtime.command import entry_point
 from catid2.runtime.errors import warn
 from catid2.runtime.tables import read_embeddings, require_finite
-from catid2.runtime.timings import record_timings
 from catid2.runtime.writing import atomic, claim
 from catid2.training.distributed import process_group
 
@@ -48,7 +47,6 @@ def _arguments() -> argparse.Namespace:
         "--model-config", type=Path, required=True, help="output: config.json beside the weights"
     )
     parser.add_argument("--history", type=Path, required=True, help="output: one line per epoch, TSV")
-    parser.add_argument("--timings", type=Path, help="JSON to write: how long parts took, GPU memory")
     return parser.parse_args()
 
 
@@ -69,7 +67,7 @@ def main() -> None:
         "embeddings": fingerprint({}, embeddings),
         "categories": fingerprint({}, categories),
     }
-    with claim(arguments.model), record_timings(arguments.timings):
+    with claim(arguments.model):
         checkpoints = Checkpoints(arguments.checkpoints, run)
         with process_group() as group:
             if group.rank:

@@ -25,7 +25,7 @@ from bad_inputs import (
 NAN = float("nan")
 LATENCY = f"{METHOD}/latency.json"
 LOGS = "logs/tiny_es/catid2/seed0"
-ASSIGNED, TRAINED = f"{LOGS}/assign_docids.timings.json", f"{LOGS}/train_rqvae.benchmark.tsv"
+TRAINED = f"{LOGS}/train_rqvae.benchmark.tsv"
 
 CASES = [
     # --- runs
@@ -317,13 +317,13 @@ CASES = [
     ),
     Case("benchmark gone", "summarize_efficiency", b.gone(TRAINED), ("train_rqvae.benchmark.tsv: no such file",)),
     Case(
-        "timings of others", "summarize_efficiency", b.replaced(ASSIGNED, "tiny_es/catid2", "tiny_es/tiger"),
-        ("catid2/seed0/assign_docids.timings.json: these are the measures of tiny_es/tiger", "run assign_docids again"),
+        "latency of others", "summarize_efficiency", b.replaced(LATENCY, "tiny_es/catid2", "tiny_es/tiger"),
+        ("catid2/seed0/latency.json: these are the measures of tiny_es/tiger", "run measure_latency of catid2 again"),
     ),
-    Case("timings cut", "summarize_efficiency", b.cut(ASSIGNED), ("assign_docids.timings.json: not JSON",)),
+    Case("latency cut", "summarize_efficiency", b.cut(LATENCY), ("latency.json: not JSON",)),
     Case(
-        "timings key", "summarize_efficiency", b.key(ASSIGNED, "parts.repair.sum", -1),
-        ("key 'parts.repair.sum'", "greater than or equal to 0", "run assign_docids again"),
+        "latency key", "summarize_efficiency", b.key(LATENCY, "batches.1.p50_ms", -1),
+        ("key 'batches.1.p50_ms'", "greater than or equal to 0", "run measure_latency of catid2 again"),
     ),
     Case(
         "latency without batches", "summarize_efficiency", b.key(LATENCY, "batches", ...),

@@ -1,6 +1,5 @@
-"""Times: what a stage measures of itself, percentiles, Snakemake's benchmarks, the table and its plan."""
+"""Times: percentiles, Snakemake's benchmarks, the table and its plan."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -18,12 +17,19 @@ from catid2.plan.settings import Pipeline, read_pipeline
 from catid2.plan.stage_logs import StageLog, stage_logs
 from catid2.retriever.retrieve import Corpus, retrieve
 from catid2.retriever.tokenizer import train_tokenizer
-from catid2.runtime import timings
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import RUN, read_table
-from catid2.runtime.timings import Part, Timings, read_measures, record_timings, timed, write_measures
 from catid2.studies import latency
-from catid2.studies.efficiency import Latency, Percentiles, Stage, read_benchmark, summarize, write_table
+from catid2.studies.efficiency import (
+    Latency,
+    Percentiles,
+    Stage,
+    read_benchmark,
+    read_latency,
+    summarize,
+    write_latency,
+    write_table,
+)
 from workflow import EFFICIENCY, ROOT, TINY_CONFIG, Project
 
 BENCHMARK = (
@@ -33,55 +39,7 @@ BENCHMARK = (
 WITHOUT_SAMPLE = BENCHMARK.splitlines()[0] + "\n0.0500\t0:00:00" + 8 * "\tNA" + "\n"
 
 
-class Clock:
-    """Stands in for time.perf_counter: each reading is the next of given seconds."""
-
-    def __init__(self, *readings):
-        self.readings = list(readings)
-
-    def __call__(self):
-        return self.readings.pop(0)
-
-
 # --- measures -----------------------------------------------------------------------------------------
-
-
-def test_parts_are_per_step_and_their_median_is_of_the_blocks(tmp_path, monkeypatch):
-    path = tmp_path / "logs" / "stage.timings.json"
-    # the record, two blocks of 10 and one of 1 step, the end
-    monkeypatch.setattr(timings.time, "perf_counter", Clock(0, 1, 3, 4, 10, 11, 11.1, 20))
-    monkeypatch.setenv("WORLD_SIZE", "4")
-    with record_timings(path):
-        for steps in (10, 10, 1):
-            with timed("step", steps):
-                pass
-    found = read_measures(path, Timings, "")
-    assert found.seconds == 20
-    assert found.parts["step"].median == pytest.approx(0.2)
-    assert found.parts["step"].sum == pytest.approx(0.2 + 0.6 + 0.1)
-    assert found.parts["step"].times == 3
-    assert found.processes == 4
-    assert found.peak_gpu_mib is None or found.peak_gpu_mib >= 0
-
-
-def test_nothing_is_written_unasked_after_an_error_or_by_another_rank(tmp_path, monkeypatch):
-    path = tmp_path / "stage.timings.json"
-    with record_timings(None), timed("part"):
-        pass
-    with pytest.raises(InputError), record_timings(path):
-        raise InputError("a", "b", "c")
-    monkeypatch.setenv("RANK", "1")
-    with record_timings(path):
-        pass
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_record_starts_empty(tmp_path):
-    with timed("earlier"):
-        pass
-    with record_timings(tmp_path / "x.json"), timed("repair"):
-        pass
-    assert set(json.loads((tmp_path / "x.json").read_text())["parts"]) == {"repair"}
 
 
 @pytest.mark.parametrize(
@@ -144,10 +102,10 @@ def test_times_the_search_of_a_retriever_and_of_bm25(tmp_path):
     for each in (found, lexical):
         assert set(each.batches) == {1, 4}
         assert all(0 < times.p50_ms <= times.p95_ms for times in each.batches.values())
-        write_measures(tmp_path / "latency.json", each)
-        assert read_measures(tmp_path / "latency.json", Latency, "") == each
+        write_latency(tmp_path / "latency.json", each)
+        assert read_latency(tmp_path / "latency.json", "") == each
     log = made(tmp_path, "a", "retrieve")
-    write_measures(tmp_path / "latency.json", found)
+    write_latency(tmp_path / "latency.json", found)
     table, header = summarize("d", 0, [log], {"a": tmp_path / "latency.json"})
     assert table["batch4_p95_ms"].to_list() == [found.batches[4].p95_ms]
     assert any(line.startswith("latency of a: 15 beams, 3 positions, 60 documents") for line in header)
@@ -178,31 +136,25 @@ def test_what_is_timed_gives_the_documents_of_the_run(tmp_path, monkeypatch, lev
 # --- the table ----------------------------------------------------------------------------------------
 
 
-def made(folder, method, rule, parts=None, **changes):
+def made(folder, method, rule):
     """Write the measures of a stage and return it."""
     stage = Stage(method, rule, method, folder / "d" / method / "seed0" / rule)
-    base = {"seconds": 10.0, "peak_gpu_mib": None, "processes": 1, "machine": "a machine"}
-    write_measures(stage.timings, Timings(parts=parts or {}, **(base | changes)))
+    stage.log.parent.mkdir(parents=True, exist_ok=True)
     stage.benchmark.write_text(BENCHMARK)
     return stage
 
 
 def test_a_row_has_what_its_stage_measured(tmp_path):
-    stages = [
-        made(tmp_path, "a", "train_rqvae", {"step": Part(times=5, sum=3.0, median=0.25)}, peak_gpu_mib=123.4),
-        made(tmp_path, "a", "assign_docids", {"repair": Part(times=1, sum=4.0, median=4.0)}, machine="other"),
-        made(tmp_path, "b", "search_dense"),
-    ]
+    stages = [made(tmp_path, *name) for name in (("a", "train_rqvae"), ("b", "search_dense"))]
+    stages[1].benchmark.write_text(WITHOUT_SAMPLE)
     table, header = summarize("d", 0, stages, {})
     write_table(tmp_path / "efficiency.tsv", table, header)
     back = pl.read_csv(tmp_path / "efficiency.tsv", separator="\t", comment_prefix="#")
-    assert back["wall_s"].to_list() == [12.35] * 3
-    assert back["step_ms"].to_list() == [250.0, None, None]
-    assert back["repair_share"].to_list() == [None, 0.4, None]
-    assert back["peak_gpu_mib"].to_list() == [123.4, None, None]
-    text = (tmp_path / "efficiency.tsv").read_text()
-    assert "# measured on: a machine; other\n" in text
-    assert "# no latency of a, b" in text
+    assert back.select("stage", "wall_s", "cpu_s", "peak_rss_mib").rows() == [
+        ("train_rqvae", 12.35, 11.5, 512.3),
+        ("search_dense", 0.05, None, None),
+    ]
+    assert "# no latency of a, b" in (tmp_path / "efficiency.tsv").read_text()
 
 
 def test_a_latency_stands_in_the_row_of_its_methods_search_alone(tmp_path):
@@ -219,7 +171,7 @@ def test_a_latency_stands_in_the_row_of_its_methods_search_alone(tmp_path):
             beams=None,
             machine="a machine",
         )
-        write_measures(paths[method], latencies)
+        write_latency(paths[method], latencies)
     table, _ = summarize("d", 0, stages, paths)
     columns = [f"batch{batch}_{percentile}_ms" for batch in (1, 8) for percentile in ("p50", "p95")]
     assert table.select("method", "stage", *columns).rows() == [
@@ -227,13 +179,6 @@ def test_a_latency_stands_in_the_row_of_its_methods_search_alone(tmp_path):
         ("a", "retrieve", 4.0, 8.0, 20.0, 24.0),
         ("b", "search_bm25", 1.5, 3.0, 7.5, 9.0),
     ]
-
-
-def test_measures_of_another_method_are_refused(tmp_path):
-    stage, other = made(tmp_path, "a", "retrieve"), made(tmp_path, "b", "retrieve")
-    shutil.copy(other.timings, stage.timings)
-    with pytest.raises(InputError, match=r"these are the measures of d/b/seed0/retrieve\.timings\.json; run"):
-        summarize("d", 0, [stage], {})
 
 
 # --- in the workflow ----------------------------------------------------------------------------------
@@ -300,9 +245,5 @@ def test_the_table_of_a_run(tiny_run):
     for batch in (1, 4):
         p50, p95 = searched[f"batch{batch}_p50_ms"], searched[f"batch{batch}_p95_ms"]
         assert ((p50 > 0) & (p95 >= p50)).all()
-    repaired = table.filter(stage="assign_docids")
-    assert repaired["repair_share"].is_between(0, 1, closed="none").all()
-    assert repaired.filter(method="light")["owner"].to_list() == ["catid2"]
-    assert (table.filter(stage="train_rqvae")["step_ms"] > 0).all()
-    assert table["step_ms"].drop_nulls().len() == 4
+    assert table.filter(stage="assign_docids", method="light")["owner"].to_list() == ["catid2"]
     assert EfficiencyConfig().study == "recall"

@@ -4,7 +4,6 @@ The result hangs on neither the order of the rows nor the size of batches: docum
 order of their product_id (UTF-8 bytes), and everything is returned in the order of the input.
 """
 
-import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +16,6 @@ from catid2.docids.schemes.coding import Coding, Quantised
 from catid2.quantizer.codes import collisions, distortion, greedy_codes
 from catid2.quantizer.diagnostics import category_nmi, category_nmi_chance, dead_codes, perplexity
 from catid2.runtime.errors import InputError
-from catid2.runtime.timings import timed
 
 if TYPE_CHECKING:
     from catid2.config.docids import DocidsConfig
@@ -67,8 +65,7 @@ def assign(
     order = canonical_order(product_ids)
     latents = latents[order]
     before = greedy_codes(latents, codebooks)
-    with contextlib.nullcontext() if config.repair == "none" else timed("repair"):
-        codes, overflowed = _repair(latents, codebooks, before, config)
+    codes, overflowed = _repair(latents, codebooks, before, config)
     moved = (codes[:, : before.shape[1]] != before).any(axis=1)
     back = np.argsort(order)
     return Assignment(codes[back], before[back], moved[back], overflowed[back])

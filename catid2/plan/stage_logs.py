@@ -18,7 +18,7 @@ class StageLog(NamedTuple):
 
     rule: str
     owner: str  # the method in whose folder the result lies, or the view
-    log: str  # its path without an ending: beside it are .benchmark.tsv and .timings.json
+    log: str  # its path without an ending; next to it is .benchmark.tsv
 
 
 def stage_logs(pipeline: Pipeline, dataset: str, method: str, seed: int) -> list[StageLog]:

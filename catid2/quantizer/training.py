@@ -35,7 +35,6 @@ from catid2.quantizer.model import RQVAE, architecture
 from catid2.runtime.checkpoint import Checkpoints, State, restore_tensors, tensors_of
 from catid2.runtime.errors import InputError
 from catid2.runtime.stopping import Stop, deferred_stop
-from catid2.runtime.timings import timed
 from catid2.training.distributed import (
     Group,
     any_rank,
@@ -189,8 +188,7 @@ class Training:
         if epoch == self.config.warmup_epochs:
             self.initialise_codebooks(epoch)
         row: Row = {"epoch": epoch + 1, "warmup": int(warmup)}
-        with timed("warm-up step" if warmup else "step", self.batches):
-            row |= self._train_epoch(epoch, warmup)
+        row |= self._train_epoch(epoch, warmup)
         if warmup:
             row |= coding_figures(None, self.config)
         else:

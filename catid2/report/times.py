@@ -12,9 +12,6 @@ SHOWN = {
     "wall_s": "wall, s",
     "cpu_s": "CPU, s",
     "peak_rss_mib": "memory, MiB",
-    "peak_gpu_mib": "GPU, MiB",
-    "repair_share": "repair, share",
-    "step_ms": "a step, ms",
 }
 LATENCY = re.compile("batch([0-9]+)_(p[0-9]+)_ms")
 

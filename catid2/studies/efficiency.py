@@ -1,7 +1,7 @@
 """The table of times: what every stage of every method took, and how long a query waits.
 
-Wall time, CPU time and memory are Snakemake's (`benchmark:`), all else is what the stages measured of themselves
-(catid2.runtime.timings). Nothing here is a result: the same files give the same table, another run gives other files.
+Wall time, CPU time and memory are Snakemake's (`benchmark:`), the latency is what measure_latency wrote. Nothing here
+is a result: the same files give the same table, another run gives other files.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from catid2.runtime.errors import InputError
-from catid2.runtime.tables import require_file
-from catid2.runtime.timings import Amount, Measures, Timings, read_measures
+from catid2.runtime.tables import read_json, require_file, write_json
 from catid2.runtime.tsv import write_tsv
 
 BENCHMARK = {"s": "wall_s", "cpu_time": "cpu_s", "max_rss": "peak_rss_mib"}  # Snakemake's columns, and ours
@@ -27,10 +27,6 @@ COLUMNS = {
     "stage": pl.String,
     "owner": pl.String,
     **dict.fromkeys(BENCHMARK.values(), pl.Float64),
-    "peak_gpu_mib": pl.Float64,
-    "processes": pl.Int64,
-    "repair_share": pl.Float64,
-    "step_ms": pl.Float64,
 }
 HEADER = (
     "times differ from run to run and from machine to machine: compare rows of one run on one machine, with nothing "
@@ -39,25 +35,25 @@ HEADER = (
     "wall_s, cpu_s, peak_rss_mib: Snakemake's benchmark of the stage, start-up included, all its processes on the "
     "node together; CPU time and memory are sampled, every 0.5 s at first and then every 30 s, so that short stages "
     "have none and cpu_s lacks what came after the last sample",
-    "peak_gpu_mib: most memory that tensors held on the GPU of the first of `processes`; none without a GPU",
-    "repair_share: share of assign_docids, without its start-up, that makes IDs unique; none where nothing is repaired",
     "batchB_p50_ms, batchB_p95_ms: from the tokens of B queries (vectors, if a retriever reads these; for BM25 words, "
     "query by query) to their ranked documents: one process, one search after the other, queries in a drawn order",
-    "step_ms: a step of train_rqvae with all losses of the method, its batch included: the mean of an epoch, and of "
-    "these the median",
     "a stage that was stopped and went on from a checkpoint has the measures of its last run alone",
 )
 
 
-class Percentiles(Measures):
+class Percentiles(BaseModel):
     """Of the searches of one batch size, in ms."""
 
-    p50_ms: Amount
-    p95_ms: Amount
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    p50_ms: Annotated[float, Field(ge=0)]
+    p95_ms: Annotated[float, Field(ge=0)]
 
 
-class Latency(Measures):
+class Latency(BaseModel):
     """What measure_latency writes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     batches: dict[int, Percentiles]  # by queries searched at once
     searches: int  # timed per batch size
@@ -84,7 +80,7 @@ class Latency(Measures):
 
 
 class Stage(NamedTuple):
-    """A stage of a method, and where its measures are."""
+    """A stage of a method, and where its log is."""
 
     method: str
     rule: str
@@ -93,13 +89,35 @@ class Stage(NamedTuple):
 
     @property
     def benchmark(self) -> Path:
-        """Snakemake's."""
+        """Snakemake's measures, next to the log."""
         return self.log.with_name(f"{self.log.name}.benchmark.tsv")
 
-    @property
-    def timings(self) -> Path:
-        """The stage's own."""
-        return self.log.with_name(f"{self.log.name}.timings.json")
+
+def write_latency(path: Path, latency: Latency) -> None:
+    """Write a latency as JSON that also says where it lies, so that one cannot be taken for another's."""
+    write_json(path, {"of": _place(path)} | latency.model_dump())
+
+
+def read_latency(path: Path, remedy: str) -> Latency:
+    """Return what `write_latency` wrote to `path`.
+
+    Raises:
+        InputError: the file is missing, cut or holds no latency, or it was written to another place.
+    """
+    content = read_json(path)
+    if (place := content.pop("of", None)) != _place(path):
+        raise InputError(path, f"these are the measures of {place}", remedy)
+    try:
+        return Latency.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise InputError(path, f"key {key!r}: {first['msg']}", remedy) from None
+
+
+def _place(path: Path) -> str:
+    """Return what is the same wherever the project lies: dataset, method, seed and name of the file."""
+    return "/".join(path.absolute().parts[-4:])
 
 
 def summarize(
@@ -120,13 +138,11 @@ def summarize(
     for method in latencies.keys() - set(methods):
         raise InputError("--latency", f"no stage of a method {method!r}", f"known are {', '.join(methods)}")
     measured = {
-        method: read_measures(path, Latency, f"run measure_latency of {method} again")
+        method: read_latency(path, f"run measure_latency of {method} again")
         for method, path in latencies.items()
     }
-    rows, machines = [], {}
+    rows = []
     for stage in stages:
-        timings = read_measures(stage.timings, Timings, f"run {stage.rule} again")
-        machines[timings.machine] = None
         row = {
             "dataset": dataset,
             "method": stage.method,
@@ -134,7 +150,7 @@ def summarize(
             "stage": stage.rule,
             "owner": stage.owner,
         }
-        row |= read_benchmark(stage.benchmark) | _own_measures(timings)
+        row |= read_benchmark(stage.benchmark)
         if stage.rule in SEARCHES and stage.method in measured:
             row |= measured[stage.method].columns()
         rows.append(row)
@@ -144,7 +160,6 @@ def summarize(
         header.append(
             f"no latency of {', '.join(without)}: exact search by vectors is built for ties, not for speed"
         )
-    header.append(f"measured on: {'; '.join(machines)}")
     return pl.DataFrame(rows, schema=COLUMNS | dict.fromkeys(columns, pl.Float64)), header
 
 
@@ -180,14 +195,3 @@ def read_benchmark(path: Path) -> dict[str, float | None]:
                 path, f"column {name!r}: {found[name]} is not a number of 0 or more", remedy
             ) from None
     return figures
-
-
-def _own_measures(timings: Timings) -> dict[str, float | None]:
-    """Return what a stage measured of itself, as columns."""
-    repair, step = (timings.parts.get(part) for part in ("repair", "step"))
-    return {
-        "peak_gpu_mib": timings.peak_gpu_mib,
-        "processes": timings.processes,
-        "repair_share": repair and repair.sum / timings.seconds,
-        "step_ms": step and 1000 * step.median,
-    }

@@ -6,7 +6,10 @@ with the documents on the CPU, so it waits for what a GPU does.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import platform
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +24,6 @@ from catid2.corpus.text import DocumentTexts
 from catid2.retriever.retrieve import Corpus, load
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import require_file
-from catid2.runtime.timings import machine
 from catid2.search.decode import Search, rank_batch
 from catid2.studies.efficiency import Latency, Percentiles
 from catid2.training.distributed import process_group
@@ -113,3 +115,20 @@ def measure(search: Callable[[np.ndarray], object], queries: int, plan: Plan) ->
         found[batch] = Percentiles(p50_ms=p50, p95_ms=p95)
         log.info("batches of %d: p50 %.1f ms, p95 %.1f ms", batch, p50, p95)
     return found
+
+
+def machine() -> str:
+    """Return the processor, the cores this process may use and, if it has used one, the GPU."""
+    return f"{processor()}, {torch.cuda.get_device_name()}" if torch.cuda.is_initialized() else processor()
+
+
+def processor() -> str:
+    """Return the processor and the cores this process may use."""
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(FileNotFoundError):  # Linux alone has it
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2]
+                break
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{' '.join(model.split())}, {cores} cores"

@@ -23,7 +23,7 @@ def project(tiny_run: Project, tmp_path: Path) -> Project:
     project = tiny_run.copy(tmp_path / "project")
     for path in (project.folder / FOLDER).iterdir():
         path.unlink()
-    claimed = "    with claim(arguments.model), record_timings(arguments.timings):\n"
+    claimed = "    with claim(arguments.model):\n"
     project.edit("scripts/train_rqvae.py", claimed, f"{claimed}        __import__('time').sleep(2)\n")
     return project
 

@@ -19,10 +19,9 @@ rule search_bm25:
     params:
         code=code("search_bm25"),
         config=settings("bm25"),
-        timings="logs/{dataset}/{method}/seed{seed}/search_bm25.timings.json",
     shell:
         'python "$CATID2_SCRIPTS/search_bm25.py" --config {params.config:q} --products {input.products} --queries {input.queries}'
-        " --output {output} --timings {params.timings} > {log} 2>&1"
+        " --output {output} > {log} 2>&1"
 
 
 rule search_dense:
@@ -44,10 +43,9 @@ rule search_dense:
     params:
         code=code("search_dense"),
         config=settings("dense"),
-        timings="logs/{dataset}/{method}/seed{seed}/search_dense.timings.json",
     shell:
         'python "$CATID2_SCRIPTS/search_dense.py" --config {params.config:q} --embeddings {input.vectors[0]} --products {input.products}'
-        " --queries {input.queries} --output {output} --timings {params.timings} > {log} 2>&1"
+        " --queries {input.queries} --output {output} > {log} 2>&1"
 
 
 rule train_dual_encoder:
@@ -75,12 +73,11 @@ rule train_dual_encoder:
         config=settings("dual_encoder"),
         model=contents_of_model(model_of_stage("dual_encoder")),
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/encoder",
-        timings="logs/{dataset}/{method}/seed{seed}/train_dual_encoder.timings.json",
     shell:
         'python "$CATID2_SCRIPTS/launch.py" --gpus {resources.gpu} --nodes {resources.nodes} "$CATID2_SCRIPTS/train_dual_encoder.py"'
         " --config {params.config:q} --seed {wildcards.seed}"
         " --products {input.products} --queries {input.queries} --judgements {input.judgements}"
-        " --checkpoints {params.checkpoints} --output {output} --timings {params.timings} > {log} 2>&1"
+        " --checkpoints {params.checkpoints} --output {output} > {log} 2>&1"
 
 
 # A trained encoder is a view of its own: the rules of views encode documents and queries with it.
@@ -104,7 +101,6 @@ use rule embed as embed_by_own_encoder with:
         config=own_view_settings,
         model={},
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/embed",
-        timings="logs/{dataset}/{method}/seed{seed}/embed.timings.json",
 
 
 use rule embed_queries as embed_queries_by_own_encoder with:
@@ -127,4 +123,3 @@ use rule embed_queries as embed_queries_by_own_encoder with:
         code=code("embed_queries"),
         prefix="",
         model={},
-        timings="logs/{dataset}/{method}/seed{seed}/embed_queries.timings.json",

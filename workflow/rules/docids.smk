@@ -23,12 +23,10 @@ rule embed:
         config=view_settings,
         model=contents_of_model(model_of_view),
         checkpoints="results/{dataset}/embeddings/checkpoints/{view}",
-        timings="logs/{dataset}/embed/{view}.timings.json",
     shell:
         'python "$CATID2_SCRIPTS/launch.py" --gpus {resources.gpu} --nodes {resources.nodes} "$CATID2_SCRIPTS/embed.py"'
         " --config {params.config:q} --products {input.products}"
-        " --checkpoints {params.checkpoints} --output {output.embeddings} --metadata {output.metadata}"
-        " --timings {params.timings} > {log} 2>&1"
+        " --checkpoints {params.checkpoints} --output {output.embeddings} --metadata {output.metadata} > {log} 2>&1"
 
 
 rule embed_queries:
@@ -54,11 +52,9 @@ rule embed_queries:
         code=code("embed_queries"),
         prefix=query_prefix,
         model=contents_of_model(model_of_view),
-        timings="logs/{dataset}/embed_queries/{view}.timings.json",
     shell:
         'python "$CATID2_SCRIPTS/embed_queries.py" --embeddings {input.embeddings} --products {input.products} --queries {input.queries}'
-        " --prefix={params.prefix:q} --output {output.embeddings} --metadata {output.metadata}"
-        " --timings {params.timings} > {log} 2>&1"
+        " --prefix={params.prefix:q} --output {output.embeddings} --metadata {output.metadata} > {log} 2>&1"
 
 
 rule make_taxonomy:
@@ -80,10 +76,9 @@ rule make_taxonomy:
         code=code("make_taxonomy"),
         config=settings("taxonomy"),
         inputs=taxonomy_options,
-        timings="logs/{dataset}/{method}/seed{seed}/make_taxonomy.timings.json",
     shell:
         'python "$CATID2_SCRIPTS/make_taxonomy.py" --config {params.config:q} --seed {wildcards.seed} --products {input.products}'
-        " {params.inputs} --output {output.table} --report {output.report} --timings {params.timings} > {log} 2>&1"
+        " {params.inputs} --output {output.table} --report {output.report} > {log} 2>&1"
 
 
 rule train_rqvae:
@@ -108,13 +103,11 @@ rule train_rqvae:
         code=code("train_rqvae"),
         config=settings("rqvae"),
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/rqvae",
-        timings="logs/{dataset}/{method}/seed{seed}/train_rqvae.timings.json",
     shell:
         'python "$CATID2_SCRIPTS/launch.py" --gpus {resources.gpu} --nodes {resources.nodes} "$CATID2_SCRIPTS/train_rqvae.py"'
         " --config {params.config:q} --seed {wildcards.seed}"
         " --embeddings {input.embeddings} --products {input.products} --checkpoints {params.checkpoints}"
-        " --model {output.model} --model-config {output.model_config} --history {output.history}"
-        " --timings {params.timings} > {log} 2>&1"
+        " --model {output.model} --model-config {output.model_config} --history {output.history} > {log} 2>&1"
 
 
 rule assign_docids:
@@ -139,8 +132,7 @@ rule assign_docids:
         config=settings("docids"),
         taxonomy=taxonomy_option,
         model=model_options,
-        timings="logs/{dataset}/{method}/seed{seed}/assign_docids.timings.json",
     shell:
         'python "$CATID2_SCRIPTS/assign_docids.py" --config {params.config:q} --seed {wildcards.seed} --embeddings {input.embeddings}'
         " --products {input.products} {params.taxonomy} {params.model}"
-        " --output {output.docids} --report {output.report} --timings {params.timings} > {log} 2>&1"
+        " --output {output.docids} --report {output.report} > {log} 2>&1"

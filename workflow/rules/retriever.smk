@@ -29,13 +29,11 @@ rule train_retriever:
         model=contents_of_model(model_of_stage("retriever")),
         embeddings=embeddings_option,
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/retriever",
-        timings="logs/{dataset}/{method}/seed{seed}/train_retriever.timings.json",
     shell:
         'python "$CATID2_SCRIPTS/launch.py" --gpus {resources.gpu} --nodes {resources.nodes} "$CATID2_SCRIPTS/train_retriever.py"'
         " --config {params.config:q} --seed {wildcards.seed}"
         " --products {input.products} --queries {input.queries} --judgements {input.judgements}"
-        " --docids {input.docids} {params.embeddings} --checkpoints {params.checkpoints} --output {output}"
-        " --timings {params.timings} > {log} 2>&1"
+        " --docids {input.docids} {params.embeddings} --checkpoints {params.checkpoints} --output {output} > {log} 2>&1"
 
 
 rule retrieve:
@@ -61,9 +59,8 @@ rule retrieve:
         code=code("retrieve"),
         config=settings("retrieve"),
         embeddings=embeddings_option,
-        timings="logs/{dataset}/{method}/seed{seed}/retrieve.timings.json",
     shell:
         'python "$CATID2_SCRIPTS/launch.py" --gpus {resources.gpu} --nodes {resources.nodes} "$CATID2_SCRIPTS/retrieve.py"'
         " --config {params.config:q} --retriever {input.retriever}"
         " --docids {input.docids} --products {input.products} --queries {input.queries}"
-        " {params.embeddings} --output {output} --timings {params.timings} > {log} 2>&1"
+        " {params.embeddings} --output {output} > {log} 2>&1"
