@@ -6,7 +6,6 @@ perplexity, dead codes, mutual information with the categories and what it is by
 documents are left with the same DocID, unless the config allows it.
 """
 
-import argparse
 import logging
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from catid2.docids.schemes.coding import Documents
 from catid2.docids.schemes.registry import SCHEMES
 from catid2.docids.table import docids_table
 from catid2.quantizer.model import CONFIG_FILE
-from catid2.runtime.command import entry_point
+from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import read_embeddings, write_json, write_table
 from catid2.runtime.writing import atomic, claim
@@ -29,9 +28,7 @@ log = logging.getLogger("assign_docids")
 @entry_point
 def main() -> None:
     """Run the stage from the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("--config", required=True, help="settings as JSON, the keys of DocidsConfig")
     parser.add_argument("--seed", type=int, default=0, help="of what a scheme draws (default 0)")
     parser.add_argument("--embeddings", required=True, type=Path, help="(N, D) float16 .npy, row = doc_id")
@@ -46,7 +43,6 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path, help="docids.parquet to write")
     parser.add_argument("--report", required=True, type=Path, help="docids.json to write")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
 
     config = parse(DocidsConfig, options.config)
     require_seed("--seed", options.seed)

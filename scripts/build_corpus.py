@@ -4,8 +4,6 @@ Writes documents, queries, judgements, the category tree and stats.json, which c
 dropped, with why; all of them or none.
 """
 
-import argparse
-import logging
 from pathlib import Path
 
 from catid2.config.base import parse
@@ -13,17 +11,14 @@ from catid2.config.corpus import CorpusConfig
 from catid2.corpus.build import CorpusFiles, RawFiles, build_corpus
 from catid2.corpus.database import Resources
 from catid2.corpus.esci import LOCALES
-from catid2.runtime.command import entry_point
+from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.writing import claim
 
 
 @entry_point
 def main() -> None:
     """Run the stage."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("--config", default="{}", help="settings as JSON: keys of CorpusConfig")
     parser.add_argument("--locale", required=True, choices=LOCALES)
     parser.add_argument("--examples", required=True, type=Path, help="ESCI judgements, parquet")

@@ -3,11 +3,9 @@
 Give --geometry once per method and seed.
 """
 
-import argparse
-import logging
 from pathlib import Path
 
-from catid2.runtime.command import entry_point
+from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.errors import InputError
 from catid2.runtime.writing import claim
 from catid2.studies.geometry_table import GeometryFile, compare, write_geometry_table
@@ -26,7 +24,7 @@ def parse_geometry(text: str) -> GeometryFile:
 @entry_point
 def main() -> None:
     """Parse the command line and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = new_parser(__doc__)
     parser.add_argument("--dataset", required=True, help="name of the dataset, for the table")
     parser.add_argument(
         "--geometry",
@@ -37,7 +35,6 @@ def main() -> None:
     )
     parser.add_argument("--output", required=True, type=Path, help="TSV file to write")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     files = [parse_geometry(text) for text in arguments.geometry]
     with claim(arguments.output):
         write_geometry_table(*compare(arguments.dataset, files), arguments.output)

@@ -3,21 +3,19 @@
 Runs alone or under scripts/launch.py; a run that was killed resumes after its last complete shard.
 """
 
-import argparse
-import logging
 from pathlib import Path
 
 from catid2.config.base import parse, require_at_least, require_seed
 from catid2.config.embed import ViewConfig
 from catid2.embedding.documents import Batching, Outputs, embed
-from catid2.runtime.command import entry_point
+from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.writing import claim
 
 
 @entry_point
 def main() -> None:
     """Parse the command line and write the embeddings."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = new_parser(__doc__)
     parser.add_argument("--config", required=True, help="the view, as JSON (catid2.config.embed.ViewConfig)")
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
     parser.add_argument("--output", required=True, type=Path, help="embeddings/VIEW.npy to write")
@@ -33,7 +31,6 @@ def main() -> None:
         help=f"tokens per batch, padding included; lower it if memory runs out (default {Batching().tokens})",
     )
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(ViewConfig, arguments.config)
     require_seed("--seed", arguments.seed)
     require_at_least("--batch-tokens", arguments.batch_tokens, 1)

@@ -1,18 +1,16 @@
 """Embed every query of a corpus in the space of a view's documents: a (Q, d) float16 matrix, row = row of queries."""
 
-import argparse
-import logging
 from pathlib import Path
 
 from catid2.embedding.queries import Corpus, Outputs, embed_queries
-from catid2.runtime.command import entry_point
+from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.writing import claim
 
 
 @entry_point
 def main() -> None:
     """Parse the command line and write the queries' vectors."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = new_parser(__doc__)
     parser.add_argument(
         "--embeddings", required=True, type=Path, help="embeddings/VIEW.npy, with VIEW.json beside it"
     )
@@ -24,7 +22,6 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path, help="embeddings/VIEW_queries.npy to write")
     parser.add_argument("--metadata", required=True, type=Path, help="embeddings/VIEW_queries.json to write")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     corpus = Corpus(arguments.embeddings, arguments.products, arguments.queries)
     with claim(arguments.output):
         embed_queries(arguments.prefix, corpus, Outputs(arguments.output, arguments.metadata))

@@ -3,15 +3,13 @@
 Give --run once per method and seed; significance is against the method of the first one.
 """
 
-import argparse
-import logging
 from pathlib import Path
 
 from catid2.config.base import parse, require_seed
 from catid2.config.evaluate import EvaluateConfig
 from catid2.evaluation.recall import Inputs, RunFile, evaluate
 from catid2.evaluation.table import write_evaluation
-from catid2.runtime.command import entry_point
+from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.errors import InputError
 from catid2.runtime.writing import claim
 
@@ -38,7 +36,7 @@ def parse_note(text: str) -> tuple[str, str]:
 @entry_point
 def main() -> None:
     """Parse the command line and write both tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = new_parser(__doc__)
     parser.add_argument(
         "--config", required=True, help="settings as JSON (catid2.config.evaluate.EvaluateConfig)"
     )
@@ -56,7 +54,6 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path, help="recall.tsv to write")
     parser.add_argument("--per-query", required=True, type=Path, help="recall_per_query.parquet to write")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(EvaluateConfig, arguments.config)
     require_seed("--seed", arguments.seed)
     inputs = Inputs(arguments.dataset, arguments.judgements, arguments.queries, arguments.products)

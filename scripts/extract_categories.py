@@ -4,23 +4,19 @@ Reads the zstd JSON lines of ESCI-S and writes one row per line: asin, locale, p
 why not). build_corpus reads this table, a hundredth of the size, instead of the records.
 """
 
-import argparse
 import logging
 from pathlib import Path
 
 from catid2.corpus.database import Resources
 from catid2.corpus.esci_s import extract_categories
-from catid2.runtime.command import entry_point
+from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.writing import claim
 
 
 @entry_point
 def main() -> None:
     """Run the stage."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("--esci-s", required=True, type=Path, help="ESCI-S records, esci.json.zst")
     parser.add_argument("--output", required=True, type=Path, help="table of category paths, parquet")
     parser.add_argument("--memory-limit", default="2GB", help="DuckDB's memory (default: 2GB)")

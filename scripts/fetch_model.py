@@ -3,20 +3,19 @@
 HF_ENDPOINT names another hub, HF_TOKEN a token for gated and private models, HF_HOME the hub's folder of this machine.
 """
 
-import argparse
 import logging
 from pathlib import Path
 
 from catid2.config.base import parse
 from catid2.config.pretrained import RECORD, PretrainedModel
 from catid2.pretrained.fetch import fetch_model
-from catid2.runtime.command import entry_point
+from catid2.runtime.command import entry_point, new_parser
 
 
 @entry_point
 def main() -> None:
     """Parse the command line and fetch the model."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = new_parser(__doc__)
     parser.add_argument(
         "--config", required=True, help="name and revision as JSON (catid2.config.pretrained.PretrainedModel)"
     )
@@ -24,7 +23,6 @@ def main() -> None:
         "--output", required=True, type=Path, help=f"folder to write: the model's files, and {RECORD}"
     )
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     for library in ("httpx", "httpx2"):  # a line for each request
         logging.getLogger(library).setLevel(logging.WARNING)
     config = parse(PretrainedModel, arguments.config)

@@ -3,8 +3,6 @@
 Writes raw files of ESCI's shape, which build_corpus reads, the tags, and which query is which; all or none.
 """
 
-import argparse
-import logging
 from pathlib import Path
 
 from catid2.config.base import parse
@@ -12,17 +10,14 @@ from catid2.config.catalogue import CatalogueConfig
 from catid2.corpus.catalogue.importing import ImportedFiles, OwnFiles, import_catalogue
 from catid2.corpus.database import Resources
 from catid2.corpus.esci import LOCALES
-from catid2.runtime.command import entry_point
+from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.writing import claim
 
 
 @entry_point
 def main() -> None:
     """Run the stage."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("--config", required=True, help="settings as JSON: keys of CatalogueConfig")
     parser.add_argument("--locale", required=True, choices=LOCALES)
     parser.add_argument("--products", required=True, type=Path, help="products: parquet, CSV or JSON lines")

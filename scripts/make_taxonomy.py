@@ -4,13 +4,11 @@ Writes taxonomy.parquet (doc_id, product_id, names and nodes of each level, as i
 taxonomy.json (nodes of each level, products moved, mutual information with the corpus's tree).
 """
 
-import argparse
-import logging
 from pathlib import Path
 
 from catid2.config.base import parse, require_seed
 from catid2.config.taxonomy import AnyTaxonomy
-from catid2.runtime.command import entry_point
+from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.tables import write_json, write_table
 from catid2.runtime.writing import atomic, claim
 from catid2.taxonomies.making import make_taxonomy
@@ -19,9 +17,7 @@ from catid2.taxonomies.making import make_taxonomy
 @entry_point
 def main() -> None:
     """Parse the command line and write the tree."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("--config", required=True, help="settings as JSON (catid2.config.taxonomy)")
     parser.add_argument("--seed", type=int, default=0, help="of what the kind draws (default 0)")
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
@@ -30,7 +26,6 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path, help="taxonomy.parquet to write")
     parser.add_argument("--report", required=True, type=Path, help="taxonomy.json to write")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(AnyTaxonomy, options.config)
     require_seed("--seed", options.seed)
     with claim(options.output):

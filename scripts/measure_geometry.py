@@ -4,15 +4,13 @@ Reads the embeddings, the corpus, the DocIDs and, where the method has one, the 
 accuracy of probes on held-out documents, and mean distances within and between categories.
 """
 
-import argparse
-import logging
 from dataclasses import asdict
 from pathlib import Path
 
 from catid2.config.base import parse
 from catid2.config.geometry import GeometryConfig
 from catid2.quantizer.model import CONFIG_FILE
-from catid2.runtime.command import entry_point
+from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import write_json
 from catid2.runtime.writing import claim
@@ -22,9 +20,7 @@ from catid2.studies.geometry import Inputs, measure
 @entry_point
 def main() -> None:
     """Run the stage from the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("--config", required=True, help="settings as JSON, the keys of GeometryConfig")
     parser.add_argument("--embeddings", required=True, type=Path, help="(N, D) float16 .npy, row = doc_id")
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
@@ -33,7 +29,6 @@ def main() -> None:
     parser.add_argument("--model-config", type=Path, help="rqvae/config.json, beside the model")
     parser.add_argument("--output", required=True, type=Path, help="geometry.json to write")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
 
     config = parse(GeometryConfig, options.config)
     folder = options.model.parent if options.model else None

@@ -3,22 +3,19 @@
 Takes what retrieve or search_bm25 takes; `--retriever` says that it is a generative method.
 """
 
-import argparse
-import logging
-import sys
 from pathlib import Path
 
 from catid2.config.base import parse, require_at_least
 from catid2.config.bm25 import Bm25Config
 from catid2.config.retrieve import RetrieveConfig
-from catid2.runtime.command import entry_point
+from catid2.runtime.command import entry_point, keep_bars_out_of_logs, new_parser
 from catid2.runtime.errors import InputError
 
 
 @entry_point
 def main() -> None:
     """Parse the command line and write the measures."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = new_parser(__doc__)
     parser.add_argument(
         "--config", required=True, help="settings of the search as JSON (RetrieveConfig or Bm25Config)"
     )
@@ -38,19 +35,15 @@ def main() -> None:
     require_at_least("--warm-up", arguments.warm_up, 0)
     if (arguments.retriever is None) != (arguments.docids is None):
         raise InputError("--docids", "goes with --retriever", "give both, or neither for BM25")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(RetrieveConfig if arguments.retriever else Bm25Config, arguments.config)
 
     # Imported late: a mistake in the settings should not wait for torch.
-    from transformers.utils.logging import disable_progress_bar
-
     from catid2.retriever.retrieve import Corpus
     from catid2.runtime.writing import claim
     from catid2.studies.efficiency import write_latency
     from catid2.studies.latency import Plan, of_bm25, of_retriever
 
-    if not sys.stderr.isatty():
-        disable_progress_bar()
+    keep_bars_out_of_logs()
     plan = Plan(arguments.batches, arguments.searches, arguments.warm_up)
     with claim(arguments.output):
         if arguments.retriever:

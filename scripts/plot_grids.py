@@ -1,18 +1,16 @@
 """Draw recall over the grids of a study, a panel per grid, as one SVG file."""
 
-import argparse
-import logging
 from pathlib import Path
 
 from catid2.report.grid_figures import write_grids_figure
-from catid2.runtime.command import entry_point
+from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.writing import claim
 
 
 @entry_point
 def main() -> None:
     """Parse the command line and write the figure."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = new_parser(__doc__)
     parser.add_argument("--grids", required=True, type=Path, help="table of summarize_grids")
     parser.add_argument("--cutoff", required=True, type=int, help="the k of recall@k")
     parser.add_argument("--protocol", required=True, help="seen or all")
@@ -21,7 +19,6 @@ def main() -> None:
     )
     parser.add_argument("--output", required=True, type=Path, help="SVG file to write")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     with claim(options.output):
         write_grids_figure(options.output, options.grids, options.cutoff, options.protocol, options.simulated)
 

@@ -3,21 +3,19 @@
 Give --docids once per set of DocIDs.
 """
 
-import argparse
-import logging
 from pathlib import Path
 
 from catid2.config.base import parse
 from catid2.config.report import ReportConfig
 from catid2.report.panels import parse_docids, write_layers_figure
-from catid2.runtime.command import entry_point
+from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.writing import claim
 
 
 @entry_point
 def main() -> None:
     """Parse the command line and write the figure."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = new_parser(__doc__)
     parser.add_argument(
         "--config", required=True, help="settings as JSON (catid2.config.report.ReportConfig)"
     )
@@ -32,7 +30,6 @@ def main() -> None:
     )
     parser.add_argument("--output", required=True, type=Path, help="SVG file to write")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(ReportConfig, arguments.config)
     docids = [parse_docids(text) for text in arguments.docids]
     with claim(arguments.output):

@@ -1,7 +1,5 @@
 """Write results/locales.tsv, one row per dataset and method, and results/report.html, a page that stands alone."""
 
-import argparse
-import logging
 from pathlib import Path
 
 from catid2.config.base import parse
@@ -10,14 +8,14 @@ from catid2.report.inputs import read_comparison
 from catid2.report.page import write_page
 from catid2.report.provenance import commit
 from catid2.report.tables import write_locales
-from catid2.runtime.command import entry_point
+from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.writing import atomic, claim
 
 
 @entry_point
 def main() -> None:
     """Parse the command line and write table and page."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = new_parser(__doc__)
     parser.add_argument(
         "--config", required=True, help="settings as JSON (catid2.config.report.ReportConfig)"
     )
@@ -30,7 +28,6 @@ def main() -> None:
     parser.add_argument("--table", required=True, type=Path, help="locales.tsv to write")
     parser.add_argument("--page", required=True, type=Path, help="report.html to write")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(ReportConfig, arguments.config)
     comparison = parse(Comparison, arguments.comparison)
     with claim(arguments.table):

@@ -1,19 +1,16 @@
 """Decode the DocIDs of all test queries with constrained beam search. Runs alone or under scripts/launch.py."""
 
-import argparse
-import logging
-import sys
 from pathlib import Path
 
 from catid2.config.base import parse, require_at_least
 from catid2.config.retrieve import RetrieveConfig
-from catid2.runtime.command import entry_point
+from catid2.runtime.command import entry_point, keep_bars_out_of_logs, new_parser
 
 
 @entry_point
 def main() -> None:
     """Parse the command line and write run.parquet."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = new_parser(__doc__)
     parser.add_argument(
         "--config", required=True, help="settings as JSON (catid2.config.retrieve.RetrieveConfig)"
     )
@@ -33,17 +30,13 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     require_at_least("--batch-size", arguments.batch_size, 1)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(RetrieveConfig, arguments.config)
 
     # Imported late: a mistake in the settings should not wait for torch.
-    from transformers.utils.logging import disable_progress_bar
-
     from catid2.retriever.retrieve import Corpus, retrieve
     from catid2.runtime.writing import claim
 
-    if not sys.stderr.isatty():
-        disable_progress_bar()
+    keep_bars_out_of_logs()
     corpus = Corpus(arguments.docids, arguments.products, arguments.queries, arguments.embeddings)
     with claim(arguments.output):
         retrieve(config, arguments.retriever, corpus, arguments.output, arguments.batch_size)

@@ -1,13 +1,11 @@
 """Rank the products for every test query with BM25 and write the run."""
 
-import argparse
-import logging
 from pathlib import Path
 
 from catid2.baselines.bm25 import search_bm25
 from catid2.config.base import parse
 from catid2.config.bm25 import Bm25Config
-from catid2.runtime.command import entry_point
+from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.tables import write_table
 from catid2.runtime.writing import claim
 
@@ -15,13 +13,12 @@ from catid2.runtime.writing import claim
 @entry_point
 def main() -> None:
     """Parse the command line and write the run."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = new_parser(__doc__)
     parser.add_argument("--config", required=True, help="settings as JSON (catid2.config.bm25.Bm25Config)")
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
     parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
     parser.add_argument("--output", required=True, type=Path, help="run.parquet to write")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(Bm25Config, arguments.config)
     with claim(arguments.output):
         write_table(arguments.output, search_bm25(config, arguments.products, arguments.queries))

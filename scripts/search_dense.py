@@ -1,13 +1,11 @@
 """Rank the products for every test query by inner product with its vector and write the run."""
 
-import argparse
-import logging
 from pathlib import Path
 
 from catid2.baselines.dense import search_dense
 from catid2.config.base import parse
 from catid2.config.dense import DenseConfig
-from catid2.runtime.command import entry_point
+from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.tables import write_table
 from catid2.runtime.writing import claim
 
@@ -15,7 +13,7 @@ from catid2.runtime.writing import claim
 @entry_point
 def main() -> None:
     """Parse the command line and write the run."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = new_parser(__doc__)
     parser.add_argument("--config", required=True, help="settings as JSON (catid2.config.dense.DenseConfig)")
     parser.add_argument(
         "--embeddings",
@@ -27,7 +25,6 @@ def main() -> None:
     parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
     parser.add_argument("--output", required=True, type=Path, help="run.parquet to write")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(DenseConfig, arguments.config)
     with claim(arguments.output):
         run = search_dense(config, arguments.embeddings, arguments.products, arguments.queries)

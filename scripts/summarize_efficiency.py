@@ -3,12 +3,10 @@
 Give --stage once per method and stage, in the order of the rows.
 """
 
-import argparse
-import logging
 from pathlib import Path
 
 from catid2.config.base import require_seed
-from catid2.runtime.command import entry_point
+from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.errors import InputError
 from catid2.runtime.writing import claim
 from catid2.studies.efficiency import Stage, summarize, write_table
@@ -34,7 +32,7 @@ def parse_latency(text: str) -> tuple[str, Path]:
 @entry_point
 def main() -> None:
     """Parse the command line and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = new_parser(__doc__)
     parser.add_argument("--dataset", required=True, help="name of the dataset, for the table")
     parser.add_argument("--seed", type=int, default=0, help="of the runs, for the table (default 0)")
     parser.add_argument(
@@ -53,7 +51,6 @@ def main() -> None:
     )
     parser.add_argument("--output", required=True, type=Path, help="efficiency.tsv to write")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     require_seed("--seed", arguments.seed)
     stages = [parse_stage(text) for text in arguments.stage]
     latencies = dict(parse_latency(text) for text in arguments.latency)

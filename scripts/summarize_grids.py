@@ -3,15 +3,13 @@
 Give --docids once per method and seed; methods without DocIDs have none.
 """
 
-import argparse
-import logging
 from pathlib import Path
 
 from catid2.config.base import parse
 from catid2.config.grids import GridSummary
 from catid2.report.grids import header, read_quality, summarize_grids
 from catid2.report.panels import parse_docids
-from catid2.runtime.command import entry_point
+from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.tsv import write_tsv
 from catid2.runtime.writing import claim
 
@@ -19,9 +17,7 @@ from catid2.runtime.writing import claim
 @entry_point
 def main() -> None:
     """Parse the command line and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("--config", required=True, help="grids as JSON (catid2.config.grids.GridSummary)")
     parser.add_argument("--recall", required=True, type=Path, help="the study's table")
     parser.add_argument(
@@ -32,7 +28,6 @@ def main() -> None:
     )
     parser.add_argument("--output", required=True, type=Path, help="TSV to write")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(GridSummary, arguments.config)
     files = [parse_docids(text) for text in arguments.docids]
     with claim(arguments.output):

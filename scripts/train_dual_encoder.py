@@ -5,20 +5,17 @@ saves after the step, or after the validation that is running, and ends with exi
 ends it at once, without saving.
 """
 
-import argparse
-import logging
-import sys
 from pathlib import Path
 
 from catid2.config.base import parse, require_at_least, require_seed
 from catid2.config.dual_encoder import DualEncoderConfig
-from catid2.runtime.command import entry_point
+from catid2.runtime.command import entry_point, keep_bars_out_of_logs, new_parser
 
 
 @entry_point
 def main() -> None:
     """Parse the command line and train."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = new_parser(__doc__)
     parser.add_argument(
         "--config", required=True, help="settings as JSON (catid2.config.dual_encoder.DualEncoderConfig)"
     )
@@ -41,17 +38,13 @@ def main() -> None:
     arguments = parser.parse_args()
     require_seed("--seed", arguments.seed)
     require_at_least("--checkpoint-seconds", arguments.checkpoint_seconds, 0)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(DualEncoderConfig, arguments.config)
 
     # Imported late: a mistake in the settings should not wait for torch.
-    from transformers.utils.logging import disable_progress_bar
-
     from catid2.baselines.dual_encoder_training import Inputs, train_dual_encoder
     from catid2.runtime.writing import claim
 
-    if not sys.stderr.isatty():
-        disable_progress_bar()
+    keep_bars_out_of_logs()
     inputs = Inputs(arguments.products, arguments.queries, arguments.judgements)
     with claim(arguments.output):
         train_dual_encoder(

@@ -5,21 +5,18 @@ was killed resumes from its last complete checkpoint. On TERM or Ctrl-C it saves
 that is running, and ends with exit code 143 or 130; a second Ctrl-C ends it at once, without saving.
 """
 
-import argparse
-import logging
-import sys
 from pathlib import Path
 
 from catid2.config.base import parse, require_at_least, require_seed
 from catid2.config.retriever import AnyRetriever
-from catid2.runtime.command import entry_point
+from catid2.runtime.command import entry_point, keep_bars_out_of_logs, new_parser
 from catid2.runtime.errors import InputError
 
 
 @entry_point
 def main() -> None:
     """Parse the command line and train."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = new_parser(__doc__)
     parser.add_argument("--config", required=True, help="settings as JSON (catid2.config.retriever)")
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
     parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
@@ -44,7 +41,6 @@ def main() -> None:
     arguments = parser.parse_args()
     require_seed("--seed", arguments.seed)
     require_at_least("--checkpoint-seconds", arguments.checkpoint_seconds, 0)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(AnyRetriever, arguments.config)
     if config.reads_vectors != (arguments.embeddings is not None):
         what = f"a {config.kind} retriever reads {'the' if config.reads_vectors else 'no'} vectors of a view"
@@ -62,12 +58,9 @@ def main() -> None:
             inputs = Inputs(*corpus, arguments.embeddings)
             train_light(config, inputs, *run, arguments.checkpoint_seconds)
             return
-        from transformers.utils.logging import disable_progress_bar
-
         from catid2.retriever.t5_training import Inputs, train_retriever
 
-        if not sys.stderr.isatty():
-            disable_progress_bar()
+        keep_bars_out_of_logs()
         train_retriever(config, Inputs(*corpus), *run, arguments.checkpoint_seconds)
 
 

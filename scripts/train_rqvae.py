@@ -18,7 +18,7 @@ from catid2.quantizer import training as rqvae_training
 from catid2.quantizer.history import format_history, starved_levels
 from catid2.quantizer.training import train
 from catid2.runtime.checkpoint import Checkpoints, code_digest, fingerprint
-from catid2.runtime.command import entry_point
+from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.errors import warn
 from catid2.runtime.tables import read_embeddings, require_finite
 from catid2.runtime.writing import atomic, claim
@@ -26,9 +26,7 @@ from catid2.training.distributed import process_group
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("--config", required=True, help="settings (RqvaeConfig) as JSON")
     parser.add_argument(
         "--seed", type=int, required=True, help="of weights, batches, k-means, drawn positives"
@@ -54,7 +52,6 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Run the stage."""
     arguments = _arguments()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = parse(RqvaeConfig, arguments.config)
     require_seed("--seed", arguments.seed)
     require_at_least("--checkpoint-seconds", arguments.checkpoint_seconds, 0)

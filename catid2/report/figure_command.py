@@ -1,10 +1,9 @@
 """The command line of a script that draws one table as one SVG file."""
 
-import argparse
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from catid2.runtime.command import new_parser
 from catid2.runtime.writing import claim
 
 
@@ -17,7 +16,7 @@ def draw_table(description: str, table: str, what: str, write: Callable[[Path, P
         what: help for that option.
         write: writes to a path the figure of the table at another; whether the data are simulated comes third.
     """
-    parser = argparse.ArgumentParser(description=description)
+    parser = new_parser(description)
     parser.add_argument(
         f"--{table}", dest="table", required=True, type=Path, metavar=table.upper(), help=what
     )
@@ -26,6 +25,5 @@ def draw_table(description: str, table: str, what: str, write: Callable[[Path, P
     )
     parser.add_argument("--output", required=True, type=Path, help="SVG file to write")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     with claim(arguments.output):
         write(arguments.output, arguments.table, arguments.simulated)

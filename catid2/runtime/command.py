@@ -1,7 +1,9 @@
-"""What every script's `main` does alike: end with one line on a bad input, and tidily on a TERM or Ctrl-C."""
+"""A script's frame: its parser, its log, one line on a bad input, and a tidy end on a TERM or Ctrl-C."""
 
+import argparse
 import ctypes
 import functools
+import logging
 import os
 import signal
 import sys
@@ -16,8 +18,25 @@ from catid2.runtime.writing import FULL, MAKE_ROOM
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
+def new_parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser for a script's options; its help begins with `description`, the script's docstring, as it is."""
+    return argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def keep_bars_out_of_logs() -> None:
+    """Have transformers draw progress bars in a terminal alone. Imports it, which takes seconds."""
+    from transformers.utils.logging import disable_progress_bar
+
+    if not sys.stderr.isatty():
+        disable_progress_bar()
+
+
 def entry_point(main: Callable[[], None]) -> Callable[[], None]:
     """Decorate a script's `main`: an InputError, or a full disk, becomes one line on stderr and exit code 1.
+
+    What the script logs goes to stderr, each line with its time.
 
     A TERM (a time limit, a cancelled job) ends the script by an exception, so that temporary files go away. One of
     several ranks leaves its error to the launcher, which prints that of the rank that failed first.
@@ -26,6 +45,7 @@ def entry_point(main: Callable[[], None]) -> Callable[[], None]:
     @functools.wraps(main)
     def run() -> None:
         signal.signal(signal.SIGTERM, _end)
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
         if LAUNCHER_PID in os.environ:
             _end_with(int(os.environ[LAUNCHER_PID]))
         try:
