@@ -75,7 +75,7 @@ def test_what_has_read_a_replaced_file_is_finished(tmp_path):
     files = [path for paths in CATALOGUE_READERS.values() for path in paths]
     project = finished(tmp_path / "project", CATALOGUE, files)
     write(str(project.folder / "own/products.csv"), "other", OLD)
-    assert "rule import_catalogue:" in project.snakemake(*CONFIG).stderr
+    assert "import_catalogue source=shop: starts" in project.snakemake(*CONFIG).stderr
     assert project.planned(*CONFIG) == set()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 # Errors of a file that exists but cannot be used: because of its mode, its disk or server, or a loop of links.
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ELOOP)
+ERROR = "error: "  # how the line of an error starts
 WARNING = "warning: "  # how the line of a warning starts
 
 
@@ -38,7 +39,7 @@ def unreadable(path: str | Path, error: OSError) -> InputError:
 def warn(where: str | Path, what: str, remedy: str) -> None:
     """Print a warning to stderr, one line in the form of an InputError; the script continues.
 
-    Snakemake shows the warnings of each job on the screen (catid2.runtime.job_warnings).
+    Snakemake shows the warnings of each job on the screen (catid2.runtime.job_lines).
     """
     print(f"{WARNING}{InputError(where, what, remedy)}", file=sys.stderr, flush=True)
 

@@ -22,7 +22,7 @@ import records
 from workflow import Project
 
 LOCKED = "Directory cannot be locked"
-_FAILED_JOB = re.compile(r"^Error in rule \w+:\n(?:    .*\n)*?    log: (\S+)", re.MULTILINE)
+_FAILED_JOB = re.compile(r": failed after \S+, see (\S+)")
 # what a killed Snakemake itself leaves in the folder for temporary files: of its scheduler, and copies of sources
 _OF_SNAKEMAKE = re.compile(r"[0-9a-f]{32}-pulp\.\w+|snakemake\w{8}")
 # A job that is killed when its outputs are there is not run again, so its claim and its checkpoint stay.

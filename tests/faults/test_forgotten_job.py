@@ -58,7 +58,7 @@ def test_outputs_and_log_of_the_newer_job_stay(project: Project, tmp_path: Path)
         worker.resume()
         code = older.wait(timeout=120)
     assert code == 1, output.read_text()
-    assert "Error in rule train_rqvae" in output.read_text()
+    assert "train_rqvae dataset=tiny_es method=catid2 seed=0: failed after" in output.read_text()
     assert content(project) == finished
     assert sorted(finished) == ["config.json", "history.tsv", "model.safetensors", "train_rqvae.log"]
     assert project.planned(*COMMAND) == set()

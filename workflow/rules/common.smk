@@ -24,12 +24,12 @@ from catid2.plan.stage_logs import stage_logs
 from catid2.pretrained.files import files_in
 from catid2.runtime.code import code_digest
 from catid2.runtime.contents import contents
-from catid2.runtime.job_warnings import show_job_warnings
+from catid2.runtime.job_lines import show_job_lines
 from catid2.runtime.tables import InputError, parquet_parts, require_file
 
 ENVIRONMENT = "../envs/catid2.yaml"
 
-show_job_warnings()
+show_job_lines()
 
 
 def or_exit(read, *given):
