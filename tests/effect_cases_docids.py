@@ -59,10 +59,11 @@ def of_scheme(kind: str) -> Callable[[Settings], Settings]:
 
 
 COLLIDING = {
-    "scheme": {"kind": "residual_kmeans", "layers": 2, "codebook_size": 11},
+    "scheme": {"kind": "residual_kmeans", "layers": 2, "codebook_size": 14},
     "allow_collisions": True,
 }
 LOOP = COLLIDING | {"repair": "sinkhorn_loop"}
+SINKHORN = COLLIDING | {"repair": "sinkhorn"}
 
 TABLES = [
     Table(
@@ -72,16 +73,28 @@ TABLES = [
             row(
                 "repair",
                 "transport",
+                "sinkhorn",
                 "digit",
                 "sinkhorn_loop",
                 "none",
                 differs="docids",
                 same="before",
+                sinkhorn_epsilon=5.0,  # with a small one sinkhorn is all but transport
                 **COLLIDING,
             ),
             row("allow_collisions", True, False, differs="error", scheme=COLLIDING["scheme"], repair="none"),
             row("sinkhorn_epsilon", 0.003, 5.0, differs="docids", same="before", **LOOP),
+            row("sinkhorn_epsilon", 0.003, 5.0, differs="docids", same="before", **SINKHORN),
             row("sinkhorn_iterations", 50, 1, differs="docids", same="before", **LOOP),
+            row(
+                "sinkhorn_iterations",
+                50,
+                1,
+                differs="docids",
+                same="before",
+                **SINKHORN,
+                sinkhorn_epsilon=0.3,
+            ),
             row("sinkhorn_rounds", 20, 1, differs="docids", same="before", **LOOP),
         ],
         docids,

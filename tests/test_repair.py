@@ -1,5 +1,6 @@
 """Repairs of DocID collisions: uniqueness always, optimality where it is claimed, and the loop's known flaws."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from catid2.docids.repair import extra_digit, sinkhorn_loop, transport
+from catid2.docids.repair import extra_digit, sinkhorn, sinkhorn_loop, transport
+from catid2.docids.sinkhorn import log_plans
 from catid2.quantizer import codes as codes_module
 from catid2.quantizer.codes import (
     collisions,
@@ -23,6 +25,11 @@ from catid2.quantizer.codes import (
 from catid2.runtime.errors import InputError
 
 LOOP = {"epsilon": 0.003, "iterations": 50, "rounds": 20}
+both = pytest.mark.parametrize(
+    "repair",
+    [transport, functools.partial(sinkhorn, epsilon=0.003, iterations=10)],
+    ids=["transport", "sinkhorn"],
+)
 
 
 def corpus(
@@ -46,12 +53,13 @@ def corpora(draw):
     return corpus(draw(st.integers(0, 2**16)), documents, layers, size, distinct=distinct)
 
 
+@both
 @settings(max_examples=150, deadline=None)
-@given(corpora())
-def test_transport_gives_every_document_an_id_of_its_own(case):
+@given(case=corpora())
+def test_every_document_gets_an_id_of_its_own(repair, case):
     latents, codebooks = case
     argmin = greedy_codes(latents, codebooks)
-    codes, overflowed = transport(latents, codebooks, argmin)
+    codes, overflowed = repair(latents, codebooks, argmin)
     assert len(np.unique(codes, axis=0)) == len(latents)
     assert codes.min() >= 0
     assert codes.max() < codebooks.shape[1]
@@ -60,20 +68,22 @@ def test_transport_gives_every_document_an_id_of_its_own(case):
     assert (overflowed == (codes[:, :-1] != argmin[:, :-1]).any(axis=1)).all()
 
 
+@both
 @pytest.mark.parametrize(("size", "layers"), [(2, 8), (256, 2), (16, 3), (40, 1)])
-def test_identical_documents_fill_the_whole_id_space(size, layers):
+def test_identical_documents_fill_the_whole_id_space(size, layers, repair):
     documents = min(size**layers, 3000)
     latents, codebooks = corpus(0, documents, layers, size, distinct=1)
-    codes, _ = transport(latents, codebooks, greedy_codes(latents, codebooks))
+    codes, _ = repair(latents, codebooks, greedy_codes(latents, codebooks))
     assert collisions(codes).documents == 0
     error = ((latents - sum(codebooks[layer][codes[:, layer]] for layer in range(layers))) ** 2).sum(axis=1)
     assert (np.diff(error) >= -1e-5).all(), "an earlier duplicate got a farther ID than a later one"
 
 
-def test_one_document_more_than_ids_is_an_error():
+@both
+def test_one_document_more_than_ids_is_an_error(repair):
     latents, codebooks = corpus(0, 9, layers=3, size=2)
     with pytest.raises(InputError, match="9 documents, but 3 layers of 2 codes make only 8"):
-        transport(latents, codebooks, greedy_codes(latents, codebooks))
+        repair(latents, codebooks, greedy_codes(latents, codebooks))
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -133,14 +143,16 @@ def test_overflow_into_codes_with_ample_room_is_optimal(seed):
     assert cost[np.arange(40), codes[:40, 0]].sum() == pytest.approx(least, rel=1e-9)
 
 
-def test_overflow_takes_no_more_documents_than_it_must():
+@both
+def test_overflow_takes_no_more_documents_than_it_must(repair):
     latents, codebooks = corpus(3, documents=50, layers=2, size=16, distinct=1)
-    codes, overflowed = transport(latents, codebooks, greedy_codes(latents, codebooks))
+    codes, overflowed = repair(latents, codebooks, greedy_codes(latents, codebooks))
     assert overflowed.sum() == 50 - 16
     assert np.bincount(codes[:, 0]).max() == 16
 
 
-def test_documents_that_overflow_are_coded_greedily_below_their_new_prefix():
+@both
+def test_documents_that_overflow_are_coded_greedily_below_their_new_prefix(repair):
     rng = np.random.default_rng(0)
     codebooks = rng.standard_normal((3, 16, 4)) * np.array([10.0, 1.0, 0.5])[:, None, None]
     latents = codebooks[0, 0] + rng.standard_normal((136, 4))
@@ -148,29 +160,67 @@ def test_documents_that_overflow_are_coded_greedily_below_their_new_prefix():
     latents = np.concatenate([latents, latents])  # so that every document collides
     argmin = greedy_codes(latents, codebooks)
     assert (argmin[:, 0] == 0).all()
-    codes, _ = transport(latents, codebooks, argmin)
+    codes, _ = repair(latents, codebooks, argmin)
     rows = np.flatnonzero(codes[:, 0] != 0)
     assert len(rows) == 16
     greedy = greedy_codes(latents[rows] - codebooks[0][codes[rows, 0]], codebooks[1:2])
     assert (codes[rows, 1] == greedy[:, 0]).all()
 
 
-def test_of_documents_that_would_leave_at_equal_cost_the_later_one_does():
+@both
+def test_of_documents_that_would_leave_at_equal_cost_the_later_one_does(repair):
     codebooks = np.array([[[0.0, 0, 0], [10, 0, 0]], [[0, 0, 0], [0, 50, 50]]])
     around = np.array([[0.0, 1, 0], [0, -1, 0], [0, 0, 1]])  # alike in all distances, and one too many
-    codes, overflowed = transport(around, codebooks, np.zeros((3, 2), np.int32))
+    codes, overflowed = repair(around, codebooks, np.zeros((3, 2), np.int32))
     assert codes[:, 0].tolist() == [0, 0, 1]
     assert overflowed.tolist() == [False, False, True]
 
 
-def test_block_size_does_not_change_ids(monkeypatch):
+@both
+def test_block_size_does_not_change_ids(repair, monkeypatch):
     latents, codebooks = corpus(5, documents=900, layers=2, size=32, distinct=700)
     argmin = greedy_codes(latents, codebooks)
-    codes = transport(latents, codebooks, argmin).codes
+    codes = repair(latents, codebooks, argmin).codes
     monkeypatch.setattr(codes_module, "BLOCK", 7)
     monkeypatch.setattr("catid2.docids.repair.BLOCK", 7)
     assert (greedy_codes(latents, codebooks) == argmin).all()
-    assert (transport(latents, codebooks, argmin).codes == codes).all()
+    assert (repair(latents, codebooks, argmin).codes == codes).all()
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 0.3])
+@pytest.mark.parametrize("documents", [2, 5])
+def test_plans_of_a_batch_are_those_of_pot_for_each_group(epsilon, documents):
+    """The oracle sees the free codes alone: five of them in the last group, which five documents fill."""
+    rng = np.random.default_rng(0)
+    costs = rng.random((3, documents, 8))
+    costs[1, :, 2] = costs[2, :, :3] = np.inf
+    plans = np.exp(log_plans(costs, epsilon, iterations=1000))
+    for cost, plan in zip(costs, plans, strict=True):
+        free = np.isfinite(cost[0])
+        cost = cost[:, free]
+        left = free.sum() - documents
+        mass, cost_of_all = np.ones(documents), cost
+        if left:
+            mass, cost_of_all = np.append(mass, left), np.vstack([cost, np.zeros(free.sum())])
+        room, reg = np.ones(free.sum()), epsilon * np.ptp(cost) / 2
+        expected = ot.sinkhorn(mass, room, cost_of_all, reg, "sinkhorn_log", stopThr=1e-9)
+        np.testing.assert_allclose(plan[:, free], expected[:documents], atol=1e-7)
+        assert (plan[:, ~free] == 0).all()
+
+
+def test_a_plan_depends_on_neither_its_batch_nor_the_order_of_rows():
+    costs = np.random.default_rng(0).random((20, 4, 64))
+    costs[::2, :, 5:9] = np.inf
+    plans = log_plans(costs, 0.003, iterations=50)
+    for part in (slice(0, 1), slice(1, 8), slice(8, 20)):
+        assert (log_plans(costs[part], 0.003, iterations=50) == plans[part]).all()
+    np.testing.assert_allclose(
+        log_plans(costs[::-1, ::-1], 0.003, iterations=50), plans[::-1, ::-1], rtol=1e-9
+    )
+
+
+def test_equal_costs_have_an_even_plan():
+    np.testing.assert_allclose(np.exp(log_plans(np.full((1, 2, 4), 3.0), 0.003, iterations=5)), 0.25)
 
 
 @settings(max_examples=50, deadline=None)
@@ -224,11 +274,12 @@ def test_a_round_of_the_loop_is_the_entropic_transport_of_pot(epsilon):
     assert (codes[:, 0] != cost.argmin(axis=1)).any()
 
 
-def test_transport_adds_less_distortion_than_the_loop():
+@both
+def test_a_repair_adds_less_distortion_than_the_loop(repair):
     latents, codebooks = corpus(1, documents=400, layers=2, size=32, dimensions=6, distinct=350)
     argmin = greedy_codes(latents, codebooks)
     loop = sinkhorn_loop(latents, codebooks, argmin, **LOOP)
-    ours = transport(latents, codebooks, argmin).codes
+    ours = repair(latents, codebooks, argmin).codes
     assert collisions(loop).documents > 0
     assert distortion(latents, codebooks, ours) < distortion(latents, codebooks, loop)
 

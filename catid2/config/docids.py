@@ -16,12 +16,13 @@ class DocidsConfig(StageConfig):
         description="`kind` names how codes come about; its settings stand beside it. Another kind replaces the "
         "mapping whole.",
     )
-    repair: Literal["transport", "digit", "sinkhorn_loop", "none"] = Field(
+    repair: Literal["transport", "sinkhorn", "digit", "sinkhorn_loop", "none"] = Field(
         "transport",
-        description="transport: balanced transport with capacity one, always unique, same length (ours; CAT-ID² "
-        "section 3 asks for Sinkhorn post-processing). digit: one more position that numbers the documents of an "
-        "ID (TIGER). sinkhorn_loop: the rounds of LC-Rec and LETTER, may leave collisions. none: the codes as "
-        "they are. Schemes that do not quantise are unique as they are, and nothing is repaired.",
+        description="transport: balanced transport with capacity one, solved exactly; always unique, same length "
+        "(ours). sinkhorn: the same with Sinkhorn's iterations, rounded; always unique, same length (CAT-ID² section "
+        "3). digit: one more position that numbers the documents of an ID (TIGER). sinkhorn_loop: the rounds of "
+        "LC-Rec and LETTER, may leave collisions. none: the codes as they are. Schemes that do not quantise are "
+        "unique as they are, and nothing is repaired.",
     )
     allow_collisions: bool = Field(
         False,
@@ -32,13 +33,14 @@ class DocidsConfig(StageConfig):
     sinkhorn_epsilon: float = Field(
         0.003,
         gt=0,
-        description="sinkhorn_loop: entropic regularisation, in units of half the range of a set's squared "
-        "distances (LC-Rec: 0.003).",
+        description="sinkhorn, sinkhorn_loop: entropic regularisation, in units of half the range of the squared "
+        "distances of the documents that are spread together (LC-Rec: 0.003).",
     )
     sinkhorn_iterations: int = Field(
         50,
         ge=1,
-        description="sinkhorn_loop: Sinkhorn iterations for each set of colliding documents (LC-Rec: 50).",
+        description="sinkhorn, sinkhorn_loop: Sinkhorn iterations for the documents that are spread together "
+        "(LC-Rec: 50).",
     )
     sinkhorn_rounds: int = Field(
         20, ge=1, description="sinkhorn_loop: passes over all documents that still collide (LC-Rec: 20)."

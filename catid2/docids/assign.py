@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from catid2.corpus.products import canonical_order
-from catid2.docids.repair import Repaired, extra_digit, sinkhorn_loop, transport
+from catid2.docids.repair import Repaired, extra_digit, sinkhorn, sinkhorn_loop, transport
 from catid2.docids.schemes.coding import Coding, Quantised
 from catid2.quantizer.codes import collisions, distortion, greedy_codes
 from catid2.quantizer.diagnostics import category_nmi, category_nmi_chance, dead_codes, perplexity
@@ -58,8 +58,8 @@ def assign(
 
     Raises:
         InputError: shapes that do not fit, a latent or a code that is not finite, a product_id that is null or
-            occurs twice, more documents than DocIDs (transport), an ID with more documents than the extra
-            digit has codes (digit).
+            occurs twice, more documents than DocIDs (transport, sinkhorn), an ID with more documents than the
+            extra digit has codes (digit).
     """
     _check(latents, codebooks, len(product_ids))
     order = canonical_order(product_ids)
@@ -77,18 +77,14 @@ def _repair(
     """Return what the configured repair makes of the codes `before` (N, L); an extra digit is one more column."""
     if config.repair == "transport":
         return transport(latents, codebooks, before)
+    settings = {"epsilon": config.sinkhorn_epsilon, "iterations": config.sinkhorn_iterations}
+    if config.repair == "sinkhorn":
+        return sinkhorn(latents, codebooks, before, **settings)
     codes = before
     if config.repair == "digit":
         codes = extra_digit(before, codebooks.shape[1])
     elif config.repair == "sinkhorn_loop":
-        codes = sinkhorn_loop(
-            latents,
-            codebooks,
-            before,
-            epsilon=config.sinkhorn_epsilon,
-            iterations=config.sinkhorn_iterations,
-            rounds=config.sinkhorn_rounds,
-        )
+        codes = sinkhorn_loop(latents, codebooks, before, **settings, rounds=config.sinkhorn_rounds)
     return Repaired(codes, np.zeros(len(codes), bool))
 
 

@@ -1,17 +1,20 @@
 """One DocID per document: repairs of the collisions that greedy residual quantisation leaves.
 
 `transport` is ours: balanced optimal transport of documents to codes, in which a code at layer l holds at most
-as many documents as there are IDs below it, K^(L-1-l); at the last layer that is one document. Two plain
+as many documents as there are IDs below it, K^(L-1-l); at the last layer that is one document. `sinkhorn` solves the
+last layer by entropic transport instead, the post-processing that the paper (CAT-ID², section 3) names. Two plain
 alternatives serve comparison: `extra_digit` as in TIGER, `sinkhorn_loop` as in LC-Rec and LETTER.
 
 All functions take documents in one canonical order (`catid2.docids.assign` sorts by product_id) and break ties by it.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from catid2.docids.sinkhorn import assign_by_plan
 from catid2.quantizer.codes import (
     BLOCK,
     blocks,
@@ -23,6 +26,10 @@ from catid2.quantizer.codes import (
     tuple_ids,
 )
 from catid2.runtime.errors import InputError
+
+# From the distances (m, K) of each group of documents to the last codes, infinite where a code is taken, to codes (m,)
+# that are distinct within the group.
+Assign = Callable[[list[np.ndarray]], list[np.ndarray]]
 
 
 class Repaired(NamedTuple):
@@ -41,8 +48,7 @@ def transport(latents: np.ndarray, codebooks: np.ndarray, argmin: np.ndarray) ->
        other codes under the same prefix that have room, cheapest moves first; below, those documents are coded
        greedily anew. Most corpora never need this step.
     2. Last layer: under each prefix the documents that may move and the codes that are not taken form a linear
-       assignment problem, balanced transport with capacity one, which is solved exactly. (An entropic solver
-       would only approach that optimum and then need rounding; benchmarks/docid_repair.py compares the two.)
+       assignment problem, balanced transport with capacity one, which is solved exactly.
     3. Documents with identical latents share out the IDs that they got: nearest first, in canonical order.
 
     Args:
@@ -53,6 +59,38 @@ def transport(latents: np.ndarray, codebooks: np.ndarray, argmin: np.ndarray) ->
     Raises:
         InputError: N > K^L, so that no distinct DocIDs exist.
     """
+    return _make_distinct(latents, codebooks, argmin, _cheapest)
+
+
+def _cheapest(costs: list[np.ndarray]) -> list[np.ndarray]:
+    return [linear_sum_assignment(cost)[1] for cost in costs]
+
+
+def sinkhorn(
+    latents: np.ndarray, codebooks: np.ndarray, argmin: np.ndarray, *, epsilon: float, iterations: int
+) -> Repaired:
+    """As `transport`, with the last layer by entropic transport: Sinkhorn's iterations of POT, rounded exactly.
+
+    The rounded plan comes close to the least distortion; benchmarks/docid_repair.py compares the two.
+
+    Args:
+        latents: (N, d) in canonical order.
+        codebooks: (L, K, d).
+        argmin: (N, L), the `greedy_codes` of the latents.
+        epsilon: entropic regularisation, in units of half the range of the distances under a prefix.
+        iterations: Sinkhorn iterations for a prefix.
+
+    Raises:
+        InputError: as `transport`.
+    """
+    return _make_distinct(
+        latents, codebooks, argmin, lambda costs: assign_by_plan(costs, epsilon, iterations)
+    )
+
+
+def _make_distinct(
+    latents: np.ndarray, codebooks: np.ndarray, argmin: np.ndarray, assign: Assign
+) -> Repaired:
     layers, size, _ = codebooks.shape
     if len(latents) > size**layers:
         have = (
@@ -65,7 +103,7 @@ def transport(latents: np.ndarray, codebooks: np.ndarray, argmin: np.ndarray) ->
         return Repaired(codes, np.zeros(len(codes), bool))
     for layer in range(layers - 1):
         _make_room(latents, codebooks, codes, movable, layer)
-    _assign_last_layer(latents, codebooks, codes, movable)
+    _assign_last_layer(latents, codebooks, codes, movable, assign)
     _deal_to_duplicates(latents, codebooks, codes, movable)
     return Repaired(codes, (codes[:, :-1] != argmin[:, :-1]).any(axis=1))
 
@@ -134,9 +172,9 @@ def _nearest_with_room(
 
 
 def _assign_last_layer(
-    latents: np.ndarray, codebooks: np.ndarray, codes: np.ndarray, movable: np.ndarray
+    latents: np.ndarray, codebooks: np.ndarray, codes: np.ndarray, movable: np.ndarray, assign: Assign
 ) -> None:
-    """Change the last of the `codes` of the movable rows: distinct and of least total distance under each prefix."""
+    """Change the last of the `codes` of the movable rows to what `assign` gives the rows of each prefix."""
     prefix = tuple_ids(codes[:, :-1])
     rows = movable[np.argsort(prefix[movable], kind="stable")]
     groups, starts = np.unique(prefix[rows], return_index=True)
@@ -154,12 +192,10 @@ def _assign_last_layer(
         first = starts[chunk[0]]
         here = rows[first : ends[chunk[-1]]]
         residual = residuals(latents[here], codebooks, codes[here, :-1])
-        distance = squared_distances(residual, codebooks[-1])
-        for group in chunk:
-            of_group = slice(starts[group] - first, ends[group] - first)
-            cost = distance[of_group]
+        costs = np.split(squared_distances(residual, codebooks[-1]), starts[chunk[1:]] - first)
+        for cost, group in zip(costs, chunk, strict=True):
             cost[:, taken[taken_starts[group] : taken_ends[group]]] = np.inf
-            codes[here[of_group], -1] = linear_sum_assignment(cost)[1]
+        codes[here, -1] = np.concatenate(assign(costs))
 
 
 def _deal_to_duplicates(

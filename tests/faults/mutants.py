@@ -29,6 +29,7 @@ DECIDE_RESULTS = {
     "quantizer.training": "rqvae",
     "quantizer.codes": "repair",
     "docids.repair": "repair",
+    "docids.sinkhorn": "repair",
     "docids.assign": "docids",
     "docids.schemes": "schemes",
     "search.trie": "trie",
