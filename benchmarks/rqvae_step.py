@@ -3,7 +3,7 @@
     python benchmarks/rqvae_step.py [--device cuda]
 
 Batch 4096, 768 dimensions, K 256, L 4, H 3 and a tree of 11/73/412 categories; everything else as by default. The
-settings are measured in turn. "masked" computes DisL and HCCL as they are usually written, from whole B × B
+settings are measured in turn. "masked" computes DisL and HCCL by their definitions, from whole B × B
 similarities and boolean masks by autograd; it is compared with our losses over the whole batch, whose values are
 checked to be the same. Memory is what a step adds at its peak, after one that has made the optimiser's state.
 """
@@ -13,14 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from measured import Measured, Size, in_own_process, medians, peak_memory, show
 from torch import Tensor
 
 from catid2.config.rqvae import RqvaeConfig
 from catid2.quantizer.codebooks import Quantized
 from catid2.quantizer.contrast import ContrastPlan
-from catid2.quantizer.losses import cscl, quantisation_loss
+from catid2.quantizer.losses import cscl, l_dis, l_hcc, quantisation_loss
 from catid2.quantizer.training import Training
 from catid2.training.distributed import Group
 
@@ -63,7 +62,7 @@ def catalogue(batch: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class MaskedTraining(Training):
-    """The same training, with DisL and HCCL from whole B × B similarities and masks."""
+    """The same training, with DisL and HCCL by their definitions: whole B × B similarities and masks."""
 
     def terms(self, batch: Tensor, plans: list[ContrastPlan]) -> tuple[dict[str, Tensor], Quantized]:
         """Return the losses of the batch, as Training.terms does on one rank."""
@@ -75,38 +74,18 @@ class MaskedTraining(Training):
         )
         terms = {"reconstruction": quantisation.reconstruction, "commitment": quantisation.commitment}
         if config.alpha:
-            terms["disl"] = masked_disl(done.reconstruction, done.x, config.disl_temperature)
+            terms["disl"] = l_dis(done.reconstruction, done.x, "cosine", config.disl_temperature).mean()
         if config.beta:
             labels = self.categories[batch].to(self.group.device)
             parents = torch.cat([torch.zeros_like(labels[:, :1]), labels[:, :-1]], dim=1)
             terms["hccl"] = sum(
-                masked_hccl(residual, labels[:, level], parents[:, level], config.hccl_temperature)
+                l_hcc(residual, labels[:, level], parents[:, level], "cosine", config.hccl_temperature).mean()
                 for level, residual in enumerate(done.quantized.residuals[: config.levels])
             )
         if config.gamma:
             scaling, temperature = config.cscl_scaling, config.cscl_temperature
             terms["cscl"] = cscl(done.quantized.distances, scaling, temperature, self.group, total)
         return terms, done.quantized
-
-
-def masked_disl(reconstruction: Tensor, originals: Tensor, temperature: float) -> Tensor:
-    """Return InfoNCE of (B, D) reconstructions against all (B, D) originals by cosine."""
-    similarity = F.normalize(reconstruction, dim=1) @ F.normalize(originals, dim=1).T / temperature
-    return F.cross_entropy(similarity, torch.arange(len(similarity), device=similarity.device))
-
-
-def masked_hccl(residual: Tensor, categories: Tensor, parents: Tensor, temperature: float) -> Tensor:
-    """Return HCCL of one level over the whole batch by cosine: (B, d) residuals, (B,) categories and parents."""
-    features = F.normalize(residual, dim=1)
-    similarity = features @ features.T / temperature  # (B, B)
-    same = categories[:, None] == categories
-    positive = same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)
-    negative = (parents[:, None] == parents) & ~same
-    kept = positive.any(1) & negative.any(1)
-    similarity, positive, negative = similarity[kept], positive[kept], negative[kept]
-    level = similarity.masked_fill(~negative, -torch.inf).logsumexp(1, keepdim=True)
-    pairs = F.softplus(level - similarity).masked_fill(~positive, 0)
-    return (pairs.sum(1) / positive.sum(1)).mean()
 
 
 def prepare(

@@ -1,7 +1,7 @@
-"""Training of the RQ-VAE in plain PyTorch: loops, autograd, torch.optim and its schedulers.
+"""Training of the RQ-VAE in plain PyTorch: autograd, torch.optim and its schedulers.
 
-Only the encoder, the decoder and the division into blocks are the package's. An option of the settings is a line
-here, so that a run of `Training` has something to be compared with.
+Only the encoder, the decoder, the division into blocks and the definitions of the losses are the package's. An
+option of the settings is a line here, so that a run of `Training` has something to be compared with.
 """
 
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from rqvae_case import Catalogue
-from slow_losses import slow_cscl, slow_disl, slow_hccl
 from torch import Tensor
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 
 from catid2.config.rqvae import RqvaeConfig
-from catid2.quantizer.contrast import block_bounds
+from catid2.quantizer.blocks import block_bounds
+from catid2.quantizer.losses import l_csc, l_dis, l_hcc
 from catid2.quantizer.model import RQVAE
 
 # Which terms of the loss make one gradient norm of the history.
@@ -70,7 +70,7 @@ def plain_step(model: RQVAE, case: Catalogue, batch: Tensor, config: RqvaeConfig
     if config.beta:
         terms["hccl"], dropped = plain_hccl(residuals, torch.from_numpy(case.categories[batch]), config)
     if config.gamma:
-        terms["cscl"] = slow_cscl(distances, config.cscl_scaling == "literal", config.cscl_temperature)
+        terms["cscl"] = l_csc(distances, config.cscl_scaling, config.cscl_temperature)
     return Step(terms, residuals, codes, dropped)
 
 
@@ -81,7 +81,7 @@ def squares(error: Tensor) -> Tensor:
 def plain_disl(back: Tensor, x: Tensor, config: RqvaeConfig) -> Tensor:
     blocks = [slice(*ends) for ends in pairwise(block_bounds(len(x), config.disl_negatives))]
     kind = config.disl_similarity, config.disl_temperature
-    each = torch.cat([slow_disl(back[block], x[block], *kind) for block in blocks])
+    each = torch.cat([l_dis(back[block], x[block], *kind) for block in blocks])
     return each.mean() if config.disl_reduction == "mean" else each.sum()
 
 
@@ -92,7 +92,7 @@ def plain_hccl(residuals: list[Tensor], labels: Tensor, config: RqvaeConfig) -> 
     total, dropped = torch.zeros(()), {}
     for level, residual in enumerate(residuals[: config.levels]):
         above = labels[:, level - 1] if level and config.hccl_hard_negatives else blocks
-        each = slow_hccl(residual, labels[:, level], above, *kind)
+        each = l_hcc(residual, labels[:, level], above, *kind)
         total = total + (each.mean() if config.hccl_reduction == "mean" else each.sum())
         dropped[f"dropped_{level + 1}"] = len(labels) - len(each)
     return total, dropped

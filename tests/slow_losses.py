@@ -1,4 +1,4 @@
-"""The losses of the RQ-VAE as the paper's equations have them: loops over documents, for autograd to derive.
+"""The losses of the RQ-VAE as loops over documents, independent of their definitions, for autograd to derive.
 
 Each returns one loss per document that counts, or their sum; tests average them.
 """

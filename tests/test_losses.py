@@ -1,4 +1,4 @@
-"""Each loss equals a loop over documents that follows the paper's equation, in value and in gradient."""
+"""Each loss equals its definition, and that a loop over documents, in value and in gradient."""
 
 import math
 from itertools import pairwise
@@ -8,9 +8,10 @@ import torch
 from slow_losses import slow_cscl, slow_disl, slow_hccl
 from torch import Tensor
 
+from catid2.quantizer.blocks import block_bounds
 from catid2.quantizer.codebooks import ResidualQuantizer, squared_distances
-from catid2.quantizer.contrast import block_bounds, plan_contrast
-from catid2.quantizer.losses import cscl, disl, hccl, quantisation_loss
+from catid2.quantizer.contrast import plan_contrast
+from catid2.quantizer.losses import cscl, disl, hccl, l_csc, l_dis, l_hcc, l_rq, quantisation_loss
 from catid2.training.distributed import Group
 
 ALONE = Group()
@@ -43,7 +44,7 @@ def same_gradients(fast: Tensor, slow: Tensor, inputs: list[Tensor]) -> None:
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("level", [0, 1, 2])
 @pytest.mark.parametrize("tile_rows", [1, 7, 128])
-def test_hccl_equals_a_loop(level: int, tile_rows: int, kind: str, reduction: str) -> None:
+def test_hccl_equals_its_definition_and_a_loop(level: int, tile_rows: int, kind: str, reduction: str) -> None:
     categories = tree(40, seed=level)
     r = torch.randn(
         40, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True
@@ -52,7 +53,9 @@ def test_hccl_equals_a_loop(level: int, tile_rows: int, kind: str, reduction: st
     plan = plan_contrast(labels, parents, "all", torch.Generator(), CPU, tile_rows)
     losses = slow_hccl(r, labels, parents, kind, 0.7)
     slow = losses.mean() if reduction == "mean" else losses.sum()
-    same_gradients(hccl(r, plan, kind, 0.7, reduction, ALONE), slow, [r])
+    defined = getattr(l_hcc(r, labels, parents, kind, 0.7), reduction)()
+    same_gradients(hccl(r, plan, kind, 0.7, reduction, ALONE), defined, [r])
+    same_gradients(defined, slow, [r])
     assert (plan.anchors, plan.dropped) == (len(losses), 40 - len(losses))
 
 
@@ -175,7 +178,7 @@ def test_hccl_stays_finite_at_a_tiny_temperature() -> None:
 
 @pytest.mark.parametrize("scaling", ["batch_mean", "literal"])
 @pytest.mark.parametrize("temperature", [1.0, 0.3])
-def test_cscl_equals_a_loop(scaling: str, temperature: float) -> None:
+def test_cscl_equals_its_definition_and_a_loop(scaling: str, temperature: float) -> None:
     generator = torch.Generator().manual_seed(0)
     z, codes = (
         torch.randn(n, 3, dtype=torch.float64, generator=generator, requires_grad=True) for n in (9, 6)
@@ -184,7 +187,9 @@ def test_cscl_equals_a_loop(scaling: str, temperature: float) -> None:
     slow = slow_cscl(
         [torch.cdist(z, codes) ** 2, torch.cdist(2 * z, codes) ** 2], scaling == "literal", temperature
     )
-    same_gradients(cscl(distances, scaling, temperature, ALONE, len(z)), slow, [z, codes])
+    defined = l_csc(distances, scaling, temperature)
+    same_gradients(cscl(distances, scaling, temperature, ALONE, len(z)), defined, [z, codes])
+    same_gradients(defined, slow, [z, codes])
 
 
 def test_cscl_is_zero_where_all_codes_are_used_alike_and_grows_from_there() -> None:
@@ -203,15 +208,16 @@ def test_cscl_scaled_by_the_batch_does_not_feel_how_large_distances_are() -> Non
 
 @pytest.mark.parametrize("kind", ["cosine", "l2"])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_disl_equals_a_loop(kind: str, reduction: str) -> None:
+def test_disl_equals_its_definition_and_a_loop(kind: str, reduction: str) -> None:
     generator = torch.Generator().manual_seed(0)
     d, back = (
         torch.randn(9, 4, dtype=torch.float64, generator=generator, requires_grad=True) for _ in range(2)
     )
     losses = slow_disl(back, d, kind, 0.5)
     slow = losses.mean() if reduction == "mean" else losses.sum()
-    fast = disl(back, d, None, kind, 0.5, reduction, ALONE)
-    same_gradients(fast, slow, [back, d])
+    defined = getattr(l_dis(back, d, kind, 0.5), reduction)()
+    same_gradients(disl(back, d, None, kind, 0.5, reduction, ALONE), defined, [back, d])
+    same_gradients(defined, slow, [back, d])
 
 
 @pytest.mark.parametrize("batched", [False, True])
@@ -227,7 +233,7 @@ def test_disl_in_blocks_is_disl_of_each_block(bounds: tuple[int, ...], kind: str
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_quantisation_loss_equals_a_loop(reduction: str) -> None:
+def test_quantisation_loss_equals_its_definition_and_a_loop(reduction: str) -> None:
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(7, 3, dtype=torch.float64, generator=generator, requires_grad=True)
     x, back = (
@@ -235,7 +241,8 @@ def test_quantisation_loss_equals_a_loop(reduction: str) -> None:
     )
     quantizer = ResidualQuantizer(2, 4, 3, "gradient").double()
     quantizer.codebooks.data = torch.randn(2, 4, 3, dtype=torch.float64, generator=generator)
-    loss = quantisation_loss(x, back, quantizer(z), reduction, len(z))
+    quantized = quantizer(z)
+    loss = quantisation_loss(x, back, quantized, reduction, len(z))
 
     reconstruction = codebook = commitment = 0
     for i in range(len(z)):
@@ -251,6 +258,9 @@ def test_quantisation_loss_equals_a_loop(reduction: str) -> None:
     same_gradients(loss.reconstruction, reconstruction / (7 * width), tensors)
     same_gradients(loss.codebook, codebook / (7 * depth), tensors)
     same_gradients(loss.commitment, commitment / (7 * depth), tensors)
+    if reduction == "sum":
+        whole = loss.reconstruction + loss.codebook + 0.25 * loss.commitment
+        same_gradients(whole, l_rq(x, back, quantized.residuals, quantized.chosen, 0.25), tensors)
 
 
 def test_codebooks_that_move_by_average_have_their_loss_without_a_gradient() -> None:

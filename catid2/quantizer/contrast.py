@@ -52,15 +52,6 @@ def similarities(anchors: Tensor, keys: Tensor, similarity: Similarity, temperat
     return (2 / temperature * anchors) @ keys.mT - keys.square().sum(-1).unsqueeze(-2) / temperature
 
 
-def block_bounds(total: int, negatives: int | None) -> list[int]:
-    """Return the bounds of equal blocks that leave each of `total` documents at least `negatives` others.
-
-    None is one block. A batch is in random order, so its blocks are random samples.
-    """
-    count = 1 if negatives is None else max(1, total // (negatives + 1))
-    return [total * block // count for block in range(count + 1)]
-
-
 class Tile(NamedTuple):
     """A run of anchors and the runs of columns they need, as places in sorted order."""
 

@@ -1,34 +1,51 @@
-"""The four losses of CAT-ID² (paper, section "Method"; docs/method.md §1 has them in one place).
+"""The four losses of CAT-ID² (paper, section "Method"; docs/method.md §1 has them in one place), each of them twice.
 
-Every function returns this rank's share of the loss over the global batch: the shares sum to it (see
-catid2.training.distributed). B is the global batch, n this rank's part of it.
+`l_rq`, `l_hcc`, `l_csc` and `l_dis` are the definitions: plain PyTorch over the whole batch in one process, with the
+equation. Below each stands what training computes, which equals it and is faster: it returns this rank's share of the
+loss over the global batch, and the shares sum to it (see catid2.training.distributed). B is the global batch, n this
+rank's part of it.
 """
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
-from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from catid2.quantizer.codebooks import Quantized
+from catid2.quantizer.blocks import IGNORED, contrasts
+from catid2.quantizer.codebooks import Quantized, squared_distances
 from catid2.quantizer.contrast import (
     ContrastPlan,
     Similarity,
-    block_bounds,
     contrast,
     contrast_features,
     in_order,
     similarities,
 )
-from catid2.quantizer.transfer import send
 from catid2.training.distributed import Group, gather_with_gradient, sum_over_ranks
 
 Reduction = Literal["mean", "sum"]
-IGNORED = -100  # as a positive: leave the anchor out
+Scaling = Literal["batch_mean", "literal"]
+
+
+def l_rq(
+    x: Tensor, reconstruction: Tensor, residuals: Sequence[Tensor], chosen: Sequence[Tensor], mu: float
+) -> Tensor:
+    """Return L_rq = ‖d - d̂‖² + Σ_l ( ‖sg[r_l] - e‖² + μ ‖r_l - sg[e]‖² ), the mean over the batch.
+
+    Args:
+        x: (B, D), d.
+        reconstruction: (B, D), d̂.
+        residuals: L × (B, d), r_l: what layer l codes.
+        chosen: L × (B, d), e: the code that layer l chose.
+        mu: μ.
+    """
+    each = (x - reconstruction).square().sum(1)
+    for r, e in zip(residuals, chosen, strict=True):
+        each = each + (r.detach() - e).square().sum(1) + mu * (r - e.detach()).square().sum(1)
+    return each.mean()
 
 
 class QuantisationLoss(NamedTuple):
@@ -42,7 +59,7 @@ class QuantisationLoss(NamedTuple):
 def quantisation_loss(
     x: Tensor, reconstruction: Tensor, quantized: Quantized, reduction: Reduction, total: int
 ) -> QuantisationLoss:
-    """Return the terms of L_rq = ‖d - d̂‖² + Σ_l ( ‖sg[r_l] - e‖² + μ ‖r_l - sg[e]‖² ).
+    """Return the terms of `l_rq`, apart.
 
     Args:
         x: (n, D) inputs d.
@@ -65,6 +82,39 @@ def squared_error(x: Tensor, y: Tensor, reduction: Reduction, total: int) -> Ten
     return error / x.shape[1] if reduction == "mean" else error
 
 
+def l_hcc(
+    residual: Tensor, categories: Tensor, parents: Tensor, similarity: Similarity, temperature: float
+) -> Tensor:
+    """Return L_HCC at one level, (A,): one loss for each anchor i that has a positive and a negative.
+
+    mean over p ∈ P(i) of -log( exp s_ip / (exp s_ip + Σ_{n ∈ N(i)} exp s_in) ): P(i) are the other documents of i's
+    category, N(i) those of its parent in another category.
+
+    Args:
+        residual: (B, d), r_{h-1} at level h.
+        categories: (B,), c_h.
+        parents: (B,), c_{h-1}; at level 1 the same number for all.
+        similarity: s is the cosine, or the negative squared distance.
+        temperature: τ > 0 divides s.
+    """
+    scores = _scores(residual, residual, similarity, temperature)
+    related, same = parents[:, None] == parents, categories[:, None] == categories
+    positive = related & same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)
+    negative = related & ~same
+    anchors = positive.any(1) & negative.any(1)
+    scores, positive, negative = scores[anchors], positive[anchors], negative[anchors]
+    negatives = scores.masked_fill(~negative, -torch.inf).logsumexp(1, keepdim=True)
+    losses = -F.logsigmoid(scores - negatives).masked_fill(~positive, 0)
+    return losses.sum(1) / positive.sum(1)
+
+
+def _scores(anchors: Tensor, keys: Tensor, similarity: Similarity, temperature: float) -> Tensor:
+    """Return s / τ of every pair, (B, B)."""
+    if similarity == "cosine":
+        return F.normalize(anchors, dim=1) @ F.normalize(keys, dim=1).T / temperature
+    return -squared_distances(anchors, keys) / temperature
+
+
 def hccl(
     residual: Tensor,
     plan: ContrastPlan,
@@ -73,10 +123,9 @@ def hccl(
     reduction: Reduction,
     group: Group,
 ) -> Tensor:
-    """Hierarchical category contrastive loss of one level: InfoNCE on the residuals that layer h codes.
+    """Hierarchical category contrastive loss of one level: `l_hcc` on the residuals that layer h codes.
 
-    Positives share the category at level h; negatives share the category above (at level 1: are any) and
-    differ at h. An anchor without either drops out of the sum and of the mean.
+    An anchor without a positive or a negative drops out of the sum and of the mean.
 
     Args:
         residual: (n, d), r_{h-1}: level h shapes what layer h, counted from one, is about to code.
@@ -92,22 +141,35 @@ def hccl(
     return loss / max(plan.anchors, 1) if reduction == "mean" else loss
 
 
-def cscl(
-    distances: Sequence[Tensor],
-    scaling: Literal["batch_mean", "literal"],
-    temperature: float,
-    group: Group,
-    total: int,
-) -> Tensor:
-    """Code-space consistency loss: Σ_l KL(p̄_l ‖ u) + KL(u ‖ p̄_l), with p̄_l the batch's mean assignment.
+def l_csc(distances: Sequence[Tensor], scaling: Scaling, temperature: float) -> Tensor:
+    """Return L_CSC = Σ_l KL(p̄_l ‖ u) + KL(u ‖ p̄_l): p̄_l is the batch's mean assignment, u uniform over the K codes.
 
     p = softmax(-‖r - e‖² / (τ s)), where s is the detached mean of all distances in the batch ("batch_mean") or 1
     ("literal", the paper's equation). Plain distances between small latents are so small that p is uniform
     whatever the codes are, and the loss then has no gradient.
 
     Args:
+        distances: L × (B, K), ‖r - e‖² with gradient.
+        scaling: s.
+        temperature: τ > 0.
+    """
+    loss = distances[0].new_zeros(())
+    for distance in distances:
+        scale = distance.detach().mean() if scaling == "batch_mean" else 1
+        p = (-distance / (temperature * scale)).softmax(1).mean(0)
+        u = torch.full_like(p, 1 / len(p))
+        loss = loss + (p * (p / u).log()).sum() + (u * (u / p).log()).sum()
+    return loss
+
+
+def cscl(
+    distances: Sequence[Tensor], scaling: Scaling, temperature: float, group: Group, total: int
+) -> Tensor:
+    """Code-space consistency loss, `l_csc`, in the logarithm of p̄.
+
+    Args:
         distances: L × (n, K), with gradient.
-        scaling: of the distances.
+        scaling: as in `l_csc`.
         temperature: τ > 0.
         group: p̄ is the mean over the batch of all ranks.
         total: B.
@@ -125,6 +187,19 @@ def cscl(
     return divergence.sum() / group.world_size
 
 
+def l_dis(reconstruction: Tensor, originals: Tensor, similarity: Similarity, temperature: float) -> Tensor:
+    """Return L_Dis, (B,): each reconstruction d̂_i against the originals d_j by -log( exp s_ii / Σ_j exp s_ij ).
+
+    Args:
+        reconstruction: (B, D), d̂.
+        originals: (B, D), d; no gradient goes there.
+        similarity: as in `l_hcc`.
+        temperature: τ > 0 divides s.
+    """
+    scores = _scores(reconstruction, originals.detach(), similarity, temperature)
+    return -scores.log_softmax(1).diagonal()
+
+
 def disl(
     reconstruction: Tensor,
     originals: Tensor,
@@ -135,7 +210,7 @@ def disl(
     group: Group,
     batched: bool = False,
 ) -> Tensor:
-    """Dispersion loss: InfoNCE of each reconstruction d̂_i against the original embeddings d_j of the batch.
+    """Dispersion loss: `l_dis` over the batch or within blocks of it.
 
     Args:
         reconstruction: (n, D), d̂ of this rank's documents.
@@ -150,90 +225,13 @@ def disl(
             wants.
     """
     total = len(originals)
-    originals = originals.detach()
-    blocks = _blocks(block_bounds(total, negatives), group.shard(total))
-    if batched and len(blocks) > 1:
-        contrasts = [_all_at_once(reconstruction, originals, tuple(blocks))]
-    else:
-        contrasts = (_one(reconstruction, originals, block) for block in blocks)
     loss = reconstruction.new_zeros(())
-    for anchors, keys, positives, padding in contrasts:
+    for anchors, keys, positives, padding in contrasts(
+        reconstruction, originals.detach(), negatives, group, batched
+    ):
         scores = similarities(anchors, keys, similarity, temperature)
         if padding is not None:
             scores = scores.masked_fill(padding, -torch.inf)
         each = F.cross_entropy(scores.flatten(0, -2), positives, reduction="sum", ignore_index=IGNORED)
         loss = loss + each
     return loss / total if reduction == "mean" else loss
-
-
-class _Block(NamedTuple):
-    """Documents that are contrasted with each other, and which of them this rank does."""
-
-    anchors: range  # among this rank's documents
-    keys: range  # among all documents of the batch
-    first: int  # the key of the first anchor, counted within the block
-
-
-class _Contrasted(NamedTuple):
-    """The anchors of a block and their keys, or (b, …) of b blocks that are padded to one size."""
-
-    anchors: Tensor  # (n, D) or (b, n, D)
-    keys: Tensor  # (m, D) or (b, m, D)
-    positives: Tensor  # (n,) or (b n,) the key of each anchor, IGNORED where the anchor is padding
-    padding: Tensor | None  # (b, 1, m) which keys are
-
-
-def _blocks(bounds: list[int], own: slice) -> list[_Block]:
-    """Return the blocks of the batch that hold any of the documents `own` of this rank."""
-    blocks = []
-    for start, end in pairwise(bounds):
-        first, last = max(start, own.start), min(end, own.stop)
-        if first < last:
-            anchors = range(first - own.start, last - own.start)
-            blocks.append(_Block(anchors, range(start, end), first - start))
-    return blocks
-
-
-def _one(reconstruction: Tensor, originals: Tensor, block: _Block) -> _Contrasted:
-    anchors, keys = (
-        rows[part.start : part.stop]
-        for rows, part in ((reconstruction, block.anchors), (originals, block.keys))
-    )
-    positives = torch.arange(block.first, block.first + len(anchors), device=anchors.device)
-    return _Contrasted(anchors, keys, positives, None)
-
-
-def _all_at_once(reconstruction: Tensor, originals: Tensor, blocks: tuple[_Block, ...]) -> _Contrasted:
-    if (
-        len(blocks) * len(blocks[0].keys) == len(originals) == len(reconstruction)
-    ):  # all of one size, and on one rank
-        anchors, keys = (rows.reshape(len(blocks), -1, rows.shape[1]) for rows in (reconstruction, originals))
-        places = torch.arange(anchors.shape[1], device=anchors.device)
-        return _Contrasted(anchors, keys, places.repeat(len(blocks)), None)
-    numbers = _padded(blocks, reconstruction.device)
-    anchors, keys = (
-        rows.index_select(0, number.flatten()).view(*number.shape, -1)
-        for rows, number in ((reconstruction, numbers.anchors), (originals, numbers.keys))
-    )
-    return _Contrasted(anchors, keys, numbers.positives, numbers.padding)
-
-
-class _Padded(NamedTuple):
-    anchors: Tensor  # (b, n) rows of this rank; padding repeats a block's last, and its gradient is zero
-    keys: Tensor  # (b, m) rows of the batch, likewise
-    positives: Tensor  # as in _Contrasted
-    padding: Tensor
-
-
-@lru_cache(maxsize=8)  # an epoch has batches of two sizes at most; nobody writes to what is kept
-def _padded(blocks: tuple[_Block, ...], device: torch.device) -> _Padded:
-    def numbered(parts: list[range]) -> tuple[Tensor, Tensor]:
-        starts, ends = (torch.tensor([getattr(part, end) for part in parts]) for end in ("start", "stop"))
-        numbers = starts[:, None] + torch.arange(int((ends - starts).max()))
-        return numbers.clamp_max(ends[:, None] - 1), numbers >= ends[:, None]
-
-    anchors, repeated = numbered([block.anchors for block in blocks])
-    keys, padding = numbered([block.keys for block in blocks])
-    positives = torch.tensor([block.first for block in blocks])[:, None] + torch.arange(anchors.shape[1])
-    positives = positives.masked_fill(repeated, IGNORED).flatten()
-    return _Padded(*(send(tensor, device) for tensor in (anchors, keys, positives, padding.unsqueeze(1))))

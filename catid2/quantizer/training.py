@@ -17,8 +17,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from catid2.quantizer.blocks import block_bounds
 from catid2.quantizer.codebooks import Quantized
-from catid2.quantizer.contrast import ContrastPlan, block_bounds, plan_contrast
+from catid2.quantizer.contrast import ContrastPlan, plan_contrast
 from catid2.quantizer.history import (
     NAN,
     TERMS,

@@ -25,6 +25,7 @@ TESTS = ROOT / "tests"
 DECIDE_RESULTS = {
     "quantizer.losses": "losses",
     "quantizer.contrast": "losses",
+    "quantizer.blocks": "losses",
     "quantizer.codebooks": "quantizer",
     "quantizer.training": "rqvae",
     "quantizer.codes": "repair",

@@ -1,0 +1,115 @@
+"""A batch cut into blocks whose documents are contrasted with each other, so that most of a B × B product is saved."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from catid2.quantizer.transfer import send
+from catid2.training.distributed import Group
+
+IGNORED = -100  # as a positive: leave the anchor out
+
+
+def block_bounds(total: int, negatives: int | None) -> list[int]:
+    """Return the bounds of equal blocks that leave each of `total` documents at least `negatives` others.
+
+    None is one block. A batch is in random order, so its blocks are random samples.
+    """
+    count = 1 if negatives is None else max(1, total // (negatives + 1))
+    return [total * block // count for block in range(count + 1)]
+
+
+class Contrasted(NamedTuple):
+    """The anchors of a block and their keys, or (b, …) of b blocks that are padded to one size."""
+
+    anchors: Tensor  # (n, D) or (b, n, D)
+    keys: Tensor  # (m, D) or (b, m, D)
+    positives: Tensor  # (n,) or (b n,) the key of each anchor, IGNORED where the anchor is padding
+    padding: Tensor | None  # (b, 1, m) which keys are
+
+
+def contrasts(
+    reconstruction: Tensor, originals: Tensor, negatives: int | None, group: Group, batched: bool
+) -> Iterable[Contrasted]:
+    """Return what this rank's documents are contrasted with in each block of the batch.
+
+    Args:
+        reconstruction: (n, D) of this rank's documents, the anchors.
+        originals: (B, D) of all documents of the batch, the keys.
+        negatives: as `block_bounds` has them.
+        group: this process among its peers.
+        batched: put all blocks into one.
+    """
+    total = len(originals)
+    blocks = _blocks(block_bounds(total, negatives), group.shard(total))
+    if batched and len(blocks) > 1:
+        return [_all_at_once(reconstruction, originals, tuple(blocks))]
+    return (_one(reconstruction, originals, block) for block in blocks)
+
+
+class _Block(NamedTuple):
+    """Documents that are contrasted with each other, and which of them this rank does."""
+
+    anchors: range  # among this rank's documents
+    keys: range  # among all documents of the batch
+    first: int  # the key of the first anchor, counted within the block
+
+
+def _blocks(bounds: list[int], own: slice) -> list[_Block]:
+    """Return the blocks of the batch that hold any of the documents `own` of this rank."""
+    blocks = []
+    for start, end in pairwise(bounds):
+        first, last = max(start, own.start), min(end, own.stop)
+        if first < last:
+            anchors = range(first - own.start, last - own.start)
+            blocks.append(_Block(anchors, range(start, end), first - start))
+    return blocks
+
+
+def _one(reconstruction: Tensor, originals: Tensor, block: _Block) -> Contrasted:
+    anchors, keys = (
+        rows[part.start : part.stop]
+        for rows, part in ((reconstruction, block.anchors), (originals, block.keys))
+    )
+    positives = torch.arange(block.first, block.first + len(anchors), device=anchors.device)
+    return Contrasted(anchors, keys, positives, None)
+
+
+def _all_at_once(reconstruction: Tensor, originals: Tensor, blocks: tuple[_Block, ...]) -> Contrasted:
+    if (
+        len(blocks) * len(blocks[0].keys) == len(originals) == len(reconstruction)
+    ):  # all of one size, and on one rank
+        anchors, keys = (rows.reshape(len(blocks), -1, rows.shape[1]) for rows in (reconstruction, originals))
+        places = torch.arange(anchors.shape[1], device=anchors.device)
+        return Contrasted(anchors, keys, places.repeat(len(blocks)), None)
+    numbers = _padded(blocks, reconstruction.device)
+    anchors, keys = (
+        rows.index_select(0, number.flatten()).view(*number.shape, -1)
+        for rows, number in ((reconstruction, numbers.anchors), (originals, numbers.keys))
+    )
+    return Contrasted(anchors, keys, numbers.positives, numbers.padding)
+
+
+class _Padded(NamedTuple):
+    anchors: Tensor  # (b, n) rows of this rank; padding repeats a block's last, and its gradient is zero
+    keys: Tensor  # (b, m) rows of the batch, likewise
+    positives: Tensor  # as in Contrasted
+    padding: Tensor
+
+
+@lru_cache(maxsize=8)  # an epoch has batches of two sizes at most; nobody writes to what is kept
+def _padded(blocks: tuple[_Block, ...], device: torch.device) -> _Padded:
+    def numbered(parts: list[range]) -> tuple[Tensor, Tensor]:
+        starts, ends = (torch.tensor([getattr(part, end) for part in parts]) for end in ("start", "stop"))
+        numbers = starts[:, None] + torch.arange(int((ends - starts).max()))
+        return numbers.clamp_max(ends[:, None] - 1), numbers >= ends[:, None]
+
+    anchors, repeated = numbered([block.anchors for block in blocks])
+    keys, padding = numbered([block.keys for block in blocks])
+    positives = torch.tensor([block.first for block in blocks])[:, None] + torch.arange(anchors.shape[1])
+    positives = positives.masked_fill(repeated, IGNORED).flatten()
+    return _Padded(*(send(tensor, device) for tensor in (anchors, keys, positives, padding.unsqueeze(1))))
