@@ -7,7 +7,6 @@ comparable, and adding a run changes no other run's.
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.special import stdtr
 
 # Resamples at a time: 36 MB of weights for 9,000 queries.
 CHUNK = 500
@@ -18,7 +17,8 @@ def bootstrap_interval(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the percentile bootstrap interval of the mean over rows (queries) of each column.
 
-    `values` is (queries, M); low and high are (M,).
+    `values` is (queries, M); low and high are (M,). scipy.stats.bootstrap draws the same and gives the same, in ten
+    times the time: it gathers all values of every resample, where counting the rows drawn leaves one matrix product.
     """
     rng = np.random.default_rng(seed)
     n = len(values)
@@ -61,10 +61,9 @@ def paired_t_test(differences: np.ndarray) -> np.ndarray:
     varied = np.ptp(differences, axis=0) > 1e-9 * np.abs(differences).max(axis=0)
     if not varied.any():
         return p
-    some, n = differences[:, varied], len(differences)
-    t = some.mean(axis=0) / (some.std(axis=0, ddof=1) / np.sqrt(n))
-    # The cumulative distribution alone: all of scipy.stats is a second of imports.
-    p[varied] = 2 * stdtr(n - 1, -np.abs(t))
+    from scipy.stats import ttest_1samp  # a second of imports that the other tests do not need
+
+    p[varied] = ttest_1samp(differences[:, varied], 0).pvalue
     return p
 
 
