@@ -1,7 +1,6 @@
 """ID schemes, each against something independent of it, and what all of them promise."""
 
 import re
-import textwrap
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -154,15 +153,9 @@ def test_sizes_left_open_are_an_error_by_hand():
 def test_your_own_scheme_in_the_documentation_works():
     text = (Path(__file__).parent.parent / "docs" / "method.md").read_text()
     own = text[text.index("### Your own scheme") :].split("###")[1]
-    names = {
-        "SizedScheme": SizedScheme,
-        "Literal": Literal,
-        "Documents": Documents,
-        "Unique": Unique,
-        "np": np,
-    }
-    for block in re.findall(r"((?:^(?:    .*)?\n)+)", own, re.M):
-        exec(textwrap.dedent(block), names)
+    names = {"SizedScheme": SizedScheme, "Literal": Literal}
+    for block in re.findall(r"```python\n(.*?)```", own, re.DOTALL):
+        exec(block, names)
     these = corpus(0, 100)
     coding = names["sorted_by_first"](
         these, names["SortedScheme"](kind="sorted", layers=2, codebook_size=16), 0

@@ -1,4 +1,4 @@
-"""The README's example finds products, by our search and by `generate`; and what `generate` does without us."""
+"""The documents' examples find products, by our search and by `generate`; and what `generate` does without us."""
 
 import contextlib
 import io
@@ -39,7 +39,7 @@ class Trained(NamedTuple):
         return DocIDLogitsProcessor(trie, self.model.config.docid_first_tokens)
 
     def generate(self, **options: Any) -> Any:
-        """Return what `generate` gives for "red dress" with the options of the README, other than `options`."""
+        """Return what `generate` gives for "red dress" with the options of docs/method.md, other than `options`."""
         depth = self.codes.shape[1]
         fixed = {"num_beams": 60, "num_return_sequences": 60, "length_penalty": 0.0, "do_sample": False}
         fixed |= {"max_new_tokens": depth, "min_new_tokens": depth}
@@ -78,19 +78,23 @@ def trained(tmp_path_factory) -> Trained:
     return Trained(root, folder, model, AutoTokenizer.from_pretrained(folder / "retriever"), codes, titles)
 
 
-def example() -> str:
-    """Return the code of the README's section on using the result."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = re.search(r"^## Use the result$(.*?)^## ", readme, re.DOTALL | re.MULTILINE).group(1)
+def example(page: str, heading: str) -> str:
+    """Return the code of a section of a page."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    section = re.search(rf"^{heading}$(.*?)^##", text, re.DOTALL | re.MULTILINE).group(1)
     blocks = re.findall(r"(?:^(?: {4}.*)?\n)+", section, re.MULTILINE)
     return "\n".join(textwrap.dedent(block) for block in blocks)
 
 
-def test_the_readmes_example_prints_the_best_products_twice(trained, monkeypatch):
+def test_the_examples_of_readme_and_method_print_the_best_products(trained, monkeypatch):
     monkeypatch.chdir(trained.root)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(example(), "README.md", "exec"), {})
+        for page, heading in (
+            ("README.md", "## Use the result"),
+            ("docs/method.md", "### Search with `generate`"),
+        ):
+            exec(compile(example(page, heading), page, "exec"), {})
     lines = printed.getvalue().splitlines()
     scores = trained.log_probabilities(whole_vocabulary=False)
     best = np.argsort(-scores)[:10]

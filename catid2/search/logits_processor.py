@@ -1,6 +1,6 @@
 """The DocID constraint for Hugging Face `generate`: the same trie, the same scores as catid2.search.beam.
 
-The README, "Use the result", has a complete example. beam_search gives the same lists several times faster; this is for
+docs/method.md, "Search with `generate`", has a complete example. beam_search gives the same lists several times faster; this is for
 programs built around `generate`.
 """
 
