@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import Field
 from scipy.stats import chisquare
 from sklearn.cluster import KMeans
 
@@ -18,7 +19,7 @@ from catid2.config.schemes import (
     HierarchicalKmeansScheme,
     RandomScheme,
     ResidualKmeansScheme,
-    SizedScheme,
+    Scheme,
 )
 from catid2.corpus.products import canonical_order
 from catid2.docids.assign import assign_coded, describe, require_unique
@@ -153,13 +154,11 @@ def test_sizes_left_open_are_an_error_by_hand():
 def test_your_own_scheme_in_the_documentation_works():
     text = (Path(__file__).parent.parent / "docs" / "method.md").read_text()
     own = text[text.index("### Your own scheme") :].split("###")[1]
-    names = {"SizedScheme": SizedScheme, "Literal": Literal}
+    names = {"Scheme": Scheme, "Literal": Literal, "Field": Field}
     for block in re.findall(r"```python\n(.*?)```", own, re.DOTALL):
         exec(block, names)
     these = corpus(0, 100)
-    coding = names["sorted_by_first"](
-        these, names["SortedScheme"](kind="sorted", layers=2, codebook_size=16), 0
-    )
+    coding = names["sorted_by_first"](these, names["SortedScheme"](kind="sorted", block=16), 0)
     assert coding.sizes == (7, 16)
     by_code = np.lexsort(coding.codes.T[::-1])
     assert (np.diff(these.embeddings[by_code, 0]) >= 0).all()

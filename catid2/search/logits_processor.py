@@ -1,7 +1,7 @@
 """The DocID constraint for Hugging Face `generate`: the same trie, the same scores as catid2.search.beam.
 
-docs/method.md, "Search with `generate`", has a complete example. beam_search gives the same lists several times faster; this is for
-programs built around `generate`.
+docs/method.md, "Search with `generate`", has a complete example. beam_search gives the same lists several times faster;
+this is for programs built around `generate`.
 """
 
 from collections.abc import Sequence
