@@ -1,4 +1,4 @@
-"""What all stage models share: strictness, and errors in one line that name the key and the remedy."""
+"""What all stage models share: strict validation, and one-line errors that name the key and the remedy."""
 
 import json
 import os.path
@@ -35,8 +35,8 @@ def validate(model: type[Model], values: Any, where: str) -> Model:
     """Return `values` as a `model`, which may be a union of models that differ in `kind`.
 
     Raises:
-        InputError: naming `where` (a file, or a file and the key below which `values` stand), the first
-            wrong key, and what is allowed there.
+        InputError: names `where` (a file, or a file and the key that holds `values`), the first wrong key,
+            and what is allowed there.
     """
     try:
         return TypeAdapter(model).validate_python(values)
@@ -59,13 +59,13 @@ def parse(model: type[Model], text: str) -> Model:
 
 
 def require_at_least(option: str, value: float, least: float) -> None:
-    """Raise InputError naming a script's `option` unless its value is a number of `least` or more."""
+    """Raise InputError, naming the script's `option`, unless its value is a number of `least` or more."""
     if not value >= least:  # so that NaN is none either
         raise InputError(option, f"{value} is not a number of {least} or more", f"give {least} or more")
 
 
 def require_seed(option: str, value: int) -> None:
-    """Raise InputError naming a script's `option` unless its value is a seed that all libraries take."""
+    """Raise InputError, naming the script's `option`, unless its value is a seed that all libraries accept."""
     if not 0 <= value <= LARGEST_SEED:
         raise InputError(option, f"{value} is not in 0..{LARGEST_SEED}", "give 0 or more, below 2^32")
 
@@ -87,7 +87,7 @@ def _explain(model: type[BaseModel], error: ValidationError) -> tuple[str, str]:
 
 
 def _place(model: type[BaseModel], loc: tuple) -> tuple[list[str], set[str]]:
-    """Return the keys of `loc` without the tags of unions, and the names allowed beside the last of them."""
+    """Return the keys of `loc` without the tags of unions, and the names allowed in the place of the last one."""
     schema = TypeAdapter(model).json_schema()
     node: dict = schema
     keys: list[str] = []

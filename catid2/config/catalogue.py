@@ -1,4 +1,4 @@
-"""Settings of `import_catalogue`: which columns of your files are what, and what their values mean."""
+"""Settings of `import_catalogue`: what the columns of your files are called, and what their values mean."""
 
 from typing import Annotated, Any, Literal
 
@@ -43,7 +43,7 @@ OwnFile = Annotated[UserPath, AfterValidator(_has_a_format)]
 class ProductColumns(StageConfig):
     """Columns of the products file; a field without a column is empty in every product."""
 
-    product_id: Column = Field(description="strings or integers, each once")
+    product_id: Column = Field(description="strings or integers, unique")
     title: Column | None = Field(None, description="name of the product")
     brand: Column | None = Field(None, description="brand")
     color: Column | None = Field(None, description="colour")
@@ -55,17 +55,17 @@ class ProductColumns(StageConfig):
         "null: the catalogue has no categories, and every product gets the path all > all > …",
     )
     tags: Column | None = Field(
-        None, description="a list of names, or a text that `tag_separator` splits; kept in tags.parquet"
+        None, description="a list of names, or a text that `tag_separator` splits; written to tags.parquet"
     )
 
 
 class QueryColumns(StageConfig):
     """Columns of the queries file."""
 
-    query_id: Column = Field("query_id", description="strings or integers, each once")
+    query_id: Column = Field("query_id", description="strings or integers, unique")
     query: Column = Field("query", description="text of the query")
     split: Column | None = Field(
-        None, description="`train` or `test`; null: `test_share` of the queries become test"
+        None, description="`train` or `test`; null: a share `test_share` of the queries goes to test"
     )
 
 
@@ -80,7 +80,7 @@ class JudgementColumns(StageConfig):
 
 
 class CatalogueColumns(StageConfig):
-    """What the columns of the files are called there."""
+    """The names of the columns in your files."""
 
     products: ProductColumns = Field(description="columns of the products file")
     queries: QueryColumns = Field(QueryColumns(), description="columns of the queries file")
@@ -90,45 +90,45 @@ class CatalogueColumns(StageConfig):
 class CatalogueConfig(StageConfig):
     """How to read a catalogue that is not ESCI."""
 
-    columns: CatalogueColumns = Field(description="what the columns are called")
+    columns: CatalogueColumns = Field(description="names of the columns")
     category_separator: Column | None = Field(
         None,
-        description="splits a category path that is one text, such as ` > `; white space around names goes",
+        description="splits a category path that is one text, such as ` > `; white space around names is removed",
     )
     path_separator: str | None = Field(
         None,
-        description="separates several category paths of one product, such as `, `: the longest is taken, the first of "
-        "several equally long. `''`: a text is one path. null: the same, but the import ends with an error where a "
-        "text looks like several paths",
+        description="separates several category paths of one product, such as `, `. The longest path is taken, or "
+        "the first of several equally long ones. `''`: a text is one path. null: the same, but a text that looks "
+        "like several paths is an error",
     )
     tag_separator: Column | None = Field(None, description="splits tags that are one text, such as `,`")
     labels: dict[Annotated[str, Field(coerce_numbers_to_str=True)], Label] | None = Field(
         None,
         min_length=1,
-        description="labels or grades of the judgements file, each with the ESCI label it stands for, such as "
-        "{3: E, 2: S, 0: I} or {Exact: E, Partial: S, Irrelevant: I}; null: they are E, S, C, I",
+        description="maps labels or grades of the judgements file to ESCI labels, such as {3: E, 2: S, 0: I} or "
+        "{Exact: E, Partial: S, Irrelevant: I}; null: they are E, S, C, I already",
     )
     test_share: float = Field(
         0.2,
         gt=0,
         lt=1,
-        description="share of the queries that become test where the queries have no `split`; a query's split "
-        "depends on its text and the seed alone, so that it stays when others come or go, and a text that several "
-        "ids have is of one split",
+        description="share of the queries that go to test if the queries have no `split`. A query's split depends "
+        "only on its text and the seed: it does not change when other queries are added or removed, and ids with "
+        "the same text have the same split",
     )
-    split_seed: int = Field(0, ge=0, le=LARGEST_SEED, description="another seed gives another split")
+    split_seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of that split")
     csv_delimiter: Annotated[str, BeforeValidator(_is_a_tab), Field(pattern=r'^[^"\r\n\x00]$')] | None = (
         Field(
             None,
-            description="separates the fields of CSV files; null: the first of comma, tab, semicolon and vertical bar "
-            "with which the header has all columns",
+            description="separates the fields of CSV files; null: the first of comma, tab, semicolon and vertical "
+            "bar that gives the header all columns",
         )
     )
     csv_quoting: CsvQuoting | None = Field(
         None,
-        description="how a quote within quotes is written in CSV files: `double` (twice), `backslash` (after one), or "
-        "`none`: quotes are part of the texts. null: the first of these with which the file can be read to its end; "
-        "`none` only in files with tabs",
+        description="how a quote inside quotes is written in CSV files: `double` (twice) or `backslash` (after a "
+        "backslash); `none`: quotes are part of the text. null: the first of these with which the complete file can "
+        "be read; `none` only in files with tabs",
     )
 
     @model_validator(mode="before")

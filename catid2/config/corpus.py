@@ -14,42 +14,42 @@ class CorpusConfig(StageConfig):
 
     version: Literal["small", "large"] = Field(
         "small",
-        description="Part of ESCI: `small` has the harder queries of ESCI's Task 1 and is what the paper and its "
-        "group use; `large` has every judgement.",
+        description="Part of ESCI. `small`: the harder queries of ESCI's Task 1, which the paper and its group use. "
+        "`large`: every judgement.",
     )
     levels: int = Field(
         3,
         ge=1,
         le=9,
-        description="H, levels of the category tree. Products with a shorter path are dropped, longer paths are cut "
-        "(paper, experimental setup).",
+        description="H, levels of the category tree. Products with a shorter path are dropped, and longer paths are "
+        "cut (paper, experimental setup).",
     )
     documents: Literal["judged", "all"] = Field(
         "judged",
-        description="Which products become documents, if their category path is long enough: `judged`, those that a "
-        "kept judgement names (the paper), or `all`, which is the default for datasets of a `catalogue` source.",
+        description="Which products become documents, if their category path is long enough. `judged`: products of "
+        "a kept judgement (the paper). `all`: every product, the default for a `catalogue` source.",
     )
     labels: tuple[Label, ...] = Field(
         ("E", "S", "C", "I"),
         min_length=1,
-        description="ESCI labels of the judgements kept (exact, substitute, complement, irrelevant).",
+        description="ESCI labels of the judgements that are kept (exact, substitute, complement, irrelevant).",
     )
     seen_labels: tuple[Label, ...] = Field(
         ("E", "S", "C"),
         min_length=1,
-        description="A document is `seen` if a training pair with one of these labels holds it; must be among "
-        "`labels` (protocol of the paper's group).",
+        description="A document is `seen` if it occurs in a training pair with one of these labels, which must be "
+        "among `labels` (protocol of the paper's group).",
     )
     drop_repeated_texts: bool = Field(
         False,
-        description="Leave out of test the queries whose text a train query has too, apart from case, compatibility "
-        "forms (NFKC) and white space: the model may have memorised their answers. `test_texts_in_train` in stats.json "
-        "counts them either way. A split made by `import_catalogue` has none.",
+        description="Remove test queries whose text is also that of a train query, ignoring case, compatibility "
+        "forms (NFKC) and white space: the model may have memorised their answers. `test_texts_in_train` in "
+        "stats.json counts them in any case. Splits made by `import_catalogue` have none.",
     )
     clean_html: bool = Field(
         True,
         description="Remove HTML tags from the products' text and decode its entities. White space and control "
-        "characters are collapsed either way.",
+        "characters are collapsed in any case.",
     )
 
     @field_validator("labels", "seen_labels")

@@ -6,6 +6,6 @@ from catid2.config.base import StageConfig
 
 
 class DenseConfig(StageConfig):
-    """What is listed. The score is the inner product: the cosine where the encoder normalises."""
+    """How many documents are listed. The score is the inner product, which is the cosine if the encoder normalises."""
 
     top_k: int = Field(100, ge=1, description="documents listed per query")

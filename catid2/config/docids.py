@@ -9,12 +9,12 @@ from catid2.config.schemes import AnyScheme, RqvaeScheme
 
 
 class DocidsConfig(StageConfig):
-    """How documents get codes, and codes become unique."""
+    """How documents get codes, and how codes become unique."""
 
     scheme: AnyScheme = Field(
         RqvaeScheme(),
-        description="`kind` names how codes come about; its settings stand beside it. Another kind replaces the "
-        "mapping whole.",
+        description="`kind` says where codes come from; its settings are in the same mapping. Another kind replaces "
+        "the complete mapping.",
     )
     repair: Literal["transport", "sinkhorn", "digit", "sinkhorn_loop", "none"] = Field(
         "transport",

@@ -11,14 +11,13 @@ README = Path("config/README.md")
 INTRODUCTION = """# Configuration
 
 `config.yaml` is the paper's run on ESCI, `demo.yaml` the offline demo on simulated files. A `--configfile`
-replaces `config.yaml` whole. Threads, memory and GPUs are not here but in `workflow/profiles`.
+replaces `config.yaml` completely. Threads, memory and GPUs are set in `workflow/profiles`.
 
-What a stage runs with is its default below, overlaid with the keys of the dataset, overlaid with the keys of
-the method (`datasets.NAME.rqvae`, `methods.NAME.rqvae`, …). Changing a key reruns the stages that read it and
-what is built on them. A method that agrees with an earlier one up to some stage uses the earlier one's files.
+A stage takes its defaults below, then the keys of the dataset (`datasets.NAME.rqvae`), then the keys of the
+method (`methods.NAME.rqvae`). If you change a key, the stages that read it run again, and those that use their
+results. Methods that have the same settings up to a stage share the files of that stage.
 
-This page is written by `make document` from the models in `catid2/config`, as is
-`workflow/schemas/config.schema.json`.
+`make document` writes this page and `workflow/schemas/config.schema.json` from the models in `catid2/config`.
 """
 
 

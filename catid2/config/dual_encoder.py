@@ -46,7 +46,7 @@ class DualEncoderConfig(StageConfig):
     revision: str = Field("main", min_length=1, description="branch, tag or commit of a model on the hub")
     small: SmallBert = Field(SmallBert(), description="the encoder if `pretrained` is null")
     pooling: Literal["mean", "cls"] = Field(
-        "cls", description="vector of a text: the first token's state, or the mean of all"
+        "cls", description="vector of a text: the first token's state (`cls`), or the mean of all (`mean`)"
     )
     normalize: bool = Field(False, description="scale every vector to length 1, so that scores are cosines")
     temperature: float = Field(1.0, gt=0, description="τ: scores are divided by it in training")
@@ -56,13 +56,18 @@ class DualEncoderConfig(StageConfig):
     labels: tuple[Label, ...] = Field(("E", "S"), min_length=1, description="labels that count as relevant")
     epochs: int = Field(40, ge=1, description="passes over the pairs of query and relevant document")
     batch_size: int = Field(
-        128, ge=2, description="pairs per step, over all ranks; the others' documents are a query's negatives"
+        128,
+        ge=2,
+        description="pairs per step, over all ranks; the documents of the other pairs are a query's "
+        "negatives",
     )
     learning_rate: float = Field(1e-5, gt=0, description="highest learning rate of AdamW")
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = Field(
         "linear", description="learning rate after the warm-up"
     )
-    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps in which the learning rate rises")
+    warmup: float = Field(
+        0.05, ge=0, lt=1, description="share of the steps during which the learning rate rises"
+    )
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of AdamW")
     clip_norm: float = Field(2.0, gt=0, description="gradients are scaled down to this norm")
     bf16: bool = Field(True, description="bfloat16 autocast on a GPU (a CPU always trains in float32)")
@@ -72,10 +77,10 @@ class DualEncoderConfig(StageConfig):
     valid_every: int = Field(
         5,
         ge=1,
-        description="epochs between validations, each of which encodes every document; the last is always one",
+        description="epochs between validations, each of which encodes every document; the last epoch always has one",
     )
     select_by: Literal["recall@10", "recall@50", "recall@100", "last"] = Field(
-        "recall@50", description="what picks the checkpoint: validation recall, or being the last"
+        "recall@50", description="what picks the checkpoint: validation recall, or `last`"
     )
 
     @field_validator("template")
@@ -106,7 +111,7 @@ class DualEncoderConfig(StageConfig):
         )
 
     def note(self) -> str:
-        """Return what a figure of a dual encoder needs beside it: encoder, pooling, negatives and the text encoded."""
+        """Return what a reader of a figure of a dual encoder must know: encoder, pooling, negatives, encoded text."""
         start = self.pretrained or "a small BERT of random weights"
         score = "cosine" if self.normalize else "inner product"
         return (

@@ -10,14 +10,20 @@ Batch = Annotated[int, Field(ge=1)]
 
 
 class EfficiencyConfig(StageConfig):
-    """What results/{dataset}/efficiency.tsv covers; made only when it is asked for."""
+    """What results/{dataset}/efficiency.tsv covers. It is made only on request."""
 
-    study: str = Field("recall", description="key of `studies`: its methods, each in the first of its seeds")
-    batches: tuple[Batch, ...] = Field(
-        (1, 32), min_length=1, description="queries searched at once; latency is measured for each of these"
+    study: str = Field(
+        "recall", description="key of `studies`; each of its methods is measured in the study's first seed"
     )
-    searches: int = Field(100, ge=1, description="searches timed per batch size; p50 and p95 are over these")
-    warm_up: int = Field(3, ge=0, description="searches before them that do not count, per batch size")
+    batches: tuple[Batch, ...] = Field(
+        (1, 32),
+        min_length=1,
+        description="numbers of queries searched at once; latency is measured for each number",
+    )
+    searches: int = Field(
+        100, ge=1, description="timed searches per batch size, of which p50 and p95 are reported"
+    )
+    warm_up: int = Field(3, ge=0, description="searches before the timed ones, per batch size")
 
     @field_validator("batches")
     @classmethod

@@ -16,18 +16,19 @@ class HfEncoder(StageConfig):
     model: UserPath = Field(
         "google-t5/t5-base",
         min_length=1,
-        description="Name on the Hugging Face hub, or a folder (`./…` or an absolute path). Of an encoder-decoder its "
-        "encoder is used. "
-        "The paper does not name its encoder; its retriever is T5-base, and mT5 serves es and jp.",
+        description="Name on the Hugging Face hub, or a folder (`./…` or an absolute path). For an encoder-decoder "
+        "model, only the encoder is used. The paper does not name its encoder; its retriever is T5-base, and mT5 "
+        "for es and jp.",
     )
     revision: str = Field("main", min_length=1, description="Branch, tag or commit of a model on the hub.")
     pooling: Literal["mean", "cls", "modules"] = Field(
         "mean",
-        description="Vector of a text: the mean of its tokens' states (padding left out), or the first's; `modules`: "
-        "as the model says, one of sentence-transformers with its pooling, dense layers and normalisation.",
+        description="How the vector of a text is made. `mean`: the mean of its tokens' states, without padding. "
+        "`cls`: the first token's state. `modules`: for a sentence-transformers model, its own pooling, dense "
+        "layers and normalisation.",
     )
     max_tokens: int = Field(512, ge=2, description="Longer texts are cut to this many tokens.")
-    prefix: str = Field("", description='Put before every text, such as "passage: " for E5 models.')
+    prefix: str = Field("", description='Added before every text, such as "passage: " for E5 models.')
     normalize: bool = Field(False, description="Scale every vector to length 1.")
 
     @property
@@ -44,16 +45,18 @@ class TfidfSvdEncoder(StageConfig):
     dims: int = Field(256, ge=1, description="Dimensions kept by the SVD.")
     tokenizer: Tokenizer = Field(
         "words_cjk_bigrams",
-        description="`words`: lower-cased Unicode words, in Thai, Lao, Khmer and Burmese the text between two "
-        "spaces; `words_cjk_bigrams`: also pairs of characters in runs of Han, kana and Hangul.",
+        description="`words`: lower-cased Unicode words; in Thai, Lao, Khmer and Burmese, the text between two "
+        "spaces. `words_cjk_bigrams`: also pairs of characters in runs of Han, kana and Hangul.",
     )
     fit_documents: int = Field(
         2**19,
         ge=2,
-        description="Words, weights and SVD are learnt from at most so many documents, drawn at random, and applied "
-        "to all, so that the memory of learning is bounded.",
+        description="Words, weights and SVD are learnt from at most this many documents, drawn at random, and "
+        "applied to all. This limits the memory that learning needs.",
     )
-    max_features: int = Field(2**18, ge=1, description="The most frequent words that are counted.")
+    max_features: int = Field(
+        2**18, ge=1, description="Number of words that are counted, the most frequent first."
+    )
     normalize: bool = Field(True, description="Scale every vector to length 1.")
 
 
@@ -62,8 +65,8 @@ class ViewConfig(StageConfig):
 
     template: str = Field(
         WITH_CATEGORY,
-        description="Fields in braces: title, brand, color, bullets, description, category_path, category_1, …; "
-        "a missing field drops out with the text that follows it up to the next field.",
+        description="Text with fields in braces: title, brand, color, bullets, description, category_path, "
+        "category_1, …. If a field is missing, it is left out together with the text between it and the next field.",
     )
     max_characters: int = Field(4000, ge=1, description="The text is cut to this many characters.")
     encoder: Annotated[HfEncoder | TfidfSvdEncoder, Field(discriminator="kind")] = Field(
@@ -78,14 +81,14 @@ class ViewConfig(StageConfig):
 
 
 class View(ViewConfig):
-    """An entry of `views`: what embed reads, and how queries are put to the same encoder."""
+    """An entry of `views`: what embed reads, and how the same encoder gets queries."""
 
     query_prefix: str = Field(
-        "", description='Rule embed_queries: put before every query, such as "query: " for E5 models.'
+        "", description='Rule embed_queries: added before every query, such as "query: " for E5 models.'
     )
 
     def note(self) -> str:
-        """Return what a figure of dense search in this view needs beside it: encoder, pooling and the text encoded."""
+        """Return what a reader of a figure of dense search in this view must know: encoder, pooling, encoded text."""
         encoder = self.encoder
         if encoder.kind == "hf":
             made = f"{encoder.model}, pooling {encoder.pooling}, {encoder.max_tokens} tokens"
@@ -95,5 +98,5 @@ class View(ViewConfig):
         return f"exact search by {score}, not fine-tuned: {made}, text {self.template!r}"
 
     def of_documents(self) -> ViewConfig:
-        """Return what embed runs with: nothing that is for queries alone."""
+        """Return what embed runs with: everything but what is only for queries."""
         return ViewConfig.model_validate(self.model_dump(include=set(ViewConfig.model_fields)))

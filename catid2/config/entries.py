@@ -1,6 +1,6 @@
-"""The entries that a configuration file has by name: datasets, methods and the studies that compare these.
+"""The named entries of a configuration file: datasets, methods, and the studies that compare them.
 
-A method is an entry that says what differs from the defaults; a dataset may differ too.
+A method says what differs from the defaults; so may a dataset.
 """
 
 from typing import Annotated, Any, Literal
@@ -16,7 +16,7 @@ Overrides = dict[str, Any]
 
 
 class Dataset(StageConfig):
-    """One locale of a source; further keys replace stage defaults for this dataset alone."""
+    """One locale of a source. The other keys replace defaults of stages, for this dataset only."""
 
     source: Name = Field(description="a key of `sources`")
     locale: Locale = Field(description="product_locale of its queries and products")
@@ -42,7 +42,7 @@ class GenerativeMethod(StageConfig):
     taxonomy: Overrides = Field({}, description="keys of `taxonomy` that differ in this method")
     rqvae: Overrides = Field(
         {},
-        description="keys of `rqvae` that differ in this method; of no effect where `docids.scheme` trains none",
+        description="keys of `rqvae` that differ in this method; ignored if `docids.scheme` trains no RQ-VAE",
     )
     docids: Overrides = Field({}, description="keys of `docids` that differ in this method")
     retriever: Overrides = Field({}, description="keys of `retriever` that differ in this method")
@@ -91,7 +91,8 @@ class Study(StageConfig):
         [], description="settings to vary; each point is compared as a method of its own"
     )
     variant: Name | None = Field(
-        None, description="a key of `variants`: generative methods and grids are compared with its changes"
+        None,
+        description="a key of `variants`, whose changes apply to the generative methods and grids of the study",
     )
 
     @model_validator(mode="after")
@@ -103,5 +104,5 @@ class Study(StageConfig):
         return self
 
     def variant_end(self) -> str:
-        """Return what the variant adds to the name of a method."""
+        """Return the ending that the variant adds to the name of a method."""
         return f"-{self.variant}" if self.variant else ""

@@ -16,7 +16,7 @@ class EvaluateConfig(StageConfig):
     cutoffs: tuple[Cutoff, ...] = Field(
         (5, 10, 20, 50, 100),
         min_length=1,
-        description="k of recall@k, rising (the paper's table of results).",
+        description="The k of recall@k, in rising order (as in the paper's table of results).",
     )
     labels: tuple[Labels, ...] = Field(
         ("ES",), min_length=1, description="Sets of labels that count as relevant, such as ES, E or ESC."
@@ -25,9 +25,9 @@ class EvaluateConfig(StageConfig):
         ("seen", "all"),
         min_length=1,
         description="`seen`: only test pairs whose document occurs in a training pair with one of the corpus's "
-        "seen_labels (the protocol of the paper's group); `all`: every test pair.",
+        "`seen_labels` (the protocol of the paper's group). `all`: every test pair.",
     )
-    confidence: float = Field(0.95, gt=0, lt=1, description="Of the bootstrap intervals.")
+    confidence: float = Field(0.95, gt=0, lt=1, description="Level of the bootstrap intervals.")
     n_resamples: int = Field(
         10_000, ge=100, description="Resamples of the bootstrap, and sign flips of the randomization test."
     )

@@ -1,4 +1,4 @@
-"""Settings of `fetch_esci` and `fetch_esci_s`: where the public files are, and how to know that they are whole."""
+"""Settings of `fetch_esci` and `fetch_esci_s`: where the public files are, and how to check that they are complete."""
 
 from pydantic import Field
 
@@ -13,11 +13,12 @@ class RemoteFile(StageConfig):
     """One file to download."""
 
     url: str = Field(pattern=r"^https?://", description="http(s) address")
-    size: int | None = Field(None, gt=0, description="size, bytes; none: the server's Content-Length")
+    size: int | None = Field(None, gt=0, description="size in bytes; null: the server's Content-Length")
     sha256: str | None = Field(
         None,
         pattern=r"^[0-9a-f]{64}$",
-        description="SHA-256, lower-case hexadecimal; none: not known; what arrives is read once instead",
+        description="SHA-256, lower-case hexadecimal; null: unknown, and the downloaded file is read once to check "
+        "it",
     )
 
 

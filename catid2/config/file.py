@@ -1,4 +1,4 @@
-"""The whole configuration file: sources, datasets, one default per stage, methods and studies; how it is read."""
+"""The configuration file: sources, datasets, one default per stage, methods and studies; how it is read."""
 
 from typing import Any
 
@@ -37,19 +37,21 @@ class PipelineConfig(BaseModel):
     corpus: CorpusConfig = Field(CorpusConfig(), description="rule build_corpus")
     views: dict[Name, View] = Field(
         min_length=1,
-        description="rules embed and embed_queries: a text template and an encoder each; no name ends in _queries",
+        description="rules embed and embed_queries: each view is a text template and an encoder; no name may end in "
+        "_queries",
     )
-    view: Name = Field(description="the view that methods use unless they name another")
+    view: Name = Field(description="the view of methods that name no other")
     taxonomy: AnyTaxonomy = Field(
         GivenTaxonomy(),
-        description="the categories that ID schemes learn from; `kind: given` are those of the corpus, others are "
-        "made by rule make_taxonomy. Texts (`views`, the retriever's documents) have the corpus's either way.",
+        description="the categories that ID schemes learn from: those of the corpus (`kind: given`), or others made "
+        "by rule make_taxonomy. Texts (`views`, the retriever's documents) have the corpus's categories in any "
+        "case.",
     )
     rqvae: RqvaeConfig = Field(RqvaeConfig(), description="rule train_rqvae")
     docids: DocidsConfig = Field(DocidsConfig(), description="rule assign_docids")
     retriever: AnyRetriever = Field(
         RetrieverConfig(),
-        description="rule train_retriever; `kind: t5` (unless it says otherwise) or `kind: light`",
+        description="rule train_retriever; `kind: t5` (the default) or `kind: light`",
     )
     retrieve: RetrieveConfig = Field(RetrieveConfig(), description="rule retrieve")
     bm25: Bm25Config = Field(Bm25Config(), description="rule search_bm25")
@@ -61,13 +63,14 @@ class PipelineConfig(BaseModel):
     )
     geometry: Geometry = Field(
         Geometry(),
-        description="rules measure_geometry and compare_geometry; for no study unless it names some",
+        description="rules measure_geometry and compare_geometry, for the studies that it names",
     )
     report: ReportConfig = Field(ReportConfig(), description="rule report_locales")
     methods: dict[Name, Method] = Field(min_length=1, description="what is compared")
     variants: dict[Name, Overrides] = Field(
         {},
-        description="changes to generative methods that a study can ask for; METHOD with VARIANT is METHOD-VARIANT",
+        description="changes to generative methods, for studies that name the variant; METHOD with VARIANT is "
+        "called METHOD-VARIANT",
     )
     studies: dict[Name, Study] = Field(min_length=1, description="tables; `recall` is the main one")
 
@@ -148,7 +151,7 @@ class PipelineConfig(BaseModel):
         return self
 
     def has_queries(self, dataset: str) -> bool:
-        """Return whether `dataset` has queries and judgements, so that something can be searched for and evaluated."""
+        """Return whether `dataset` has queries and judgements, which search and evaluation need."""
         source = self.sources[self.datasets[dataset].source]
         return not isinstance(source, CatalogueSource) or source.queries is not None
 

@@ -14,11 +14,11 @@ Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$")]
 class Grid(StageConfig):
     """A method with every combination of some values."""
 
-    method: str = Field(description="key of `methods`; the points differ from it in `over` alone")
+    method: str = Field(description="key of `methods`; its points differ from it only in `over`")
     over: dict[Key, list[Any]] = Field(
         min_length=1,
-        description="values by key of the method, such as `rqvae.alpha: [0, 0.1]`; the figure has the first key as a "
-        "line or panel each where there are two or three",
+        description="values for each key of the method, such as `rqvae.alpha: [0, 0.1]`. The figure draws the "
+        "values of the first key as lines if there are two keys, and as panels if there are three",
     )
 
     @model_validator(mode="after")
@@ -35,7 +35,7 @@ class Grid(StageConfig):
         return self
 
     def points(self, end: str = "") -> dict[str, dict[str, Any]]:
-        """Return the points by the name of their method, `end` behind that of the grid's: what each key is there."""
+        """Return the values of each point by the name of its method; `end` follows the name of the grid's method."""
         lasts = [key.rsplit(".", 1)[-1] for key in self.over]
         labels = [last if lasts.count(last) == 1 else key for key, last in zip(self.over, lasts, strict=True)]
         named = {}
@@ -46,7 +46,7 @@ class Grid(StageConfig):
 
 
 def value_name(value: Any) -> str:
-    """Return a value as part of a file name: numbers and words as they are, lists joined, other signs left out."""
+    """Return a value as part of a file name: lists are joined, characters that are not safe are removed."""
     if isinstance(value, list):
         return "_".join(map(value_name, value))
     text = str(value).lower() if isinstance(value, bool) else str(value)
@@ -54,7 +54,7 @@ def value_name(value: Any) -> str:
 
 
 def nested(point: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a point as a method has them: {"rqvae.alpha": 0} → {"rqvae": {"alpha": 0}}."""
+    """Return the settings of a point nested as in a method: {"rqvae.alpha": 0} → {"rqvae": {"alpha": 0}}."""
     values: dict[str, Any] = {}
     for key, value in point.items():
         *above, last = key.split(".")
@@ -66,11 +66,11 @@ def nested(point: dict[str, Any]) -> dict[str, Any]:
 
 
 class GridPoints(StageConfig):
-    """A grid as the scripts get it."""
+    """A grid, as passed to the scripts."""
 
     keys: tuple[str, ...] = Field(min_length=1, description="what varies")
     points: dict[str, tuple[Any, ...]] = Field(
-        min_length=1, description="by method: the value of each of the keys"
+        min_length=1, description="for each method, the value of each key"
     )
     collapse_perplexity: float = Field(
         0.05,
@@ -81,10 +81,10 @@ class GridPoints(StageConfig):
 
 
 class GridSummary(StageConfig):
-    """What a summary of grids needs to know of the configuration."""
+    """What a summary of grids reads of the configuration."""
 
     grids: tuple[GridPoints, ...] = Field(min_length=1, description="in the order of the study")
     cutoff: int = Field(10, ge=1, description="the k of the recall@k by which points are stable")
     stable_share: float = Field(
-        0.9, gt=0, le=1, description="of the best recall of a grid that a stable point reaches"
+        0.9, gt=0, le=1, description="share of the best recall of a grid that a stable point reaches"
     )

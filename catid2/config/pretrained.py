@@ -1,4 +1,4 @@
-"""Settings of `fetch_model`: a pretrained model by its name on the Hugging Face hub, and where its files are put."""
+"""Settings of `fetch_model`: a pretrained model by its name on the Hugging Face hub, and the folder of its files."""
 
 import re
 from pathlib import Path
@@ -15,19 +15,19 @@ _HUB_NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
 
 
 class PretrainedModel(StageConfig):
-    """A model that settings name: one of the hub, or a folder."""
+    """A model that the settings name: a model of the hub, or a folder."""
 
     name: str = Field(min_length=1, description="name on the Hugging Face hub, or a folder")
     revision: str = Field("main", min_length=1, description="branch, tag or commit of a model on the hub")
 
     @property
     def on_hub(self) -> bool:
-        """Whether it is one of the hub: neither a folder that is there, nor written as a path (./models/mt5)."""
+        """Whether the model is on the hub: the name is no existing folder and no path such as ./models/mt5."""
         return _HUB_NAME.fullmatch(self.name) is not None and not Path(self.name).is_dir()
 
     @property
     def key(self) -> str:
-        """Name and revision as the name of a folder: two revisions of one model lie apart."""
+        """Name and revision as the name of a folder, so that two revisions of a model have two folders."""
         return f"{self.name}@{quote(self.revision, safe='')}"
 
     @property
@@ -36,7 +36,7 @@ class PretrainedModel(StageConfig):
         return f"{MODELS}/{self.key}" if self.on_hub else self.name
 
     def require_folder(self, where: str = "") -> None:
-        """Raise InputError if a folder is named that is not there.
+        """Raise InputError if the named folder does not exist.
 
         Args:
             where: the place of the configuration that names it, if known.

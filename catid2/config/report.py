@@ -1,7 +1,7 @@
 """The report: how much of each table is drawn, and the description of what is compared.
 
-`ReportConfig` is the stage's part of the config file. `Comparison` is what the workflow hands over beside it:
-which datasets, methods and seeds there are, and in whose folder their shared results lie.
+`ReportConfig` is the stage's part of the config file. `Comparison` comes from the workflow: which datasets, methods and
+seeds there are, and whose folder holds the results that they share.
 """
 
 from typing import Any
@@ -12,17 +12,20 @@ from catid2.config.base import StageConfig
 
 
 class ReportConfig(StageConfig):
-    """What the page shows, and where it goes; none of it changes a number in locales.tsv."""
+    """What the page shows, and where it is written. Nothing here changes a number in locales.tsv."""
 
     folder: str = Field(
         "results",
         pattern=r"^results(/[A-Za-z0-9][A-Za-z0-9_.-]*)*$",
-        description="folder of locales.tsv and report.html. The report of a configuration with other datasets is not "
-        "replaced: give one of the two another folder, such as `results/demo`",
+        description="folder of locales.tsv and report.html. A report that compares other datasets is not replaced: "
+        "give one of the two configurations another folder, such as `results/demo`",
     )
     cutoff: int = Field(10, ge=1, description="the k of the recall@k that the page's summary names")
     stable_share: float = Field(
-        0.9, gt=0, le=1, description="of the best recall of a grid: points that reach it are marked as stable"
+        0.9,
+        gt=0,
+        le=1,
+        description="points that reach this share of the best recall of their grid are marked as stable",
     )
     category_level: int = Field(
         1,
@@ -33,15 +36,15 @@ class ReportConfig(StageConfig):
         9,
         ge=2,
         le=20,
-        description="categories in that figure, the largest first; the others are drawn as one",
+        description="number of categories in that figure, the largest first; the others are drawn as one",
     )
     prefix_length: int = Field(2, ge=1, description="positions that the DocIDs of one example share")
     examples: int = Field(3, ge=0, description="shared prefixes shown per dataset")
     example_products: int = Field(5, ge=2, description="products shown per shared prefix")
     efficiency: bool = Field(
         False,
-        description="show what the stages took (efficiency.tsv and its figure); the page then differs from run "
-        "to run, as times do",
+        description="show the times of the stages (efficiency.tsv and its figure); the page then differs from run "
+        "to run",
     )
     curve_points: int = Field(
         100, ge=2, description="points drawn per training curve; longer histories are thinned evenly"
@@ -49,7 +52,7 @@ class ReportConfig(StageConfig):
 
 
 class ReportMethod(StageConfig):
-    """One method of one dataset. `docids` and its like name the method whose folder holds the shared result."""
+    """One method of one dataset. `rqvae`, `docids` and `retriever` name the method whose folder holds the result."""
 
     name: str = Field(description="the method, as in recall.tsv")
     seeds: tuple[int, ...] = Field((0,), min_length=1, description="seeds of its runs")
@@ -69,9 +72,7 @@ class NamedDataset(StageConfig):
 
     name: str = Field(description="the folder results/{name}")
     locale: str = Field(description="ESCI locale: us, es or jp")
-    simulated: bool = Field(
-        description="true: the data are simulated, so its figures prove only the machinery"
-    )
+    simulated: bool = Field(description="true: the data are simulated, so the figures test only the code")
 
 
 class ReportDataset(NamedDataset):

@@ -13,8 +13,8 @@ class RetrieveConfig(StageConfig):
     rank_below_level: int | None = Field(
         None,
         ge=1,
-        description="decode only this many positions and rank the documents below the beams by cosine with the query, "
-        "in the method's view. null: decode whole DocIDs",
+        description="decode only this many positions, and rank the documents below the beams by cosine with the "
+        "query, in the method's view; null: decode complete DocIDs",
     )
 
     @model_validator(mode="after")

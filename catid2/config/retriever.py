@@ -33,12 +33,15 @@ class QueryTask(StageConfig):
     prefix: str = Field("", description="text before every query, in training and in search")
     labels: tuple[Label, ...] = Field(("E", "S"), min_length=1, description="labels that count as relevant")
     weight: float = Field(
-        1.0, gt=0, description="times each example is seen per epoch; a fraction is drawn anew"
+        1.0,
+        gt=0,
+        description="how often each example is seen per epoch; for a fraction, examples are drawn anew "
+        "in each epoch",
     )
 
 
 class DocumentTask(StageConfig):
-    """Text of a document → its DocID: teaches DocIDs of documents that no train query has."""
+    """Text of a document → its DocID. It teaches the DocIDs of documents without a train query."""
 
     source: Literal["document"]
     prefix: str = Field("", description="text before every document")
@@ -46,7 +49,10 @@ class DocumentTask(StageConfig):
         "{title} {brand} {bullets} {description}", description="text of a document, as in embed"
     )
     weight: float = Field(
-        1.0, gt=0, description="times each example is seen per epoch; a fraction is drawn anew"
+        1.0,
+        gt=0,
+        description="how often each example is seen per epoch; for a fraction, examples are drawn anew "
+        "in each epoch",
     )
 
     @field_validator("template")
@@ -57,18 +63,23 @@ class DocumentTask(StageConfig):
 
 
 class PairsTask(StageConfig):
-    """Texts of a file → DocIDs of their products: queries that a model generated for documents (NCI), a search log."""
+    """Texts of a file → DocIDs of their products, such as queries that a model generated (NCI), or a search log."""
 
     source: Literal["pairs"]
     path: UserPath = Field(
         pattern=r"\.parquet$",
-        description="parquet with string columns product_id and text, any number of rows a product. Rows whose product "
-        "is not in the corpus are left out, and those whose text is a held-out query. Nothing of the test split may be "
-        "in it",
+        description="parquet with string columns product_id and text, any number of rows per product. Rows whose "
+        "product is not in the corpus, or whose text is a held-out query, are skipped. The file must contain "
+        "nothing from the test split",
     )
-    prefix: str = Field("", description="text before every text; that of the query task suits queries")
+    prefix: str = Field(
+        "", description="text before every text; for queries, use the prefix of the query task"
+    )
     weight: float = Field(
-        1.0, gt=0, description="times each example is seen per epoch; a fraction is drawn anew"
+        1.0,
+        gt=0,
+        description="how often each example is seen per epoch; for a fraction, examples are drawn anew "
+        "in each epoch",
     )
 
 
@@ -85,11 +96,12 @@ class Validated(StageConfig):
     valid_every: int = Field(
         5,
         ge=1,
-        description="epochs between validations, each with a checkpoint (more come by time); the last is always one",
+        description="epochs between validations; each writes a checkpoint (others follow the clock), and the last "
+        "epoch always has one",
     )
     select_by: Literal["recall@10", "recall@50", "recall@100", "last"] = Field(
         "recall@50",
-        description="what picks the checkpoint: validation recall (of the query task's labels), or being the last",
+        description="what picks the checkpoint: validation recall (with the query task's labels), or `last`",
     )
 
     @model_validator(mode="after")
@@ -104,7 +116,7 @@ class Validated(StageConfig):
 
 
 class RetrieverConfig(Validated):
-    """T5: the retriever of the paper's run, with its group's published schedule (MERGE)."""
+    """T5, the retriever of the paper's run, with the schedule that its group published (MERGE)."""
 
     kind: Literal["t5"] = "t5"
     reads_vectors: ClassVar[bool] = False
@@ -127,14 +139,16 @@ class RetrieverConfig(Validated):
     microbatch: int | None = Field(
         None,
         ge=1,
-        description="most examples that a rank works on at once; null: its share of `batch_size`. Less needs less "
-        "memory for the same step, up to rounding and the draws of dropout",
+        description="most examples that a rank processes at once; null: its share of `batch_size`. A smaller number "
+        "needs less memory and takes the same step, except for rounding and the draws of dropout",
     )
     learning_rate: float = Field(5e-4, gt=0, description="highest learning rate of AdamW")
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = Field(
         "cosine", description="learning rate after the warm-up"
     )
-    warmup: float = Field(0.01, ge=0, lt=1, description="share of the steps in which the learning rate rises")
+    warmup: float = Field(
+        0.01, ge=0, lt=1, description="share of the steps during which the learning rate rises"
+    )
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of AdamW")
     clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
     bf16: bool = Field(True, description="bfloat16 autocast on a GPU (a CPU always trains in float32)")
@@ -163,7 +177,7 @@ class RetrieverConfig(Validated):
 
 
 class LightConfig(Validated):
-    """A small decoder on frozen vectors of the method's view: compares DocIDs within minutes; not the paper's model."""
+    """A small decoder on frozen vectors of the method's view. It compares DocIDs in minutes; not the paper's model."""
 
     kind: Literal["light"] = "light"
     reads_vectors: ClassVar[bool] = True
@@ -171,26 +185,28 @@ class LightConfig(Validated):
     pretrained_model: ClassVar[None] = None
     d_model: int = Field(128, ge=8, description="width of the hidden states")
     num_layers: int = Field(2, ge=1, description="decoder layers")
-    num_heads: int = Field(4, ge=1, description="attention heads; d_model is a multiple")
+    num_heads: int = Field(4, ge=1, description="attention heads; must divide d_model")
     d_ff: int = Field(512, ge=8, description="width of the feed-forward layers")
     query_tokens: int = Field(1, ge=1, description="tokens that the vector is projected to")
     dropout_rate: float = Field(0.1, ge=0, lt=1, description="dropout probability")
     labels: tuple[Label, ...] = Field(("E", "S"), min_length=1, description="labels that count as relevant")
     query_weight: float = Field(
-        1.0, gt=0, description="times each pair of a train query and its document is seen per epoch"
+        1.0, gt=0, description="how often each pair of a train query and its document is seen per epoch"
     )
     document_weight: float = Field(
-        1.0, ge=0, description="times each document's own vector is seen per epoch, in place of a query's"
+        1.0, ge=0, description="how often each document's own vector is seen per epoch, in place of a query's"
     )
     epochs: int = Field(15, ge=1, description="passes over the examples")
     batch_size: int = Field(256, ge=1, description="examples per step")
     learning_rate: float = Field(
-        2e-3, gt=0, description="highest learning rate of AdamW; a cosine to 0 follows"
+        2e-3, gt=0, description="highest learning rate of AdamW; it falls to 0 along a cosine"
     )
-    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps in which the learning rate rises")
-    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay of AdamW, of matrices")
+    warmup: float = Field(
+        0.05, ge=0, lt=1, description="share of the steps during which the learning rate rises"
+    )
+    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay of AdamW, on matrices only")
     clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
-    valid_every: int = Field(1, ge=1, description="epochs between validations; the last is always one")
+    valid_every: int = Field(1, ge=1, description="epochs between validations; the last epoch always has one")
 
     @model_validator(mode="after")
     def _heads_fit(self) -> "LightConfig":

@@ -13,7 +13,7 @@ class RqvaeConfig(StageConfig):
     """Model, losses and training of the RQ-VAE. α = β = γ = 0 is the plain RQ-VAE of TIGER."""
 
     # Model
-    layers: int = Field(4, ge=1, description="L, codebooks and so positions of a DocID (paper: 4)")
+    layers: int = Field(4, ge=1, description="L, number of codebooks and so positions of a DocID (paper: 4)")
     codebook_size: int = Field(
         256, ge=2, description="K, codes per layer (paper: 256 or 512, by catalogue size)"
     )
@@ -24,7 +24,8 @@ class RqvaeConfig(StageConfig):
     layer_norm: bool = Field(False, description="normalise each hidden layer before its ReLU")
     standardize: Literal["none", "unit", "center"] = Field(
         "center",
-        description="embeddings as they are, scaled to length 1, or less the corpus mean and then scaled to length 1",
+        description="`none`: embeddings as they are. `unit`: scaled to length 1. `center`: the corpus mean is "
+        "subtracted, then scaled to length 1",
     )
 
     # Losses
@@ -34,95 +35,102 @@ class RqvaeConfig(StageConfig):
     mu: float = Field(0.25, ge=0, description="μ, weight of the commitment term of L_rq")
     error_reduction: Literal["sum", "mean"] = Field(
         "sum",
-        description="squared errors of L_rq over dimensions: summed, as the equation has them, or averaged",
+        description="how squared errors of L_rq are combined over dimensions: summed, as in the equation, or "
+        "averaged",
     )
     levels: int = Field(
         3, ge=1, description="H, category levels that HCCL reads (paper: 3, which must be below L)"
     )
     allow_levels_ge_layers: bool = Field(
         False,
-        description="run although H ≥ L, for a study; levels deeper than L have no layer and are not contrasted",
+        description="allow H ≥ L, for a study; levels deeper than L have no layer and are not contrasted",
     )
     hccl_positives: Literal["all", "one"] = Field(
-        "all", description="positives of an anchor: every document of its category in the batch, or one drawn"
+        "all",
+        description="positives of an anchor: every document of its category in the batch (`all`), or one of "
+        "them, drawn at random",
     )
     hccl_hard_negatives: bool = Field(
         True,
-        description="from level 2 on, contrast with siblings only (the paper); false: with every other category, as "
+        description="from level 2 on, contrast only with siblings (the paper); false: with every other category, as "
         "at level 1",
     )
     hccl_similarity: Literal["cosine", "l2"] = Field(
         "l2",
-        description="negative squared distance, or cosine, whose gradient grows without bound on residuals that are "
-        "coded well and then ruins the reconstruction (unpublished; MERGE: cosine)",
+        description="`l2`: negative squared distance. `cosine`: its gradient is unbounded on residuals that are "
+        "coded well, and then ruins the reconstruction (unpublished; MERGE: cosine)",
     )
     hccl_temperature: float = Field(1.0, gt=0, description="τ of HCCL (unpublished; MERGE: 0.1 with cosine)")
     hccl_negatives: int | None = Field(
         1023,
         ge=1,
-        description="level 1 is contrasted within random blocks of the batch that leave an anchor at least this many "
-        "other documents; null: the whole batch. Deeper levels see all that share the parent, or with "
-        "`hccl_hard_negatives: false` the same blocks",
+        description="level 1 is contrasted within random blocks of the batch, in which an anchor has at least this "
+        "many other documents; null: within the complete batch. Deeper levels contrast all documents with the same "
+        "parent; with `hccl_hard_negatives: false`, they use the same blocks",
     )
     hccl_reduction: Literal["mean", "sum"] = Field(
-        "mean", description="over the anchors of a level; levels are summed"
+        "mean", description="how the anchors of a level are combined; levels are summed"
     )
     disl_negatives: int | None = Field(
-        255, ge=1, description="at least this many other documents per anchor of DisL; null: the whole batch"
+        255, ge=1, description="least number of other documents per anchor of DisL; null: the complete batch"
     )
     disl_similarity: Literal["cosine", "l2"] = Field(
-        "cosine", description="cosine, or negative squared distance"
+        "cosine", description="cosine, or negative squared distance (`l2`)"
     )
     disl_temperature: float = Field(0.1, gt=0, description="τ of DisL (unpublished; MERGE: 0.1)")
-    disl_reduction: Literal["mean", "sum"] = Field("mean", description="over the documents of the batch")
+    disl_reduction: Literal["mean", "sum"] = Field(
+        "mean", description="how the documents of the batch are combined"
+    )
     cscl_scaling: Literal["batch_mean", "literal"] = Field(
         "batch_mean",
-        description="distances inside the soft assignment p: divided by their batch mean, or as they are (the paper's "
-        "equation, in which p is nearly uniform)",
+        description="distances in the soft assignment p: divided by their batch mean, or as they are (`literal`, "
+        "the paper's equation, with which p is nearly uniform)",
     )
     cscl_temperature: float = Field(1.0, gt=0, description="τ of the soft assignment p")
 
     # Codebooks
     codebook_update: Literal["ema", "gradient"] = Field(
-        "ema", description="codes move by an exponential moving average, or by the codebook term of L_rq"
+        "ema",
+        description="what moves the codes: an exponential moving average, or the gradient of the codebook "
+        "term of L_rq",
     )
-    ema_decay: float = Field(0.95, gt=0, lt=1, description="share of the old average that a step keeps")
+    ema_decay: float = Field(0.95, gt=0, lt=1, description="share of the old average that each step keeps")
     warmup_epochs: int = Field(
-        5, ge=0, description="epochs of auto-encoding before k-means sets the codebooks"
+        5, ge=0, description="epochs of auto-encoding before k-means initialises the codebooks"
     )
     kmeans_documents: int = Field(
         65_536,
         ge=1,
-        description="documents that k-means and the revival of codes see, or all if there are fewer",
+        description="documents that k-means and the revival of codes use; all if there are fewer",
     )
     revive_dead_codes: bool = Field(
-        True, description="after each epoch, move unused codes to badly coded residuals"
+        True, description="after each epoch, move unused codes to residuals that are coded badly"
     )
 
     # Training
     epochs: int = Field(300, ge=1, description="passes over the corpus, warm-up included (paper: 300)")
-    batch_size: int = Field(
-        4096, ge=2, description="documents of a step, over all ranks together (paper: 4096)"
-    )
+    batch_size: int = Field(4096, ge=2, description="documents per step, over all ranks (paper: 4096)")
     learning_rate: float = Field(0.001, gt=0, description="peak learning rate of AdamW (MERGE: 0.001)")
-    schedule: Literal["constant", "cosine"] = Field(
-        "cosine", description="learning rate over the steps after the rise"
-    )
+    schedule: Literal["constant", "cosine"] = Field("cosine", description="learning rate after the rise")
     rise_steps: int = Field(0, ge=0, description="steps over which the learning rate rises linearly")
-    weight_decay: float = Field(0.0001, ge=0, description="of AdamW, on weight matrices (MERGE: 0.0001)")
+    weight_decay: float = Field(
+        0.0001, ge=0, description="weight decay of AdamW, on weight matrices (MERGE: 0.0001)"
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
-        description="of encoder and decoder (autocast), also for the codes that the history describes; quantisation "
-        "and losses are always float32",
+        description="precision of encoder and decoder (autocast), also for the codes that the history describes; "
+        "quantisation and losses are always float32",
     )
 
     # Stopping
     collapse_perplexity: float = Field(
         0.05, ge=0, lt=1, description="a layer whose perplexity falls below this share of K has collapsed"
     )
-    collapse_grace_epochs: int = Field(5, ge=0, description="epochs after the warm-up before that counts")
+    collapse_grace_epochs: int = Field(
+        5, ge=0, description="epochs after the warm-up in which a collapse is ignored"
+    )
     on_collapse: Literal["stop", "report"] = Field(
-        "stop", description="stop with an error, or go on and say so in the log; NaN always stops"
+        "stop", description="stop with an error, or continue and log a warning; NaN always stops"
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""How DocIDs come about: a model per ID scheme, with just what its function in catid2.docids.schemes reads."""
+"""Where DocIDs come from: one model per ID scheme, with the settings of its function in catid2.docids.schemes."""
 
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -9,7 +9,7 @@ from catid2.runtime.errors import InputError
 
 
 class Scheme(StageConfig):
-    """Base of the schemes: what the workflow has to know of one before it runs."""
+    """Base of the schemes: what the workflow must know before a scheme runs."""
 
     trained: ClassVar[bool] = False  # does it read an RQ-VAE, which train_rqvae makes first?
 
@@ -18,11 +18,11 @@ class Scheme(StageConfig):
         return 0
 
     def positions(self) -> int | None:
-        """Return the positions of a DocID before any repair, where the settings alone tell."""
+        """Return the positions of a DocID before any repair, or None if the settings do not determine them."""
         return None
 
     def sized(self, layers: int, codebook_size: int) -> Self:
-        """Return the scheme with these sizes in place of those it leaves open."""
+        """Return the scheme with these sizes where its own are null."""
         return self
 
 
@@ -48,12 +48,12 @@ class SizedScheme(Scheme):
         return self.layers
 
     def sized(self, layers: int, codebook_size: int) -> Self:
-        """Return the scheme with these sizes in place of those it leaves open."""
+        """Return the scheme with these sizes where its own are null."""
         sizes = {"layers": self.layers or layers, "codebook_size": self.codebook_size or codebook_size}
         return self.model_copy(update=sizes)
 
     def sizes(self) -> tuple[int, int]:
-        """Return (L, K); InputError if one is open."""
+        """Return (L, K); InputError if one is null."""
         if self.layers is None or self.codebook_size is None:
             what = "scheme.layers or scheme.codebook_size is null"
             raise InputError("--config", what, "name both; the workflow takes them from `rqvae`")
@@ -61,16 +61,17 @@ class SizedScheme(Scheme):
 
 
 KmeansDocuments = Annotated[int, Field(ge=1)]
-KMEANS_DOCUMENTS = Field(65_536, description="documents that one k-means sees, or all if there are fewer")
+KMEANS_DOCUMENTS = Field(65_536, description="documents that one k-means uses; all if there are fewer")
 
 
 class ResidualKmeansScheme(SizedScheme):
-    """K-means on the embeddings, then on what it left over, layer by layer (RK-means of GRID)."""
+    """K-means on the embeddings, then on its residuals, layer by layer (RK-means of GRID)."""
 
     kind: Literal["residual_kmeans"]
     standardize: Literal["none", "unit", "center"] = Field(
         "center",
-        description="embeddings as they are, scaled to length 1, or less the corpus mean and then scaled to length 1",
+        description="`none`: embeddings as they are. `unit`: scaled to length 1. `center`: the corpus mean is "
+        "subtracted, then scaled to length 1",
     )
     kmeans_documents: KmeansDocuments = KMEANS_DOCUMENTS
 
@@ -82,16 +83,17 @@ class RandomScheme(SizedScheme):
 
 
 class TreeScheme(Scheme):
-    """Base of the schemes that cut the embeddings into a tree of clusters."""
+    """Base of the schemes that divide the embeddings into a tree of clusters."""
 
-    branches: int = Field(10, ge=2, description="clusters that a cluster is cut into (DSI: 10, NCI: 30)")
+    branches: int = Field(10, ge=2, description="clusters that a cluster is split into (DSI: 10, NCI: 30)")
     leaf_documents: int = Field(
-        100, ge=1, description="clusters of at most this many documents are cut no more (DSI: 100, NCI: 30)"
+        100, ge=1, description="clusters of at most this many documents are not split (DSI: 100, NCI: 30)"
     )
     depth: int = Field(
         8,
         ge=1,
-        description="most levels of clusters; what is larger below the last is numbered all the same",
+        description="largest number of levels of clusters; the documents of the last level are numbered, however "
+        "many there are",
     )
     kmeans_documents: KmeansDocuments = KMEANS_DOCUMENTS
 
@@ -106,7 +108,7 @@ class CategoryScheme(TreeScheme):
     """The category path, then k-means within the category, then a number (after Hi-Gen)."""
 
     kind: Literal["category"]
-    levels: int = Field(3, ge=1, description="H, levels of the category tree that the first positions spell")
+    levels: int = Field(3, ge=1, description="H, levels of the category tree that the first positions encode")
 
     def category_levels(self) -> int:
         """Return H."""

@@ -1,4 +1,4 @@
-"""Settings of `simulate_esci`: raw files with the shape, the shares and the dirt of ESCI and ESCI-S."""
+"""Settings of `simulate_esci`: raw files with the columns, the shares and the dirt of ESCI and ESCI-S."""
 
 from typing import Annotated, Literal, Self
 
@@ -15,7 +15,7 @@ class LocaleSize(StageConfig):
     products: int = Field(3000, ge=100, description="rows of the products file")
     queries: int = Field(900, ge=10, description="distinct queries")
     judgements_per_query: float = Field(
-        16, ge=4, description="mean judged products of a query (ESCI: us 18.7, es 23.5, jp 24.6)"
+        16, ge=4, description="mean number of judged products per query (ESCI: us 18.7, es 23.5, jp 24.6)"
     )
     small_share: Share = Field(0.9, description="share of the queries with small_version 1 (ESCI: us .307)")
 
@@ -23,12 +23,12 @@ class LocaleSize(StageConfig):
 class LabelShares(StageConfig):
     """Shares of the four labels among the judgements; they sum to 1. The defaults are those of ESCI's small version.
 
-    A small catalogue has too few exact products for some queries; those get fewer judgements, most of them not E.
+    In a small catalogue some queries have too few exact products. They get fewer judgements, most of them not E.
     """
 
-    E: Share = Field(0.44, description="exact: the type asked for, and every attribute asked for")
+    E: Share = Field(0.44, description="exact: the type and every attribute asked for")
     S: Share = Field(0.34, description="substitute: the type or a sibling, an attribute may differ")
-    C: Share = Field(0.05, description="complement: of the section that goes with the one asked for")
+    C: Share = Field(0.05, description="complement: from the section that goes with the one asked for")
     I: Share = Field(0.17, description="irrelevant: anything else")  # noqa: E741
 
     @model_validator(mode="after")
@@ -51,7 +51,7 @@ class DepthShares(StageConfig):
     """Shares of the ESCI-S records whose category path is cut; the others have 3 to 7 levels."""
 
     none: Share = Field(0.04, description="an empty list")
-    one: Share = Field(0.025, description="the department alone")
+    one: Share = Field(0.025, description="only the department")
     two: Share = Field(0.05, description="department and section")
 
     @model_validator(mode="after")
@@ -83,29 +83,34 @@ class SimulateConfig(StageConfig):
     )
     book_share: Share = Field(0.07, description="share of the products that are books (README of esci-s)")
     shared_share: Share = Field(
-        0.03, description="share of the es and jp products whose id is a us product's too"
+        0.03, description="share of the es and jp products that share their id with a us product"
     )
-    duplicate_share: Share = Field(0.02, description="share of the products with exactly the text of another")
+    duplicate_share: Share = Field(
+        0.02, description="share of the products with exactly the same text as another product"
+    )
     zipf_exponent: float = Field(
         1.1,
         ge=0,
-        description="skew of departments, of sections in one, of types in one: weight rank^-exponent",
+        description="skew of departments, of the sections of a department and of the types of a section: weight "
+        "rank^-exponent",
     )
     head_share: Share = Field(0.2, description="share of the queries that name a section, not a type")
-    title_share: Share = Field(0.45, description="chance of an attribute to stand in the title")
-    synonym_share: Share = Field(0.4, description="chance of a word of a query to be the thing's other name")
+    title_share: Share = Field(0.45, description="probability that an attribute is in the title")
+    synonym_share: Share = Field(
+        0.4, description="probability that a word of a query is the synonym of a product's word"
+    )
     html_share: Share = Field(
-        0.2, description="share of the descriptions with HTML (150 of 485 real us rows hold '<')"
+        0.2, description="share of the descriptions with HTML (150 of 485 real us rows contain '<')"
     )
     filler_sentences: float = Field(
         3,
         ge=0,
         le=20,
-        description="mean sentences of a description that say nothing; about half as many bullet points",
+        description="mean number of sentences without information in a description; about half as many bullet points",
     )
-    reviews: float = Field(1, ge=0, le=20, description="mean reviews of an ESCI-S record")
+    reviews: float = Field(1, ge=0, le=20, description="mean number of reviews of an ESCI-S record")
     big_record_share: Share = Field(0.002, description="share of the ESCI-S records with very many reviews")
-    big_record_bytes: int = Field(100_000, ge=0, description="size of the reviews of such a record, bytes")
+    big_record_bytes: int = Field(100_000, ge=0, description="size of the reviews of such a record in bytes")
 
     @model_validator(mode="after")
     def _enough_to_share(self) -> Self:

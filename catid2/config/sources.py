@@ -12,7 +12,7 @@ Locale = Literal["us", "es", "jp"]
 
 
 class EsciSource(StageConfig):
-    """Amazon's files. Those at their default path are downloaded when missing; another path must exist."""
+    """Amazon's files. A missing file is downloaded if its path is the default; another path must exist."""
 
     kind: Literal["esci"]
     examples: UserPath = Field(
@@ -27,7 +27,7 @@ class EsciSource(StageConfig):
 
 
 class SimulatedSource(StageConfig):
-    """ESCI-shaped files made by catid2.simulate: they prove the machinery, not the paper's figures."""
+    """Files in ESCI's format made by catid2.simulate. They test the code, not the paper's figures."""
 
     kind: Literal["simulated"]
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of the simulation")
@@ -35,20 +35,20 @@ class SimulatedSource(StageConfig):
 
 
 class CatalogueSource(CatalogueConfig):
-    """Your own files, as docs/catalogue.md describes them; all keys but these go to the import."""
+    """Your own files, as docs/catalogue.md describes them."""
 
     kind: Literal["catalogue"]
     locale: Locale = Field(
         "us",
-        description="locale of the datasets made from it, a name for the language (us: English); tokenisers and "
-        "encoders are chosen in `bm25` and `views`",
+        description="locale of the datasets made from it; only a name for the language (us: English), as `bm25` and "
+        "`views` choose tokenisers and encoders",
     )
-    products: OwnFile = Field(description="products, one a row")
+    products: OwnFile = Field(description="one product per row")
     queries: OwnFile | None = Field(
         None,
-        description="queries, one a row; null, with `judgements`: DocIDs only, nothing to search or evaluate",
+        description="one query per row; null, together with `judgements`: DocIDs only, nothing to search or evaluate",
     )
-    judgements: OwnFile | None = Field(None, description="judgements, a query and a product a row")
+    judgements: OwnFile | None = Field(None, description="one query and one product per row")
 
     def importing(self) -> str:
         """Return what import_catalogue runs with, as JSON."""

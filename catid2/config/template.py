@@ -1,4 +1,4 @@
-"""The template language of texts: `"{title}. {brand} {color}"` taken apart, and what its words are."""
+"""The template language of texts: parses `"{title}. {brand} {color}"`, and names its fields and tokenizers."""
 
 import re
 import string
@@ -15,14 +15,14 @@ CATEGORY_FIELD = re.compile(r"category_[1-9]")
 
 
 class Template(NamedTuple):
-    """A text template, taken apart: `opening`, then each field with the literal text that follows it."""
+    """A parsed text template: `opening`, then each field with the literal text that follows it."""
 
     opening: str
     fields: tuple[tuple[str, str], ...]
 
 
 def parse_template(template: str) -> Template:
-    """Take apart a template such as `"{category_path}. {title}. {brand} {color}"`.
+    """Parse a template such as `"{category_path}. {title}. {brand} {color}"`.
 
     Fields are those of TEXT_FIELDS, `category_path` (the names of all levels joined by " > ") and
     `category_1`, `category_2`, … (the name at one level).
