@@ -1,7 +1,7 @@
-"""BM25 over the products' text, through bm25s, with a tokeniser and tie-breaking that are spelt out.
+"""BM25 over the products' text, with bm25s, an explicit tokeniser and explicit tie-breaking.
 
-Figures of BM25 on one collection differ fourfold with the tokeniser and k1, b (Kamphuis et al., "Which BM25
-do you mean?", ECIR 2020): `Bm25Config.note` names them, for the log and for every table of results.
+The figures of BM25 on one collection vary fourfold with the tokeniser, k1 and b (Kamphuis et al., "Which BM25 do you
+mean?", ECIR 2020). `Bm25Config.note` names them, for the log and for every table of results.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Bm25Index:
 
 
 def best(scores: np.ndarray, k: int) -> Hits:
-    """Return the k best documents that score above zero; of equal scores the lower doc_id comes first."""
+    """Return the k best documents that score above zero; with equal scores the lower doc_id comes first."""
     found = np.flatnonzero(scores > 0)
     if len(found) > k:
         # Everything that ties with the k-th stays in, so that doc_id and not argpartition decides.

@@ -29,7 +29,7 @@ def search_dense(config: DenseConfig, embeddings: Path, products: Path, queries:
 
     Args:
         config: how many documents are listed.
-        embeddings: the documents' vectors; their description and the queries' vectors lie beside them.
+        embeddings: the documents' vectors; their description and the queries' vectors are in the same folder.
         products: corpus/products.parquet.
         queries: corpus/queries.parquet.
 

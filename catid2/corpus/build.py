@@ -1,10 +1,10 @@
 """From the raw files to a corpus: documents, queries, judgements, the category tree, and what was dropped.
 
-A document is a product of the locale that a kept judgement names (with `documents: all`, any product) and whose
-category path has at least H levels (levels, not characters). Of the ESCI-S records with its asin, a product takes one
-whose path has H levels if there is one; of several, one of its own locale, else of the first locale by name; of several
-still, the longest path, then the first by name. Names that differ in spelling only are one category. Documents are
-numbered bytewise by product_id: nothing depends on the order of the raw rows.
+A document is a product of the locale whose category path has at least H levels and that a kept judgement names (with
+`documents: all`, any product). If several ESCI-S records have a product's asin, the product takes one whose path has H
+levels, if possible; among these one of its own locale, else of the first locale by name; among these the longest path,
+then the first by name. Names that differ only in spelling are one category. Documents are numbered in the byte order of
+product_id, so nothing depends on the order of the raw rows.
 """
 
 import logging
@@ -141,7 +141,7 @@ def build_corpus(
 
 
 def _warn_of(stats: dict[str, Any], raw: RawFiles, config: "CorpusConfig") -> None:
-    """Warn of what a corpus is probably not meant to be like."""
+    """Warn of properties that a corpus probably should not have."""
     repeated, asked = stats["test_texts_in_train"]["queries"], stats["queries"]["test"]
     if not config.drop_repeated_texts and repeated > REPEATED_SHARE * asked:
         what = f"{repeated} of {asked} test queries have the text of a train query"
@@ -232,7 +232,7 @@ def _judge_pairs(connection: duckdb.DuckDBPyConnection, config: "CorpusConfig") 
 
 
 def _choose_products(connection: duckdb.DuckDBPyConnection, every: bool) -> None:
-    """Make `wanted`: the products that become documents if their category path lets them."""
+    """Make `wanted`: the products that become documents if their category path is long enough."""
     table = "product" if every else "judged"
     connection.execute(f"CREATE TEMP TABLE wanted AS SELECT DISTINCT product_id FROM {table}")
 
@@ -240,7 +240,7 @@ def _choose_products(connection: duckdb.DuckDBPyConnection, every: bool) -> None
 def _choose_records(
     connection: duckdb.DuckDBPyConnection, categories: Path, locale: str, levels: int
 ) -> None:
-    """Make `record`: for each wanted product the ESCI-S record it takes, by the rule at the top."""
+    """Make `record`: the ESCI-S record of each wanted product, by the rule at the top."""
     with reading(categories):
         connection.execute(
             """
@@ -286,7 +286,7 @@ def _choose_documents(connection: duckdb.DuckDBPyConnection, levels: int) -> Non
 
 
 def _drop_repeated_texts(connection: duckdb.DuckDBPyConnection) -> None:
-    """Take the test queries whose text a train query has (`repeated`) out of `judgement`; documents stay."""
+    """Remove test queries whose text a train query has (`repeated`) from `judgement`; documents stay."""
     connection.execute(
         """
         UPDATE pair SET dropped = 'text_in_train'
@@ -297,7 +297,7 @@ def _drop_repeated_texts(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _place_documents(connection: duckdb.DuckDBPyConnection) -> tuple[Tree, dict[str, int]]:
-    """Make `place`, the names and nodes of each path of the documents; return their tree and what it merged."""
+    """Make `place`, the names and nodes of each path of the documents; return their tree and the merged spellings."""
     counts = connection.execute("SELECT path, count(*) FROM document GROUP BY path").fetchall()
     paths, n_docs = [tuple(path) for path, _ in counts], [count for _, count in counts]
     spelled = one_spelling(paths, n_docs)

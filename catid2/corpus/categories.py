@@ -12,8 +12,8 @@ def read_categories(products: str | Path, levels: int) -> np.ndarray:
     """Return (N, levels) int32 category ids of products.parquet, coarse to fine, row = doc_id.
 
     Raises:
-        InputError: products.parquet is not what build_corpus writes, holds no document, doc_ids are not 0..N-1 in
-            order, or a category stands under two parents.
+        InputError: products.parquet is not what build_corpus writes, holds no document, its doc_ids are not 0..N-1
+            in order, or a category has two parents.
     """
     columns = products_columns(levels)
     wanted = ["doc_id", *(f"category_id_{level}" for level in range(1, levels + 1))]

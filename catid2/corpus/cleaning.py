@@ -34,9 +34,9 @@ def clean_text(text: str | None, markup: bool = True) -> str | None:
 
 
 def text_key(text: str) -> str:
-    """Return what two texts share that differ in nothing but case, compatibility forms (NFKC) and white space.
+    """Return a key that ignores case, compatibility forms (NFKC) and white space.
 
-    Queries with the same key are one query, and no split may part them.
+    Queries with the same key are one query, and always in the same split.
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
     return clean_text(unicodedata.normalize("NFKC", folded), markup=False) or ""
@@ -49,7 +49,7 @@ _JOINERS = re.compile("[\u200c\u200d]")
 
 
 def clean_name(name: str) -> str:
-    """Return the name of a category, or a tag, as it is shown; "" if nothing is left of it.
+    """Return the name of a category or a tag as it is shown; "" if nothing is left.
 
     In this order: entities are decoded once, invisible characters removed, letters and their accents composed (NFC),
     control characters turned into spaces, and runs of white space into one.
@@ -62,5 +62,5 @@ def clean_name(name: str) -> str:
 
 
 def name_key(name: str) -> str:
-    """Return what all spellings of a category's name share: `text_key` of the clean name without joiners."""
+    """Return the key of all spellings of a category's name: `text_key` of the clean name without joiners."""
     return text_key(_JOINERS.sub("", clean_name(name)))

@@ -1,4 +1,4 @@
-"""DuckDB as the corpus stages use it: in memory, under a limit, spilling to a folder that goes away."""
+"""DuckDB for the corpus stages: in memory, with a limit, spilling to a temporary folder."""
 
 import contextlib
 import functools
@@ -41,8 +41,8 @@ class Resources(NamedTuple):
 def connect(resources: Resources) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield an in-memory DuckDB that spills into a folder of its own, removed at the end.
 
-    SQL has `text_key` and `clean_name` of catid2.corpus.cleaning. Folders that killed processes of this host left are
-    removed at the start.
+    SQL can call `text_key` and `clean_name` of catid2.corpus.cleaning. Folders that killed processes of this host left
+    are removed first.
 
     Raises:
         InputError: a resource that DuckDB does not understand, or, within the block, too little memory or no room to
@@ -88,7 +88,7 @@ def connect(resources: Resources) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _remove_leftovers(temp_dir: Path, prefix: str) -> None:
-    """Remove the folders with this prefix whose processes are no more."""
+    """Remove the folders with this prefix whose processes have ended."""
     for folder in temp_dir.iterdir():
         named = re.fullmatch(rf"{re.escape(prefix)}(\d+)-\w+", folder.name)
         if named and not _is_running(int(named[1])):
@@ -110,9 +110,8 @@ def open_parquet(
 ) -> None:
     """Make the view `name` of a parquet file, or of a folder of parts: `row`, counted from 0, and its columns.
 
-    This is the one way in which DuckDB opens a table. It does not see the path, which it would take for a pattern,
-    nor the folders it is in, whose names it would take for columns, but a link with a plain name. It finds columns by
-    their place, as it does not tell "Query" from "query".
+    DuckDB opens every table in this way: through a link with a plain name, because it would read the path as a pattern
+    and the names of folders as columns. It finds columns by position, because "Query" and "query" are the same to it.
 
     Args:
         connection: from `connect`.
@@ -121,7 +120,7 @@ def open_parquet(
         columns: those of the view, and what they are called in the file.
 
     Raises:
-        InputError: as read_footer; or a column is missing or there twice.
+        InputError: as read_footer; or a column is missing or repeated.
     """
     schema, parts = read_footers(path)
     names = schema.names
@@ -156,7 +155,7 @@ def _text(value: str) -> str:
 
 @contextlib.contextmanager
 def reading(path: str | Path) -> Iterator[None]:
-    """Turn what DuckDB says about a damaged file into one line that names it."""
+    """Turn DuckDB's error about a damaged file into one line that names the file."""
     try:
         yield
     except duckdb.OutOfMemoryException:
@@ -174,7 +173,7 @@ def _first_line(error: Exception) -> str:
 
 
 def write_stream(path: str | Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
-    """Write record batches to a parquet file, a row group each, without holding them all."""
+    """Write record batches to a parquet file, one row group per batch, holding one batch at a time."""
     with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
         for batch in batches:
             writer.write_batch(batch.cast(schema))

@@ -1,6 +1,6 @@
 """The raw files of Amazon's ESCI: judgements ("examples") and products, both parquet.
 
-DuckDB reads them out of core. Each is checked when it is opened: a wrong file, column or value becomes one line
+DuckDB reads them out of core, and checks each when it is opened: a wrong file, column or value is a one-line error
 that names it. Rows are counted from 0.
 """
 
@@ -40,7 +40,7 @@ PRODUCTS = {"product_id": "string", "product_locale": "string"} | dict.fromkeys(
 def check_columns(path: str | Path, columns: Mapping[str, str]) -> None:
     """Check that `path` is a complete parquet table with `columns`, each "string", "integer" or "text".
 
-    "text" is a string column that may also be of type null, as pandas writes one that is null throughout.
+    "text" is a string column that may also have type null, as pandas writes a column of nulls.
 
     Raises:
         InputError: naming the file and the column.
@@ -74,7 +74,7 @@ def load_examples(
 
     Raises:
         InputError: the file or a column is unusable; a value is null or not an allowed one (checked for all
-            locales); no row is of `locale` (a file without rows is let through if it `may_be_empty`); in its rows a
+            locales); no row is of `locale` (unless the file has no rows and `may_be_empty`); in its rows a
             query has two texts or splits, or a pair two labels.
     """
     check_columns(path, EXAMPLES)

@@ -1,7 +1,7 @@
 """ESCI-S, scraped records of ESCI's products as zstd JSON lines: the category path of each.
 
-Scraped records are dirty, so what is wrong with one is not an error but its `state`, which is counted. DuckDB parses
-them; what it refuses and Python's parser takes (a lone surrogate, a control character) is read by that.
+Scraped records are dirty, so a fault of a record is no error but its `state`, which is counted. DuckDB parses the
+records; Python's parser reads those that DuckDB refuses (a lone surrogate, a control character).
 """
 
 import codecs
@@ -50,12 +50,11 @@ _ROWS_PER_GROUP = 2**15  # of the parquet file
 def extract_categories(source: str | Path, target: str | Path, resources: Resources) -> dict[str, int]:
     """Write the table CATEGORY_PATHS of the ESCI-S file `source`; return how many lines are in each state.
 
-    Of every record only asin, locale and category stay in memory. Names lose control characters and surplus white
-    space, and stay as they are written otherwise; null and blank names are removed. A name that comes twice in a path
-    stays.
+    Only asin, locale and category of a record are kept in memory. Control characters and surplus white space are
+    removed from names, and null and blank names from paths; a name that a path repeats is kept.
 
     Raises:
-        InputError: the file is missing, no zstd, cut short or damaged; a record is too long; or none is usable.
+        InputError: the file is missing, no zstd, cut short or damaged; a record is too long; or no record is usable.
     """
     source = check_whole_zstd(source)
     with connect(resources) as connection, reading(source):
@@ -136,7 +135,7 @@ def _escape(surrogate: re.Match[str]) -> str:
 
 
 def _records(pieces: Iterator[str], path: Path) -> Iterator[str]:
-    """Yield the records of a text as they stand there: its lines, those of an array, or pretty-printed ones."""
+    """Yield the records of a text: lines, elements of an array, or pretty-printed objects."""
     first = next(pieces)
     read = _objects if _OBJECTS.match(first) else _lines
     return read(chain([first], pieces), path)
@@ -205,9 +204,9 @@ def _batches(records: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _made_strict(record: str) -> str:
-    """Return the fields that are read of a record that strict JSON does not allow; "" if it is no JSON at all.
+    """Return the fields of a record that strict JSON does not allow; "" if it is not JSON at all.
 
-    A surrogate without its partner, or a byte that is not UTF-8, spoils the field it stands in and no other.
+    A lone surrogate, or a byte that is not UTF-8, affects only the field that contains it.
     """
     try:
         # Of a key that stands there twice the first counts, as in DuckDB.
@@ -220,10 +219,10 @@ def _made_strict(record: str) -> str:
 
 
 def check_whole_zstd(path: str | Path) -> Path:
-    """Check that `path` is made of whole zstd frames, without decompressing it; return it.
+    """Check that `path` consists of complete zstd frames, without decompressing it; return it.
 
-    Decompression takes the end of a cut file for its end. A frame is a header and blocks that tell their length, the
-    last one marked (RFC 8878, section 3.1.1), so a walk from block to block finds where it should end.
+    Decompression does not notice that a file was cut. A frame is a header and blocks that state their length, and the
+    last block is marked (RFC 8878, section 3.1.1), so stepping from block to block finds where the frame should end.
 
     Raises:
         InputError: the file is missing, empty, no zstd, or cut.

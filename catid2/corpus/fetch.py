@@ -1,8 +1,8 @@
-"""Download public files: resumed where they stopped, checked, and put in place all at once or not at all.
+"""Download public files: resumed where they stopped, checked, and renamed to their targets all together.
 
-The bytes gather in `NAME.part` beside the target, which survives a kill and a failed job, of which Snakemake removes
-the targets; `NAME.part.json` says of which remote file and version they are, so that a part of another file or
-another version is never continued.
+The bytes are written to `NAME.part` next to the target. This file survives a kill, and a failed job, whose targets
+Snakemake removes. `NAME.part.json` records the remote file and its version, so that a part of another file or another
+version is never continued.
 """
 
 import itertools
@@ -51,20 +51,20 @@ class Fetched(NamedTuple):
 
 
 class _Interrupted(Exception):
-    """The connection failed in a way that another attempt may mend."""
+    """The connection failed, and another attempt may succeed."""
 
 
 class _Foreign(Exception):
-    """What arrives, or arrived, is not the file; no further attempt mends that."""
+    """What arrived is not the file; another attempt would not help."""
 
 
 def fetch(files: "Mapping[Path, RemoteFile]", expected: Format, backoff: float = BACKOFF) -> list[Fetched]:
     """Download each target's remote file, continuing `TARGET.part` if it is of the same version of the same file.
 
-    The targets get their names when all are there and checked. When one fails, the parts of the others stay for the
-    next call, which only checks them. Broken connections are taken up where they stopped, up to ATTEMPTS times
-    without progress. The size (given, or the server's) and the SHA-256 (if given) must agree; without a given SHA-256
-    the file is read as what is expected.
+    The targets get their names once all files are downloaded and checked. If one fails, the parts of the others stay
+    for the next call, which only checks them. Broken connections are resumed, up to ATTEMPTS times without progress.
+    The size (given, or the server's) and the SHA-256 (if given) must agree; without a SHA-256, the file is read once
+    and must be of the expected kind.
 
     Args:
         files: by target.
@@ -101,7 +101,7 @@ def _note(target: Path) -> Path:
 
 
 class _Download:
-    """One remote file on its way into the part of its target."""
+    """The download of one remote file into the part of its target."""
 
     def __init__(self, remote: "RemoteFile", target: Path, expected: Format):
         self.remote, self.target, self.expected = remote, target, expected
@@ -135,7 +135,7 @@ class _Download:
                     time.sleep(pause)
 
     def _continue(self, client: httpx.Client) -> int:
-        """Ask for what the part lacks and append it; return the size of the complete file, in bytes."""
+        """Request the missing bytes and append them; return the size of the complete file, in bytes."""
         known = _read_note(self.note)
         # Without a validator another version would be taken for the rest, unless the SHA-256 tells.
         validator = known.get("validator") or ""
@@ -183,7 +183,7 @@ class _Download:
         return size or have
 
     def _nothing_beyond(self, response: httpx.Response, start: int) -> int:
-        """Return the size if the server has nothing beyond `start` because the part is complete; else start over."""
+        """Return the size if the server has nothing beyond `start` because the part is complete; else start again."""
         size = _range(response)[1]
         self._require_size(size)
         if start == (size or self.remote.size):
@@ -196,7 +196,7 @@ class _Download:
             raise _Foreign(f"{size} bytes on the server, {self.remote.size} expected")
 
     def _require_expected(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        """Return the blocks of a body after a look at its first bytes; the part on disk is not touched."""
+        """Return the blocks of a body after checking its first bytes; the part on disk is not touched."""
         head = b""
         for block in blocks:
             head += block
@@ -259,7 +259,7 @@ class _Download:
 
 
 def _paced(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the blocks as long as they come at a rate that will end."""
+    """Yield the blocks; raise _Interrupted if they arrive too slowly."""
     since, brought = time.monotonic(), 0
     for block in blocks:
         brought += len(block)
@@ -272,7 +272,7 @@ def _paced(blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _range(response: httpx.Response) -> tuple[int | None, int | None]:
-    """Return the first byte that the response brings (None: it does not say), and the size of the whole file."""
+    """Return the first byte of the response (None: it does not say), and the size of the complete file."""
     if response.status_code == httpx.codes.OK:
         length = response.headers.get("Content-Length")
         return 0, int(length) if length else None
@@ -284,8 +284,8 @@ def _range(response: httpx.Response) -> tuple[int | None, int | None]:
 def _validator(headers: httpx.Headers) -> str:
     """Return what an If-Range may carry (RFC 9110, section 13.1.5): a strong ETag, or a Last-Modified; "" if neither.
 
-    A date only where there is no ETag at all, and where the answer is of a second later or more, so that the file
-    was not changed twice in that second (section 8.8.2.2).
+    A date is used only if there is no ETag, and if the answer is at least a second later, so that the file cannot
+    have changed twice in that second (section 8.8.2.2).
     """
     if etag := headers.get("ETag"):
         return "" if etag.startswith("W/") else etag
@@ -297,7 +297,7 @@ def _validator(headers: httpx.Headers) -> str:
 
 
 def _read_note(note: Path) -> dict[str, str | int | None]:
-    """Return what the part is of; {} where there is no note, or a kill left it half-written."""
+    """Return which file the part belongs to; {} if there is no note, or only a half-written one."""
     try:
         return json.loads(note.read_text())
     except (FileNotFoundError, json.JSONDecodeError):

@@ -1,4 +1,4 @@
-"""What a downloaded file is, judged by its bytes: a server may answer 200 and send something else."""
+"""Checks the format of a downloaded file by its bytes: a server may answer 200 and send something else."""
 
 from pathlib import Path
 from typing import Literal

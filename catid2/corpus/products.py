@@ -1,4 +1,4 @@
-"""products.parquet as other stages read it: ids, categories, and the one order that does not hang on the rows."""
+"""Reading products.parquet: ids, categories, and the canonical order, which does not depend on the order of rows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ def canonical_order(product_ids: pa.Array | Sequence[str], where: str | Path = "
     """Return the rows (N,) in the order of their product_id, by UTF-8 bytes.
 
     Raises:
-        InputError: a product_id is null or occurs twice, so that no order of the documents is given.
+        InputError: a product_id is null or occurs twice, so the order is not defined.
     """
     keys = pa.array(product_ids, pa.string())
     if keys.null_count:

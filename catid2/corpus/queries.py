@@ -1,4 +1,4 @@
-"""Queries and judgements of one split, as training, search and evaluation read them."""
+"""Reading the queries and judgements of one split, for training, search and evaluation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +15,8 @@ def read_queries(path: str | Path, split: str | None) -> pa.Table:
     """Return the queries of `split` (columns QUERIES), sorted by query_id; None: all, in the order of the file.
 
     Raises:
-        InputError: as read_table; a query_id stands there twice, a split is unknown, or a query of `split` has no
-            text (an empty text is one).
+        InputError: as read_table; a query_id is repeated, a split is unknown, or the text of a query of `split` is
+            null (an empty text is allowed).
     """
     table = read_table(path, QUERIES)
     _require_one_of(path, table, "split", SPLITS)

@@ -1,6 +1,6 @@
-"""The counts of stats.json: what was kept, what was dropped and why, and what the corpus is like.
+"""The counts of stats.json: what was kept, what was dropped and why, and properties of the corpus.
 
-They are counted from the tables that catid2.corpus.build makes: `example`, `product`, `pair`, `judged`, `catalogue`,
+They come from the tables that catid2.corpus.build makes: `example`, `product`, `pair`, `judged`, `catalogue`,
 `document` and `judgement`.
 """
 
@@ -61,12 +61,12 @@ def balance(rows: dict[str, int], locale: str, kept: int, dropped: dict[str, int
 
 
 def warn_of_loss(path: Path, what: str, account: Mapping[str, Any]) -> None:
-    """Warn if more than a tenth of the rows that the configuration asks for became nothing.
+    """Warn if more than a tenth of the rows that the configuration asks for were lost.
 
     Args:
-        path: of the raw file.
-        what: its rows are, in the plural.
-        account: of `balance`.
+        path: the raw file.
+        what: name of its rows, in the plural.
+        account: the result of `balance`.
     """
     lost = {reason: account["dropped"].get(reason, 0) for reason in _REMEDIES}
     rows = account["kept"] + sum(lost.values())
@@ -96,7 +96,7 @@ def esci_s_account(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
 
 
 def judgement_counts(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, Any]:
-    """Return documents, queries and judgements of `table` ("judged" or "judgement"), as papers on ESCI count them."""
+    """Count documents, queries and judgements of `table` ("judged" or "judgement"), as papers on ESCI do."""
     pairs: dict[str, dict[str, int]] = {"train": {}, "test": {}}
     for split, label, count in connection.execute(
         f"SELECT split, label, count(*) FROM {table} GROUP BY ALL ORDER BY ALL"
@@ -143,7 +143,7 @@ def _label_set_counts(connection: duckdb.DuckDBPyConnection, table: str, labels:
 
 
 def queries_without_documents(connection: duckdb.DuckDBPyConnection) -> int:
-    """Return how many queries of the locale and version kept no judgement, and so are not in the corpus."""
+    """Return how many queries of the locale and version kept no judgement and are therefore not in the corpus."""
     [(queries,)] = connection.execute(
         "SELECT count(DISTINCT query_id) FROM example ANTI JOIN judgement USING (query_id)"
     ).fetchall()
@@ -151,9 +151,9 @@ def queries_without_documents(connection: duckdb.DuckDBPyConnection) -> int:
 
 
 def repeated_texts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Make `repeated`, the test queries of `judgement` whose text a train query has too; return what they hold.
+    """Make `repeated`, the test queries of `judgement` whose text a train query also has; return their counts.
 
-    Texts are compared as `catid2.corpus.cleaning.text_key` has them.
+    Texts are compared by `catid2.corpus.cleaning.text_key`.
     """
     connection.execute(
         """
@@ -171,7 +171,7 @@ def repeated_texts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
 
 
 def path_counts(connection: duckdb.DuckDBPyConnection, locale: str) -> dict[str, Any]:
-    """Return how the documents came by their category paths, and how deep those were before they were cut."""
+    """Count the sources of the documents' category paths, and their depths before they were cut."""
     depths = connection.execute(
         "SELECT depth, count(*) FROM document GROUP BY depth ORDER BY depth"
     ).fetchall()

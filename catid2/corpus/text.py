@@ -1,7 +1,6 @@
-"""What a product says: its fields rendered to one text by a template, and the words of a text.
+"""The text of a product: its fields rendered by a template; and the words of a text.
 
-Shared by every stage that reads products as text (embed, search_bm25), so that "title. brand color"
-means the same thing in each of them.
+Every stage that reads products as text (embed, search_bm25) uses this, so that a template means the same in each.
 """
 
 import re
@@ -38,9 +37,9 @@ _JOINER = regex.compile(r"[\u200c\u200d](?<=\p{M}.)")  # after a mark they only 
 class DocumentTexts(Sequence[str]):
     """The text of every product of products.parquet under a template, cut to `max_characters`; as `document_texts`.
 
-    Texts are read and rendered when they are asked for, one row group of the file at a time, so that a catalogue of
-    any size needs the memory of a row group (build_corpus writes 16,384 documents in each). All that the
-    template names is read once at the start, so that damage is found before hours of work.
+    Texts are read and rendered on demand, one row group of the file at a time, so a catalogue of any size needs the
+    memory of one row group (build_corpus writes 16,384 documents into each). The columns of the template are read once
+    at the start, so that damage is found before hours of work.
 
     Raises:
         InputError: as read_table and document_texts; or the table is empty, or doc_id is not 0..N-1 in order.
@@ -109,7 +108,7 @@ class DocumentTexts(Sequence[str]):
 def document_texts(products: pa.Table, template: str, max_characters: int) -> list[str]:
     """Return the text of every product under `template`, cut to `max_characters` characters.
 
-    A field that is null or blank drops out with the literal text that follows it, up to the next field;
+    A field that is null or blank is left out together with the literal text between it and the next field;
     a product without any of the fields has the empty text. Runs of white space become one space.
 
     Raises:
@@ -143,10 +142,10 @@ def tokenize(text: str, tokenizer: Tokenizer) -> Sequence[str]:
     """Return the words of a text, after Unicode compatibility normalisation (NFKC) and lower-casing.
 
     `words`: runs of letters with their combining marks, digits and underscores. No stop words, no stemming; accents
-    and vowel points stay. Thai, Lao, Khmer and Burmese have no spaces between words: what stands between two spaces,
+    and vowel points are kept. Thai, Lao, Khmer and Burmese have no spaces between words: the text between two spaces,
     punctuation marks or zero-width spaces (U+200B) is one word.
-    `words_cjk_bigrams`: the same, but runs of Han, kana and Hangul, where spaces do not part words, give
-    their overlapping pairs of characters (a run of one character gives itself). No dictionary is needed.
+    `words_cjk_bigrams`: the same, but a run of Han, kana or Hangul gives its overlapping pairs of
+    characters (a run of one character gives itself). No dictionary is needed.
     """
     text = unicodedata.normalize("NFKC", text).lower()
     if text.isascii():  # neither marks nor CJK; `re` takes half the time

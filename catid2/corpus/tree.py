@@ -1,8 +1,8 @@
 """The category tree: from paths of names to numbered nodes.
 
-A node is a PATH, not a name: "Accessories" under "Phones" and "Accessories" under "Cameras" are two nodes, and a
-name that comes again further down its own path is a node of its own, so that a tree can have no cycle. Below one
-parent, names that differ in spelling only ("DVDs", "dvds", the same in full width) are one node.
+A node is a PATH, not a name: "Accessories" under "Phones" and "Accessories" under "Cameras" are two nodes. A name
+that is repeated further down its path is another node, so a tree has no cycle. Below one parent, names that differ only
+in spelling ("DVDs", "dvds", the same in full width) are one node.
 """
 
 from collections import Counter, defaultdict
@@ -20,7 +20,7 @@ PLACEHOLDER = ("all",) * 9
 
 
 class Tree(NamedTuple):
-    """A category tree and where each path lies in it."""
+    """A category tree, and the nodes of each path."""
 
     nodes: pa.Table  # columns CATEGORIES, row = node
     ancestors: np.ndarray  # (paths, levels) int32: the node of each path at each level
@@ -34,7 +34,7 @@ class Spelled(NamedTuple):
 
 
 def one_spelling(paths: Sequence[tuple[str, ...]], n_docs: Sequence[int]) -> Spelled:
-    """Give each node the spelling that most documents use, of several such the bytewise first, and clean it.
+    """Give each node the spelling that most documents use (of equally frequent ones the bytewise first), cleaned.
 
     Args:
         paths: distinct paths, from the top down, names as they are written.
@@ -55,7 +55,7 @@ def build_tree(paths: Sequence[tuple[str, ...]], n_docs: Sequence[int]) -> Tree:
     """Number the nodes of `paths`, level by level and bytewise by path within a level.
 
     Args:
-        paths: category paths, from the top down, all with as many levels; their order does not matter.
+        paths: category paths, from the top down, all of the same length, in any order.
         n_docs: documents at each path; a node's count is the sum over the paths below it.
 
     Raises:

@@ -1,9 +1,9 @@
-"""Embed the catalogue: every product's text under one view as a row of a float16 matrix.
+"""Embed the catalogue: the text of every product under one view becomes a row of a float16 matrix.
 
-A transformer works through shards, fixed ranges of documents. A shard is one file beside the outputs,
-written whole, so a run that was killed goes on after its last shard, and ranks need not talk: each takes
-every world-size-th shard, and the first rank joins them. Batches never cross a shard, hence the rows do
-not depend on how many ranks there were or how often the run was interrupted.
+A transformer processes shards, which are fixed ranges of documents. A shard is one file next to the outputs,
+written atomically, so a run that was killed resumes after its last shard. Ranks do not communicate: each takes
+every world-size-th shard, and the first rank joins them. Batches never cross a shard, so the rows do not depend
+on the number of ranks or on interruptions.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Ranks(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """Where `embed` writes: the matrix (.npy), its description (.json), and shards on the way there."""
+    """Where `embed` writes: the matrix (.npy), its description (.json), and temporary shards."""
 
     matrix: Path
     metadata: Path
@@ -52,7 +52,7 @@ class Outputs(NamedTuple):
 
 
 class Batching(NamedTuple):
-    """How a transformer cuts its work: tokens per batch (padding included), documents per shard.
+    """How the work of a transformer is divided: tokens per batch (padding included), documents per shard.
 
     65,536 tokens need a few GB for a base-size encoder in bfloat16; 8,192 documents are seconds of work on a
     GPU, minutes on a CPU, and enough to make batches of similar lengths.
@@ -71,8 +71,8 @@ def embed(
         config: template and encoder.
         products: corpus/products.parquet.
         outputs: files to write, and the folder for shards, which are removed at the end.
-        seed: of the randomised SVD of `tfidf_svd`; a transformer has no use for it.
-        batching: of a transformer; the default if None.
+        seed: seed of the randomised SVD of `tfidf_svd`; a transformer ignores it.
+        batching: for a transformer; the default if None.
 
     Raises:
         InputError: the products, the template or the encoder cannot be used; the folder for shards holds other
@@ -176,7 +176,7 @@ def require_finite(vectors: np.ndarray, products: Path, first: int) -> None:
 def _write(
     config: ViewConfig, outputs: Outputs, blocks: Iterable[np.ndarray], documents: int, details: dict
 ) -> None:
-    """Join blocks of rows into the matrix, and describe it; both files or none."""
+    """Join blocks of rows into the matrix and describe it; write both files or none."""
     with atomic(outputs.matrix, outputs.metadata) as (matrix_aside, metadata_aside):
         blocks = iter(blocks)
         first = next(blocks)

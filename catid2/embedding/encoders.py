@@ -1,8 +1,7 @@
 """Text vectors from a pretrained transformer encoder (T5, mT5, BERT, E5, …).
 
-Batches are made of texts of similar length under a budget of tokens, so little is spent on padding and
-a batch of long texts needs no more memory than one of short texts. Pooling leaves padding out: a text's
-vector is the one it would have alone.
+A batch has texts of similar length and a budget of tokens, so little padding is computed, and long texts need no
+more memory than short ones. Pooling ignores padding: a text's vector is the one it would have alone.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class TransformerEncoder:
     """A pretrained encoder on one device: float32 on a CPU, bfloat16 autocast on a GPU.
 
     Attributes:
-        identity: the commit on the hub, or a sha256 over the files of a folder of the user's own.
+        identity: the commit on the hub, or a sha256 over the files of the user's own folder.
 
     Raises:
         InputError: the model cannot be loaded, lacks weights, or reads fewer than `max_tokens` tokens.
@@ -62,8 +61,8 @@ class TransformerEncoder:
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Return the vectors of `texts`: (N, d) float16, in their order.
 
-        A text of which no token is left (empty, and a tokenizer that adds none) has the zero vector.
-        A component outside float16's range comes back as inf: the caller knows the row's name.
+        A text without tokens (empty, with a tokenizer that adds none) has the zero vector. A component outside
+        float16's range is returned as inf: the caller knows the row's name.
         """
         prefixed = [self.config.prefix + text for text in texts]
         tokens = self.tokenizer(
@@ -110,8 +109,8 @@ def pool(states: torch.Tensor, mask: torch.Tensor, pooling: Literal["mean", "cls
 def token_batches(lengths: Sequence[int], budget: int) -> Iterator[np.ndarray]:
     """Yield row numbers batch by batch, longest texts first, each batch at most `budget` tokens when padded.
 
-    Longest first, because then a budget too large for the device fails at once. A single text longer
-    than the budget is a batch of its own.
+    The longest come first, so that a budget too large for the device fails at once. A single text longer than
+    the budget is a batch of its own.
     """
     order = np.argsort(-np.asarray(lengths), kind="stable")
     start = 0
@@ -122,7 +121,7 @@ def token_batches(lengths: Sequence[int], budget: int) -> Iterator[np.ndarray]:
 
 
 def _load(folder: Path, loaded: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    """The encoder alone, with pretrained weights for every parameter that pooling can see."""
+    """Return only the encoder, with pretrained weights for every parameter that pooling uses."""
     automatic = AutoModelForTextEncoding if type(loaded) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
     # A pooler is left out of many checkpoints, and behind the states that are pooled here.
     model = load_model(automatic, folder, tokenizer, optional=("pooler.",))

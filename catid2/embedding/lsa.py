@@ -27,7 +27,7 @@ BLOCK = 2**16  # documents whose vectors are made at once, after learning
 
 
 class Lsa(NamedTuple):
-    """Vectors of texts, and what encodes other texts in the same space."""
+    """Vectors of texts, and a function that encodes other texts in the same space."""
 
     vectors: Iterable[np.ndarray]  # blocks (n, dims) float32 of the texts, in order
     features: int  # words counted
@@ -38,11 +38,11 @@ class Lsa(NamedTuple):
 def tfidf_svd(texts: Sequence[str], config: TfidfSvdEncoder, seed: int) -> Lsa:
     """Return the vectors of `texts`; the same texts, settings and seed give the same vectors.
 
-    Of more than `fit_documents` texts a random sample is learnt from; the others are folded in (Deerwester et al.,
-    "Folding in"), block by block, when the vectors are iterated over. A text without words has the zero vector.
+    If there are more than `fit_documents` texts, a random sample is learnt from; the others are folded in (Deerwester
+    et al., "Folding in") block by block, as the vectors are iterated over. A text without words has the zero vector.
 
     Raises:
-        InputError: the texts hold fewer texts or different words than the dimensions asked for.
+        InputError: there are fewer texts, or fewer different words, than dimensions.
     """
     vectorizer = TfidfVectorizer(
         analyzer=partial(tokenize, tokenizer=config.tokenizer),

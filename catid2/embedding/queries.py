@@ -1,8 +1,8 @@
-"""Encode the queries of a corpus as the documents of a view were encoded: one float16 row per query.
+"""Encode the queries of a corpus with the encoder of a view's documents: one float16 row per query.
 
-A transformer is loaded again, and must be the one that made the documents' vectors. TF-IDF with an SVD is fitted
-again, to the same documents with the same seed, and must give their vectors again: nothing fitted has to be kept,
-and a fit to other documents is noticed.
+A transformer is loaded again, and must be the one that made the documents' vectors. TF-IDF with an SVD is fitted again
+to the same documents with the same seed, and must give the same vectors. So nothing fitted is stored, and a fit to
+other documents is noticed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SAME = 0.01
 
 
 class Corpus(NamedTuple):
-    """The files that are read: a view's documents (VIEW.npy, VIEW.json beside it), and the corpus they are of."""
+    """The input files: the vectors of a view's documents (VIEW.npy, with VIEW.json next to it), and their corpus."""
 
     embeddings: Path
     products: Path
@@ -52,12 +52,12 @@ def embed_queries(prefix: str, corpus: Corpus, outputs: Outputs) -> None:
     """Write the (Q, d) float16 matrix of all queries, train and test, in the space of a view's documents.
 
     Args:
-        prefix: put before every query, in place of the documents' prefix.
+        prefix: added before every query, instead of the documents' prefix.
         corpus: the documents' vectors, products and queries.
         outputs: files to write.
 
     Raises:
-        InputError: a file cannot be used; the encoder no longer gives the documents' vectors, or a query's vector
+        InputError: a file cannot be used; the encoder does not give the documents' vectors again, or a query's vector
             is not finite in float16.
     """
     description = corpus.embeddings.with_suffix(".json")

@@ -1,8 +1,8 @@
 """What a sentence-transformers model does with its transformer's states: pooling, dense layers, normalisation.
 
-Such a model is a list of modules, modules.json. The transformer is loaded as any other; the sentence-transformers
-library reads the modules after it, by their kind and never by a class that the model names, and weights as tensors
-alone (safetensors, or PyTorch's own files with `weights_only`).
+Such a model is a list of modules, modules.json. The transformer is loaded like any other. The sentence-transformers
+library reads the modules after it, by their kind and never by a class that the model names; weights are read only as
+tensors (safetensors, or PyTorch's files with `weights_only`).
 """
 
 import json
@@ -38,8 +38,7 @@ def load_sentence_modules(folder: Path) -> SentenceModules:
     """Return the modules after the transformer of the model in a folder.
 
     Raises:
-        InputError: the model is no sentence-transformers model, or has a module of another kind, or one that cannot
-            be read.
+        InputError: the model is no sentence-transformers model, or a module is of another kind or cannot be read.
     """
     listed = folder / "modules.json"
     if not listed.is_file():

@@ -1,4 +1,4 @@
-"""The vectors of a view: of documents and, put beside them by embed_queries, of queries; checked to belong together."""
+"""Reading the vectors of a view's documents and of the queries (from embed_queries), checked to belong together."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def read_vectors(embeddings: Path, queries: Path, documents: int) -> ViewVectors
     """Return the vectors of a view.
 
     Args:
-        embeddings: VIEW.npy; VIEW.json, VIEW_queries.npy and VIEW_queries.json lie beside it.
+        embeddings: VIEW.npy, with VIEW.json, VIEW_queries.npy and VIEW_queries.json in the same folder.
         queries: queries.parquet of the corpus.
-        documents: how many there are.
+        documents: number of documents.
 
     Raises:
-        InputError: a file is missing or no such matrix, holds a value that is not finite, or is of other documents
+        InputError: a file is missing or no such matrix, holds a value that is not finite, or belongs to other documents
             or queries.
     """
     matrix = read_embeddings(embeddings, rows=documents)

@@ -1,8 +1,8 @@
-"""Fetch a pretrained model from the Hugging Face hub: the files that are read, of one commit, checked.
+"""Fetch a pretrained model from the Hugging Face hub: the files that are read, from one commit, checked.
 
-The hub's own library downloads them; it resumes a connection that is cut, and keeps the complete files when it fails.
-It does not compare hashes, so that is done here: every file must have the SHA-256, or the git hash, that the hub lists.
-The record `fetched.json` next to the files is written last, so that where it is, all files are.
+The hub's library downloads them. It resumes broken connections, and keeps complete files when it fails, but it does not
+compare hashes. That is done here: every file must have the SHA-256, or the git hash, that the hub lists. The record
+`fetched.json` is written last, so that if it exists, all files do.
 """
 
 import contextlib
@@ -38,9 +38,9 @@ log = logging.getLogger(__name__)
 
 
 def fetch_model(model: PretrainedModel, folder: Path) -> None:
-    """Put the files of `model` that are read into `folder`, and RECORD: name, revision, commit, sizes and SHA-256.
+    """Write the files of `model` that are read to `folder`, and RECORD: name, revision, commit, sizes and SHA-256.
 
-    Files of the same commit that are there already, or in the hub's cache (HF_HOME), are not downloaded again.
+    Files of the same commit that exist already, or are in the hub's cache (HF_HOME), are not downloaded again.
 
     Raises:
         InputError: the folder holds other files; the hub cannot be reached, or has no such model or revision, or does
@@ -75,7 +75,7 @@ def fetch_model(model: PretrainedModel, folder: Path) -> None:
 
 
 def _checked(model: PretrainedModel, folder: Path, listed: RepoSibling) -> str:
-    """Return the SHA-256 of a file after comparing it with what the hub lists; one that differs is removed."""
+    """Return the SHA-256 of a file after comparing it with the hub's; a file that differs is removed."""
     path = folder / listed.rfilename
     sha256 = file_sha256(path)
     # Of large files the hub has the SHA-256, of the others git's hash.
@@ -89,7 +89,7 @@ def _checked(model: PretrainedModel, folder: Path, listed: RepoSibling) -> str:
 
 @contextlib.contextmanager
 def _explained(model: PretrainedModel, folder: Path) -> Iterator[None]:
-    """Turn what the hub's library raises into one line with the remedy."""
+    """Turn an error of the hub's library into one line with the remedy."""
     hub = constants.ENDPOINT
     log_in = "set HF_TOKEN, or run `hf auth login`"
     elsewhere = f"on a machine with a network (a login node) run HF_HUB_OFFLINE=0 snakemake --cores 1 {folder / RECORD}"

@@ -26,10 +26,10 @@ _MODULE = re.compile(r"(\d+_\w+)/(config\.json|model\.safetensors|pytorch_model\
 
 
 def files_to_read(names: Iterable[str]) -> list[str]:
-    """Return those of a model's files that loading it reads, sorted: config, tokenizer, one set of weights, modules.
+    """Return the files of a model that loading reads, sorted: config, tokenizer, one set of weights, modules.
 
     Args:
-        names: of all its files, relative to its folder.
+        names: the names of all its files, relative to its folder.
     """
     names = set(names)
     read = {name for name in names if _CONFIG_AND_TOKENIZER.fullmatch(name)}
@@ -46,18 +46,18 @@ def files_to_read(names: Iterable[str]) -> list[str]:
 
 
 def files_in(folder: Path) -> list[str]:
-    """Return the files in a model's folder that loading it reads, relative to it."""
+    """Return the files in a model's folder that loading reads, relative to it."""
     paths = [*folder.glob("*"), *folder.glob("*/*")]
     return files_to_read(path.relative_to(folder).as_posix() for path in paths if path.is_file())
 
 
 def in_its_folder(name: object) -> bool:
-    """Return whether `name` is a file or folder directly in the model's folder; a model may come from anyone."""
+    """Return whether `name` is directly in the model's folder (checked because a model may come from anyone)."""
     return isinstance(name, str) and name != ".." and Path(name).name == name
 
 
 def folder_to_read(model: PretrainedModel) -> Path:
-    """Return the folder to load a model from: the user's own, or that of the fetched one below the working directory.
+    """Return the folder to load a model from: the user's own, or the fetched one below the working directory.
 
     Raises:
         InputError: there is no such folder, or the model was not fetched.
@@ -72,10 +72,10 @@ def folder_to_read(model: PretrainedModel) -> Path:
 
 
 def identity(folder: Path) -> str:
-    """Return what a model's files are: the commit on the hub that they were fetched of, or a SHA-256 over them.
+    """Return the identity of a model's files: the commit that they were fetched from, or a SHA-256 over them.
 
     Raises:
-        InputError: they were fetched, and are no longer what was.
+        InputError: the files were fetched and have changed since.
     """
     sums = {name: file_sha256(folder / name) for name in files_in(folder)}
     if (folder / RECORD).is_file():

@@ -1,8 +1,8 @@
 """Pretrained models, from a folder in any layout in which models are published.
 
-Nothing in a model runs: weights are read as tensors alone, from safetensors or from PyTorch's own files with
-`weights_only`, and code that a model brings is refused. No weight is drawn at random: a model whose files lack a tensor
-or a vocabulary is refused, where Transformers would make one up with a warning.
+No code of a model runs: weights are read only as tensors, from safetensors or from PyTorch's files with `weights_only`,
+and a model that contains code is refused. No weight is drawn at random: a model without one of its tensors or its
+vocabulary is refused, where Transformers would make one up and warn.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def load_config(folder: Path) -> PretrainedConfig:
     """Return the configuration of a model.
 
     Raises:
-        InputError: it is not there, is of a kind that Transformers does not know, or brings code of its own.
+        InputError: it is missing, is of a kind that Transformers does not know, or needs code of the model.
     """
     with explained(folder, "config.json"):
         require_content(folder / "config.json")
@@ -41,7 +41,7 @@ def load_config(folder: Path) -> PretrainedConfig:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """Return the tokenizer of a model, fast where there is a fast one; a SentencePiece one begins with NFKC.
+    """Return the tokenizer of a model, a fast one if possible; a SentencePiece tokenizer normalises to NFKC first.
 
     Raises:
         InputError: it cannot be read, or the model has no vocabulary.
@@ -63,13 +63,13 @@ def load_model(
     tokenizer: PreTrainedTokenizerBase,
     optional: tuple[str, ...] = (),
 ) -> PreTrainedModel:
-    """Return a model in float32, every parameter of it read from its files.
+    """Return a model in float32, with every parameter read from its files.
 
     Args:
         automatic: the class that loads it, such as AutoModel.
-        folder: of the model.
-        tokenizer: of the model; each of its tokens needs an embedding.
-        optional: beginnings of the names of parameters that may be missing.
+        folder: folder of the model.
+        tokenizer: its tokenizer; each token needs an embedding.
+        optional: prefixes of the names of parameters that may be missing.
 
     Raises:
         InputError: weights cannot be read, are of other sizes, or are missing; or tokens have no embedding.
@@ -100,8 +100,8 @@ def _require_weights(
 ) -> None:
     """Raise InputError unless all weights of `model` were read from files.
 
-    What is tied need not be in the files. T5 1.1 and mT5 say in config.json that their output layer is not, and
-    Transformers ties it all the same where it is missing.
+    Tied weights need not be in the files. config.json of T5 1.1 and mT5 says that the output layer is not tied, but
+    Transformers ties it if it is missing.
     """
     missing = {key for key in report["missing_keys"] if not key.startswith(optional)}
     output = model.get_output_embeddings()
@@ -150,7 +150,7 @@ def _shards(index: Path) -> list[Path]:
 
 
 def _require_readable_vocabulary(folder: Path) -> None:
-    """Raise InputError where Transformers would read another vocabulary, or give advice that does not help."""
+    """Raise InputError if Transformers would read another vocabulary, or give advice that does not help."""
     if (folder / "tokenizer.json").is_file():
         require_content(folder / "tokenizer.json")
         return
@@ -181,16 +181,16 @@ def require_content(file: Path) -> None:
 
 
 def _normalized(tokenizer: PreTrainedTokenizerBase, file: Path) -> PreTrainedTokenizerBase:
-    """Return the tokenizer of a SentencePiece model so that it brings texts into NFKC first, as SentencePiece does.
+    """Return the tokenizer of a SentencePiece model, changed to normalise texts to NFKC first, as SentencePiece does.
 
     SentencePiece replaces the longest match, for example half-width カ and its voiced sound mark together by ガ. The
-    `Precompiled` normaliser of the tokenizers library goes by single characters wherever a cluster has 6 bytes or more:
-    the mark becomes a combining one, and カ with it an unknown token. So do decomposed kana and Hangul. Models whose
-    own rule is the identity get NFKC too: half-width and full-width forms are rare in what they have seen.
+    `Precompiled` normaliser of the tokenizers library works on single characters if a cluster has 6 bytes or more: the
+    mark becomes a combining one, and カ with it an unknown token. The same happens to decomposed kana and Hangul.
+    Models whose own rule is the identity get NFKC too: their training texts rarely had half-width and full-width forms.
 
-    T5Tokenizer and its like make a new normaliser whenever they are loaded, and keep only `Precompiled` of it.
-    The tokenizer that is returned has no class of its own: what its tokenizer.json says is loaded again, and so is what
-    `file`, the tokenizer.json of the model, says if there is one.
+    T5Tokenizer and similar classes make a new normaliser whenever they are loaded, and keep only `Precompiled`. So the
+    returned tokenizer has no such class: its tokenizer.json is loaded as it is. If the model has a tokenizer.json,
+    `file`, that is what it starts from.
     """
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         return tokenizer  # ByT5 reads bytes, and none is unknown to it
@@ -226,7 +226,7 @@ def _steps(normalizer: normalizers.Normalizer | None) -> list[normalizers.Normal
 
 @contextlib.contextmanager
 def explained(folder: Path, what: str) -> Iterator[None]:
-    """Turn what Transformers raises in the block into one line, without its advice to trust what a model brings."""
+    """Turn an error of Transformers in the block into one line, without its advice to trust the model's code."""
     try:
         with readable(folder):
             yield
@@ -250,5 +250,5 @@ def explained(folder: Path, what: str) -> Iterator[None]:
 
 
 def holds_more_than_tensors(error: Exception) -> bool:
-    """Return whether PyTorch refused to read a file because it could run code; its text advises to let it."""
+    """Return whether PyTorch refused to read a file because the file could run code."""
     return isinstance(error, pickle.UnpicklingError) or "weights_only" in str(error)

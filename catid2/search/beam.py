@@ -18,13 +18,13 @@ NO_RESULT = float("-inf")
 
 
 class CodeScorer(Protocol):
-    """A decoder that scores the codes of one position after the other, for Q queries at once.
+    """A decoder that scores the codes position by position, for Q queries at once.
 
     Log-probabilities are taken over all codes of the position, whether or not the trie allows them.
     """
 
     def start(self, batch: Any) -> torch.Tensor:
-        """Take in the queries; return the log-probabilities of position 0, (Q, 1, sizes[0]) float32."""
+        """Encode the queries; return the log-probabilities of position 0, (Q, 1, sizes[0]) float32."""
         ...
 
     def advance(self, codes: torch.Tensor, origins: torch.Tensor) -> torch.Tensor:
@@ -45,9 +45,9 @@ class Beams(NamedTuple):
 def beam_search(scorer: CodeScorer, trie: Trie, batch: Any, beams: int, depth: int | None = None) -> Beams:
     """Return the up to `beams` best DocIDs of every query in `batch`.
 
-    With `depth` the search stops at the prefixes of that many codes. B is `beams` or, if fewer, the number of
-    candidates that the widths of the trie leave room for. The result is exact, the true best B of all DocIDs,
-    when `beams` is at least the number of prefixes at every depth; otherwise it is what beam search keeps.
+    With `depth` the search stops at prefixes of that many codes. B is `beams`, or the number of candidates that the
+    widths of the trie allow if that is smaller. The result is exact (the true best B of all DocIDs) if `beams` is at
+    least the number of prefixes at every depth; otherwise it is what beam search keeps.
     Candidates of equal score are ordered by their parent's rank, then by code.
     """
     depth = trie.depth if depth is None else depth

@@ -1,7 +1,7 @@
 """Decoding to an intermediate node of the trie and ranking the documents below it by dense score.
 
-The paper holds down latency online in this way: fewer decoder steps, and one matrix product over a few
-hundred documents. Queries have the vectors that embed_queries gave them in the documents' view.
+The paper limits latency online in this way: fewer decoder steps, and one matrix product over a few hundred
+documents. The queries' vectors come from embed_queries, in the documents' view.
 """
 
 from __future__ import annotations

@@ -17,11 +17,11 @@ from catid2.training.distributed import Group, gather
 
 
 class Queries(Protocol):
-    """Q queries in the form that a kind of retriever takes."""
+    """Q queries in the form that a kind of retriever reads."""
 
     @property
     def lengths(self) -> np.ndarray:
-        """How long each is, (Q,): those of similar length are decoded together."""
+        """The length of each query, (Q,): queries of similar length are decoded together."""
         ...
 
 
@@ -33,11 +33,11 @@ class Retriever(Protocol):
     docid_sha256: str | None  # of the DocIDs that it was trained on (docids_digest)
 
     def batch(self, queries: Any, rows: np.ndarray) -> Any:
-        """Return what the scorer takes of the queries `rows` (B,); it has a method `to(device)`."""
+        """Return the scorer's input for the queries `rows` (B,); it has a method `to(device)`."""
         ...
 
     def scorer(self) -> CodeScorer:
-        """Return what beam search asks for scores."""
+        """Return the object that beam search asks for scores."""
         ...
 
 
@@ -64,10 +64,10 @@ def search(
     Args:
         retriever: on the device of `group`, in eval mode.
         trie: DocIDs of the documents to find.
-        queries: as the retriever takes them.
+        queries: in the form that the retriever reads.
         how: beams, results and batches.
         group: this process among its peers.
-        dense: decode no whole DocIDs, and rank the documents below the nodes in this way.
+        dense: if given, decode only to nodes, and rank the documents below them in this way.
 
     Raises:
         InputError: the retriever's scores are not numbers, as after a training that diverged.

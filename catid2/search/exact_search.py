@@ -1,8 +1,8 @@
 """Exact search for the documents of largest inner product, block by block.
 
-A score is the same to the last bit whatever the blocks, the threads or the device are, so that ties are ties (a
-catalogue has many products of one text) and the lower doc_id comes first. In float32, or with float16's rounding, they
-would be broken by the order in which a matrix product adds. Here nothing is rounded: a float16 number is a multiple of
+A score has the same bits with any blocks, threads or device. So products with the same text (a catalogue has many) tie,
+and the lower doc_id comes first. In float32, or with float16's rounding, the order in which a matrix product adds would
+break ties. Here nothing is rounded: a float16 number is a multiple of
 2^-24, so a product of two is one of 2^-48, and a float64 holds every sum of these below 2^5 exactly. Vectors whose
 length is at most 4 therefore stay as they are; longer ones are scaled down by a power of two, and then rounded to
 multiples of 2^-24.
@@ -30,13 +30,13 @@ def nearest(
     block: int = BLOCK,
     batch: int = BATCH,
 ) -> Rankings:
-    """Return the k documents of largest inner product with each query, of equal ones those of lower doc_id.
+    """Return the k documents with the largest inner product for each query; of equal ones, the lower doc_ids.
 
-    A query whose vector is zero, as that of a text without words, finds nothing.
+    A query whose vector is zero, as for a text without words, finds nothing.
 
     Args:
         queries: (Q, d) float16, finite.
-        documents: (N, d) float16, finite, row = doc_id; read block by block, so that it may be a memory map.
+        documents: (N, d) float16, finite, row = doc_id; read block by block, so it may be a memory map.
         k: documents per query; all if there are fewer.
         device: where scores are computed.
         block: documents scored at once.
@@ -63,7 +63,7 @@ def nearest(
 
 
 def _scale(vectors: np.ndarray, block: int) -> float:
-    """Return the power of two, 1 at most, that makes no vector longer than LONGEST."""
+    """Return the largest power of two, at most 1, with which no vector is longer than LONGEST."""
     blocks = (vectors[start : start + block] for start in range(0, len(vectors), block))
     longest = max(
         (float(np.linalg.norm(rows.astype(np.float64), axis=1).max()) for rows in blocks), default=0
@@ -77,7 +77,7 @@ def _exact(vectors: np.ndarray, scale: float) -> torch.Tensor:
 
 
 def _best(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return columns and scores of the k best of each row of `scores` (B, n), score falling, then column rising."""
+    """Return columns and scores of the k best of each row of `scores` (B, n), by falling score, then rising column."""
     values, columns = scores.topk(min(k, scores.shape[1]), dim=1)
     # Of those that tie with the last, topk takes any.
     tied = ((scores >= values[:, -1:]).sum(1) > values.shape[1]).nonzero().flatten()

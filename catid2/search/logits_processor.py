@@ -33,7 +33,7 @@ class DocIDLogitsProcessor(LogitsProcessor):
         """Return the log-probabilities of the next token; (beams, vocabulary), as `scores`.
 
         Raises:
-            ValueError: the beams already hold whole DocIDs.
+            ValueError: the beams already hold complete DocIDs.
         """
         position = input_ids.shape[1] - self.prompt_length
         if not 0 <= position < self.trie.depth:
@@ -51,7 +51,7 @@ class DocIDLogitsProcessor(LogitsProcessor):
         return constrained.scatter_reduce(1, first + children.codes, allowed.to(scores.dtype), "amax")
 
     def doc_ids(self, sequences: torch.LongTensor) -> torch.Tensor:
-        """Return the documents of what `generate` returned, (n,): `sequences` is (n, prompt_length + L).
+        """Return the documents (n,) of the `sequences` (n, prompt_length + L) that `generate` returned.
 
         It is -1 where the tokens are no DocID.
         """

@@ -1,4 +1,4 @@
-"""Ranked documents of many queries: their recall, and the run that they are written as."""
+"""Ranked documents of many queries: their recall, and the table in which they are written."""
 
 from typing import NamedTuple
 

@@ -1,10 +1,10 @@
 """What embeddings, latents, residuals and codes know of the categories: distances, and probes on held-out documents.
 
-The vectors of a document are its embedding, its latent z, and `residual_l`, what the first l codes leave of z (r_l of
-the paper; residual_L is what the DocID loses). Its codes are `code_l`, the l-th alone, and `prefix_l`, the first l
-together. Layers count from 1, as in the figures; codes are those before the repair.
+The vectors of a document are its embedding, its latent z, and `residual_l`, what the first l codes leave of z (r_l in
+the paper; residual_L is what the DocID loses). Its codes are `code_l`, only the l-th, and `prefix_l`, the first l
+together. Layers count from 1, as in the figures. Codes are those before the repair.
 
-Documents are drawn and worked on in the order of their product_id: the order of the rows changes no figure.
+Documents are drawn and processed in the order of their product_id, so the order of rows changes no figure.
 """
 
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class Inputs(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """The n documents looked at, in the order of their product_id."""
+    """The n sampled documents, in the order of their product_id."""
 
     rows: np.ndarray  # (n,) doc_ids
     train: np.ndarray  # (n,) bool: probes are fitted on these, and measured on the others; both hold some
@@ -60,7 +60,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Level:
-    """One level of the category tree. Keys are the names that the top of this module explains."""
+    """One level of the category tree. The top of this module explains the keys."""
 
     # that the sample has
     categories: Count
@@ -89,7 +89,7 @@ def measure(config: "GeometryConfig", inputs: Inputs) -> Geometry:
     """Return what the vectors and codes of a method know of the categories, level by level.
 
     Raises:
-        InputError: a file cannot be used, or they are not of the same documents, view and model.
+        InputError: a file cannot be used, or the files do not have the same documents, view and model.
     """
     product_ids, categories = read_products(inputs.products)
     if not categories.shape[1]:
@@ -118,7 +118,7 @@ def read_geometry(path: str | Path) -> Geometry:
     """Return the content of a geometry.json.
 
     Raises:
-        InputError: the file is missing or no JSON, or a key is missing or holds another kind of value.
+        InputError: the file is missing or no JSON, or a key is missing or has a value of another kind.
     """
     try:
         return TypeAdapter(Geometry).validate_python(read_json(path))
@@ -173,7 +173,7 @@ def latent_vectors(
         model: a trained RQ-VAE.
         embeddings: (n, D) float16.
         codes: (n, L).
-        inputs: the files all this is from, for messages.
+        inputs: the files that these come from, for messages.
 
     Raises:
         InputError: the model does not give these codes to these embeddings.
@@ -222,11 +222,11 @@ def mean_distances(vectors: np.ndarray, labels: np.ndarray) -> tuple[float | Non
     Exact in one pass: the similarities of all pairs of a set of unit vectors add up to ‖Σx‖² − Σ‖x‖².
 
     Args:
-        vectors: (n, d); the mean over documents is taken off first, as the RQ-VAE's standardisation does.
+        vectors: (n, d); the mean over documents is subtracted first, as in the RQ-VAE's standardisation.
         labels: (n,) categories.
 
     Returns:
-        None in place of the mean of no pairs. A document at the very mean has distance 1 to all others.
+        None if there is no such pair. A document at the mean has distance 1 to all others.
     """
     unit = standardized(vectors, np.arange(len(vectors)), "center").astype(np.float64)
     sizes, sums = _sums(unit, np.unique(labels, return_inverse=True)[1])
@@ -243,11 +243,11 @@ def mean_distances(vectors: np.ndarray, labels: np.ndarray) -> tuple[float | Non
 
 
 def linear_probe(vectors: np.ndarray, labels: np.ndarray, train: np.ndarray, ridge: float) -> float:
-    """Return the accuracy, on held-out documents, of telling the category by a linear function of the vector.
+    """Return the accuracy, on held-out documents, of a linear classifier of the category.
 
-    Linear discriminant analysis (Hastie et al., The Elements of Statistical Learning, 4.3) in closed form. A ridge
-    regression onto indicators, closed too, is no choice here: with many categories in few dimensions it never
-    names most of them (masking, 4.2).
+    Linear discriminant analysis (Hastie et al., The Elements of Statistical Learning, 4.3) in closed form. Ridge
+    regression onto indicators also has a closed form, but with many categories in few dimensions it never names most
+    of them (masking, 4.2).
 
     Args:
         vectors: (n, d), scaled here to mean 0 and variance 1 over the training documents.
@@ -271,9 +271,9 @@ def linear_probe(vectors: np.ndarray, labels: np.ndarray, train: np.ndarray, rid
 def code_probe(codes: np.ndarray, labels: np.ndarray, train: np.ndarray) -> float:
     """Return the accuracy, on held-out documents, of naming the category most frequent under a document's codes.
 
-    That is what a linear probe of one-hot codes comes to. Codes (n, l) that no training document has are answered by
-    the longest beginning that one has; without codes (l = 0) all documents get the most frequent category. Of
-    equally frequent categories the one with the lowest number is named.
+    A linear probe of one-hot codes amounts to this. For codes (n, l) that no training document has, their longest
+    beginning that one has decides; without codes (l = 0) all documents get the most frequent category. Of equally
+    frequent categories, the one with the lowest number is named.
     """
     known, category = np.unique(labels, return_inverse=True)
     answers = np.full(len(labels), np.bincount(category[train]).argmax())

@@ -43,7 +43,7 @@ HEADER = (
 
 
 class GeometryFile(NamedTuple):
-    """A geometry.json and what it is of."""
+    """A geometry.json, with its method and seed."""
 
     method: str
     seed: int
@@ -54,7 +54,7 @@ def compare(dataset: str, files: Sequence[GeometryFile]) -> tuple[pl.DataFrame, 
     """Return the table (COLUMNS) of the methods and seeds in `files`, in their order, and the lines above it.
 
     Raises:
-        InputError: a file cannot be used, is given twice, or is not of the same documents as the first.
+        InputError: a file cannot be used, is given twice, or has other documents than the first.
     """
     names = [(file.method, file.seed) for file in files]
     if twice := next((name for place, name in enumerate(names) if name in names[:place]), None):
@@ -79,7 +79,7 @@ def compare(dataset: str, files: Sequence[GeometryFile]) -> tuple[pl.DataFrame, 
 
 
 def write_geometry_table(table: pl.DataFrame, header: Sequence[str], output: Path) -> None:
-    """Write the table as TSV, six significant digits, below comment lines; the last tells how many rows there are."""
+    """Write the table as TSV with six significant digits, below comment lines; the last gives the number of rows."""
     write_tsv(output, (*header, f"{len(table)} rows follow"), table, significant=6)
 
 
@@ -117,13 +117,13 @@ def read_geometry_table(path: str | Path) -> pl.DataFrame:
 
 
 def layer_of(name: str) -> tuple[str, int]:
-    """Return the kind (of KINDS) and the layer that a name in the column `of` has; 0 for those without one."""
+    """Return the kind (of KINDS) and the layer of a name in the column `of`; layer 0 if it has none."""
     kind, _, layer = name.partition("_")
     return kind, int(layer or 0)
 
 
 def place(name: str) -> tuple[int, int]:
-    """Return what puts names of the column `of` in order: by kind, then by layer."""
+    """Return the sort key of a name in the column `of`: by kind, then by layer."""
     kind, layer = layer_of(name)
     return KINDS.index(kind), layer
 
@@ -143,6 +143,6 @@ def _rows(geometry: Geometry) -> Iterator[tuple[int, str, str, float | None, flo
 
 
 def _documents(geometry: Geometry) -> tuple:
-    """Return what is the same for all methods that were measured on the same documents."""
+    """Return the entries that all methods measured on the same documents share."""
     levels = [(level.categories, level.majority, level.ceiling) for level in geometry.levels]
     return geometry.documents, geometry.sampled, geometry.held_out, levels

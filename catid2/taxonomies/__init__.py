@@ -1,1 +1,1 @@
-"""Category trees other than the corpus's: with label noise, or made where a catalogue has none."""
+"""Category trees other than the corpus's: with label noise, or made for a catalogue without one."""

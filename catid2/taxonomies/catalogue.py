@@ -1,4 +1,4 @@
-"""What the makers of trees take: the N documents of a corpus, row = doc_id."""
+"""What the makers of trees read: the N documents of a corpus, row = doc_id."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ Paths = list[tuple[str, ...]]  # (N,) names from the top down, all as long
 
 
 class Catalogue(NamedTuple):
-    """A corpus; what the kind does not read is None."""
+    """A corpus; fields that the kind of tree does not read are None."""
 
     paths: Paths  # of the corpus's own tree
     documents: Documents | None  # with the embeddings

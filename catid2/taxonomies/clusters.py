@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def clusters(catalogue: Catalogue, settings: "ClustersTaxonomy", seed: int) -> Paths:
-    """Cut the catalogue into clusters, and those again; nodes are called `cluster 1.2.3` after their path.
+    """Split the catalogue into clusters, and these again; nodes are called `cluster 1.2.3` after their path.
 
     Raises:
         InputError: an embedding is no finite number.

@@ -1,4 +1,4 @@
-"""taxonomy.parquet and taxonomy.json: the categories a method learns from, in place of the corpus's."""
+"""taxonomy.parquet and taxonomy.json: the categories that a method learns from, instead of the corpus's."""
 
 import logging
 from collections import Counter
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Made(NamedTuple):
-    """A tree and where the N documents stand in it."""
+    """A tree, and the places of the N documents in it."""
 
     table: (
         pa.Table
@@ -41,11 +41,11 @@ def make_taxonomy(
     """Make the tree that `config` asks for.
 
     Args:
-        config: of a kind that is made.
+        config: the settings of a kind that is made.
         products: corpus/products.parquet.
         embeddings: (N, D) .npy, for a kind that reads vectors.
-        tags: product_id and tags, for a kind that reads them; a product without a row has none.
-        seed: of what the kind draws.
+        tags: product_id and tags, for a kind that reads tags; a product without a row has none.
+        seed: seed of the random draws.
 
     Raises:
         InputError: a file is missing, damaged or of another corpus; or as the kind's function.

@@ -16,7 +16,7 @@ def noisy(catalogue: Catalogue, settings: "NoisyTaxonomy", seed: int) -> Paths:
     """Move `share` of the products as `to` says; see catid2.config.taxonomy.
 
     Raises:
-        InputError: the tree is one path, or of one level where the level above the last is to go.
+        InputError: the tree is one path; or has one level, and the level above the last should be removed.
     """
     paths = list(catalogue.paths)
     generator = np.random.default_rng(seed)

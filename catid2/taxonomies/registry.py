@@ -14,8 +14,8 @@ Maker = Callable[[Catalogue, Any, int], Paths]  # takes the catalogue, its own s
 def maker(kind: str) -> Maker:
     """Return the function that makes trees of a kind; KeyError if there is none.
 
-    Its module alone is imported: PyTorch and scikit-learn, which some kinds need, take seconds to load. The imports are
-    statements rather than names to look up, so that catid2.runtime.code finds them.
+    Only its module is imported, because PyTorch and scikit-learn, which some kinds need, take seconds to load. The
+    imports are statements, not names to look up, so that catid2.runtime.code finds them.
     """
     match kind:
         case "noisy":

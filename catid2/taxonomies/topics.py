@@ -21,9 +21,9 @@ ROUNDS = 200  # of NMF; each node is factorised once more where it is divided
 
 
 def topics(catalogue: Catalogue, settings: "TopicsTaxonomy", seed: int) -> Paths:
-    """Put each document under the topic with the largest weight, and within it again; scikit-learn does the work.
+    """Put each document under the topic with the largest weight, level by level; scikit-learn does the work.
 
-    Non-negative matrix factorisation of TF-IDF (Xu, Liu and Gong, SIGIR 2003). A topic is called after its
+    Non-negative matrix factorisation of TF-IDF (Xu, Liu and Gong, SIGIR 2003). A topic is named after its
     NAME_WORDS heaviest words.
 
     Raises:
@@ -79,7 +79,7 @@ def _name(topic: np.ndarray, words: np.ndarray) -> str:
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Number the names that stand there already: siblings of one name would be one node."""
+    """Number repeated names, because siblings with one name would be one node."""
     seen: dict[str, int] = {}
     distinct = []
     for name in names:

@@ -1,4 +1,4 @@
-"""A tree from words or flat tags: each document follows its most widespread word, level by level."""
+"""A tree from words or flat tags: each document follows its most frequent word (over documents), level by level."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -12,30 +12,30 @@ if TYPE_CHECKING:
 
 
 def keywords(catalogue: Catalogue, settings: "KeywordsTaxonomy", seed: int) -> Paths:
-    """Return the tree of the words of the texts; `seed` has no part in it."""
+    """Return the tree of the words of the texts; `seed` is not used."""
     words = [tokenize(text, settings.tokenizer) for text in catalogue.texts]
     return widespread_first(words, settings.levels, settings.least_documents, settings.widest)
 
 
 def tags(catalogue: Catalogue, settings: "TagsTaxonomy", seed: int) -> Paths:
-    """Return the tree of the documents' tags; `seed` has no part in it."""
+    """Return the tree of the documents' tags; `seed` is not used."""
     return widespread_first(catalogue.tags, settings.levels, settings.least_documents, settings.widest)
 
 
 def widespread_first(terms: Sequence[Sequence[str]], levels: int, least: int, widest: float) -> Paths:
     """Grow a prefix tree in which terms come in the order of how many documents of the node have them.
 
-    The order of FP-trees (Han, Pei and Yin 2000), counted anew within each node, so that a level is divided by
-    what is widespread there. A term that stands above is not used again below.
+    This is the order of FP-trees (Han, Pei and Yin 2000), counted anew within each node, so that a node is split by
+    the terms that are frequent there. A term is used only once in a path.
 
     Args:
         terms: (N,) the terms of each document; repetitions do not count.
         levels: depth of the tree.
-        least: a node of fewer documents is not divided, a term of fewer documents of the node divides nothing.
-        widest: a term of more than this share of a node's documents divides nothing.
+        least: a node with fewer documents is not split, and a term of fewer documents of the node is not used.
+        widest: a term of more than this share of a node's documents is not used.
 
     Returns:
-        (N,) paths; what is not divided repeats the name above it, or OTHER at level 1.
+        (N,) paths; a node that is not split repeats its name at the lower levels, or OTHER at level 1.
     """
     sets = [frozenset(words) for words in terms]
     paths: list[tuple[str, ...]] = [()] * len(sets)
@@ -55,7 +55,7 @@ def widespread_first(terms: Sequence[Sequence[str]], levels: int, least: int, wi
 
 
 def _ranks(path: tuple[str, ...], sets: list[frozenset[str]], least: int, widest: float) -> dict[str, int]:
-    """Return the terms that divide a node, each with its place: the most widespread first, then by name."""
+    """Return the rank of each term that splits a node: the most frequent first, then by name."""
     if len(sets) < least:
         return {}
     counts = Counter(term for terms in sets for term in terms)

@@ -1,1 +1,1 @@
-"""A catalogue of one's own, as CSV, JSON or parquet, to ESCI-shaped files."""
+"""Your own catalogue, as CSV, JSON or parquet, to files in ESCI's format."""

@@ -1,4 +1,4 @@
-"""The columns that are read of a file of a catalogue, and where they stand in it."""
+"""The columns that are read from a file of a catalogue, and their positions in it."""
 
 import re
 import unicodedata
@@ -18,7 +18,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")  # also what Python makes of bytes t
 
 
 class Column(NamedTuple):
-    """A column of a file: what it is called there (None: it is not there), and what it holds."""
+    """A column of a file: its name there (None: the file has none), and what it holds."""
 
     own: str | None
     # An id is text or a whole number, a grade text or a number, a code one of a few texts.
@@ -35,12 +35,12 @@ class Chunk(NamedTuple):
 
 
 def place(path: Path, own: str, names: Sequence[str]) -> int:
-    """Return where the column `own` stands among those of a file.
+    """Return the position of the column `own` in a file.
 
-    White space and byte order marks around names do not count, unless it takes them to tell two columns apart.
+    White space and byte order marks around names are ignored, unless two columns differ only in them.
 
     Raises:
-        InputError: the column is missing, or there twice.
+        InputError: the column is missing or repeated.
     """
     found = [number for number, name in enumerate(names) if name == own]
     found = found or [number for number, name in enumerate(names) if _plain(name) == _plain(own)]
@@ -50,7 +50,7 @@ def place(path: Path, own: str, names: Sequence[str]) -> int:
 
 
 def missing_column(path: Path, own: str, names: Sequence[str], fault: str = "is missing") -> InputError:
-    """Return the error of a column that a file with the columns `names` does not have, or not once."""
+    """Return the error of a column that a file with the columns `names` does not have exactly once."""
     return no_column(path, own, [_plain(name) for name in names], fault)
 
 

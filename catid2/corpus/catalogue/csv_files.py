@@ -1,6 +1,6 @@
 """CSV and TSV files: their dialect, and their records with the lines on which they start.
 
-Read by Python's reader: it names the line of a quote that is never closed, where DuckDB's drops the rest of the file.
+Python's reader is used because it names the line of a quote that is never closed; DuckDB's drops the rest of the file.
 """
 
 import csv
@@ -43,14 +43,14 @@ class _Record(NamedTuple):
 def csv_chunks(
     path: Path, columns: Mapping[str, Column], delimiter: str | None, quoting: CsvQuoting | None
 ) -> Iterator[Chunk]:
-    """Yield the columns as texts, an empty field as null; blank rows are left out.
+    """Yield the columns as texts, empty fields as null; blank rows are skipped.
 
-    The delimiter, if not given, is the one by which the header has all columns. The quoting, if not given, is the first
-    by which every record has as many fields as the header: doubled quotes, a backslash before them, or, in a file with
-    tabs where no field is in quotes, quotes as part of the texts.
+    A delimiter that is not given is the one that gives the header all columns. A quoting that is not given is the first
+    that gives every record as many fields as the header: doubled quotes, a backslash before them, or, in a file with
+    tabs and no field in quotes, quotes as part of the text.
 
     Raises:
-        InputError: a column is missing or there twice, or no dialect fits.
+        InputError: a column is missing or repeated, or no dialect fits.
     """
     dialect = _find_dialect(path, columns, delimiter, quoting)
     _LOG.info("%s: delimiter %r, quotes: %s", path, *dialect)
@@ -64,7 +64,7 @@ def csv_chunks(
 def _find_dialect(
     path: Path, columns: Mapping[str, Column], delimiter: str | None, quoting: CsvQuoting | None
 ) -> _Dialect:
-    """Return the first dialect in which the whole file can be read."""
+    """Return the first dialect in which the complete file can be read."""
     with open_text(path) as file:
         sep = _SEP.fullmatch(file.readline())
     delimiters = (delimiter,) if delimiter else (sep[1],) if sep else _DELIMITERS
@@ -105,7 +105,7 @@ def _header_fault(
 def _no_columns(
     path: Path, columns: Mapping[str, Column], headers: Mapping[str, tuple[int, InputError]]
 ) -> InputError:
-    """Return what is wrong with the header by the delimiter that makes most fields of it."""
+    """Return what is wrong with the header, for the delimiter that gives it most fields."""
     for mark in _DELIMITERS:
         if mark not in headers and _header_fault(path, columns, _Dialect(mark, "double")) is None:
             what = f"the header has the columns by csv_delimiter {mark!r}, not by {', '.join(map(repr, headers))}"
@@ -148,7 +148,7 @@ def _swallows(record: _Record) -> bool:
 
 
 class _Lines:
-    """The lines of a file, without the marks at its start and a first line `sep=`; keeps those since `restart`."""
+    """The lines of a file, without byte order marks and a first line `sep=`; keeps those since `restart`."""
 
     def __init__(self, file: TextIO):
         first = file.readline()
@@ -174,7 +174,7 @@ class _Lines:
 
 
 def _records(path: Path, dialect: _Dialect) -> Iterator[_Record]:
-    """Yield the records of a CSV file, blank ones left out.
+    """Yield the records of a CSV file, without blank ones.
 
     Raises:
         InputError: a quote is not closed, or something follows a closed one.

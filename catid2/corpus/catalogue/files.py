@@ -1,7 +1,7 @@
 """Files of a catalogue, parquet, CSV or JSON lines, as tables of the database under our names.
 
-Each is checked when it is opened: a wrong file, column or value becomes one line that names it. In a text file lines
-are counted as an editor does, from 1; in a parquet file rows, from 0.
+Each is checked when it is opened: a wrong file, column or value is a one-line error that names it. Lines of a text
+file are counted from 1, as in an editor; rows of a parquet file from 0.
 """
 
 from collections.abc import Iterator, Mapping
@@ -46,7 +46,7 @@ class Table(NamedTuple):
 
 
 class CsvFormat(NamedTuple):
-    """What the configuration says of CSV files; None: the file shows it."""
+    """What the configuration says about CSV files; None: it is found from the file."""
 
     delimiter: str | None = None
     quoting: CsvQuoting | None = None
@@ -61,9 +61,9 @@ def load_table(
 ) -> Table:
     """Make `table` of a file: `row`, and each of `columns` as text, or of kind "names" as a list of clean names.
 
-    Names lose control characters and surplus white space; `{column}_blank` counts the null and blank ones, which are
-    removed. Ids, grades and codes lose white space and invisible characters around them, and ids the ".0" that all of
-    their column have. A column that is not there is null in every row, and so is an empty field of a CSV file.
+    Control characters and surplus white space are removed from names; null and blank names are removed, and
+    `{column}_blank` counts them. White space and invisible characters around ids, grades and codes are removed, and
+    the ".0" of ids if all of their column have it. A missing column is null in every row; so is an empty CSV field.
 
     Raises:
         InputError: the file is missing, damaged, of another format, or has no rows; a column is missing or of another
@@ -113,7 +113,7 @@ def _declared(name: str, column: Column) -> list[str]:
 
 
 def _read(name: str, column: Column) -> list[str]:
-    """Return how that is read of a chunk, in SQL."""
+    """Return how a column is read from a chunk, in SQL."""
     if column.kind == "names":
         if not column.own:
             return ["NULL", "0"]
@@ -128,7 +128,7 @@ def _read(name: str, column: Column) -> list[str]:
 def _doubts(
     path: Path, columns: Mapping[str, Column], readers: Mapping[str, NameReader]
 ) -> list[tuple[str, str]]:
-    """Check the texts of all rows together; return what may be meant otherwise, with its remedy."""
+    """Check the texts of all rows together; return what could mean something else, with its remedy."""
     doubts = []
     for name, reader in readers.items():
         where = f"column {columns[name].own!r}"
@@ -208,7 +208,7 @@ def check_once(connection: duckdb.DuckDBPyConnection, table: Table, column: str)
 
 
 def _parquet_chunks(path: Path, columns: Mapping[str, Column]) -> Iterator[Chunk]:
-    """Yield the columns, checked to be there and of the right types, as they are."""
+    """Yield the columns unchanged, after checking that they exist and have the right types."""
     schema, _ = read_footer(path)
     fields = {name: schema.field(place(path, column.own, schema.names)) for name, column in columns.items()}
     for name, column in columns.items():

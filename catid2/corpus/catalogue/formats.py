@@ -28,7 +28,7 @@ _OTHERS = {  # how files start that people give the wrong ending: what they are,
 
 
 def format_of(path: Path) -> Format:
-    """Return how to read a file: the ending of its name says it, and its first bytes must not contradict.
+    """Return how to read a file, by the ending of its name; its first bytes must not contradict it.
 
     Raises:
         InputError: its ending is unknown; or the text file is missing, a folder, empty or something else.
@@ -50,7 +50,7 @@ def format_of(path: Path) -> Format:
 
 @contextlib.contextmanager
 def open_text(path: Path) -> Iterator[TextIO]:
-    """Open a text file, also compressed by gzip or in UTF-16 with a byte order mark, with its line ends as they are.
+    """Open a text file (also gzip, or UTF-16 with a byte order mark) and leave its line ends as they are.
 
     Bytes that are not UTF-8 become lone surrogates.
 

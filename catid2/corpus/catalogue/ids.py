@@ -1,6 +1,6 @@
-"""Ids of one file of a catalogue that another file does not have: are they there, written in another way?
+"""Ids that one file of a catalogue has and another lacks: does the other write them in another way?
 
-Spreadsheets take "00123" for a number and write 123; data frames write 123.0 where a column has gaps.
+Spreadsheets read "00123" as a number and write 123; data frames write 123.0 if a column has gaps.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ _REMEDY = "write the ids of both files as text (spreadsheets drop leading zeros,
 
 
 class _Unknown(NamedTuple):
-    """A row whose id the other file does not have, of several the first whose id is there in another form."""
+    """The first row whose id the other file lacks, preferably one whose id it has in another form."""
 
     row: int
     id: str
@@ -32,7 +32,7 @@ def check_known(
 ) -> None:
     """Check that the ids in `column` of `table` are in `key` of `known`; or, if some are enough, one of them.
 
-    If some are missing that seem to be there in another form, the table gets a doubt.
+    If the other file seems to have missing ids in another form, the table gets a doubt.
 
     Raises:
         InputError: an id that must be there is not.
@@ -71,5 +71,5 @@ def _unknown(
 
 
 def _plain(column: str) -> str:
-    """Return an id in SQL without what programs change of it: leading zeros, ".0" and case."""
+    """Return an id in SQL without what programs may change: leading zeros, ".0" and case."""
     return f"lower(regexp_replace(regexp_replace({column}, '[.]0+$', ''), '^0+(.)', '\\1'))"

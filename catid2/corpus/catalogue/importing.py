@@ -1,8 +1,8 @@
-"""Your own catalogue as raw files of ESCI's shape, which build_corpus reads as it reads ESCI.
+"""Your own catalogue as raw files in ESCI's format, which build_corpus reads like ESCI.
 
-Products must be unique, and every judgement must be of a query that is there: without its text it can be neither
-trained on nor searched for. A judgement of a product that is not there stays, and build_corpus drops and counts it
-("no_product" in stats.json): products leave a shop sooner than its logs.
+Products must be unique, and the query of every judgement must exist, because training and search need its text. A
+judgement of an unknown product is kept here; build_corpus drops and counts it ("no_product" in stats.json), because
+products leave a shop before its logs do.
 """
 
 import logging
@@ -45,7 +45,7 @@ QUERY_IDS = {"query_id": pa.int64(), "own_id": pa.string()}  # by query_id
 
 
 class OwnFiles(NamedTuple):
-    """A catalogue: parquet, CSV or JSON lines, told by the endings of the names."""
+    """A catalogue: parquet, CSV or JSON lines, recognised by the endings of the names."""
 
     products: Path
     queries: Path | None = None
@@ -53,7 +53,7 @@ class OwnFiles(NamedTuple):
 
 
 class ImportedFiles(NamedTuple):
-    """What is made of it. All but the last two are what simulate_esci and extract_categories make of theirs."""
+    """What is made. All but the last two have the format that simulate_esci and extract_categories write."""
 
     examples: Path
     products: Path
@@ -67,8 +67,8 @@ def import_catalogue(
 ) -> dict[str, int]:
     """Write the raw files of a catalogue, all or none; return what is counted in the log.
 
-    Query ids that are integers stay; if one is not, all are numbered from 0 bytewise. A catalogue may have no queries
-    and judgements: then there are no examples.
+    Integer query ids are kept; if one is no integer, all queries are numbered from 0 in byte order. A catalogue without
+    queries and judgements has no examples.
 
     Raises:
         InputError: a file, column or value is unusable (as load_table says); an id is null, blank or not unique; a

@@ -1,4 +1,4 @@
-"""JSON lines: an object a line."""
+"""JSON lines: one object per line."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ _TYPES = {
 
 
 def json_chunks(path: Path, columns: Mapping[str, Column]) -> Iterator[Chunk]:
-    """Yield the columns: texts, numbers as texts, and names as they stand there; what is not there as null.
+    """Yield the columns: texts, numbers as texts, names unchanged, and missing values as null.
 
     Raises:
         InputError: a line is no JSON object, a value is of another type, or no object has a column.

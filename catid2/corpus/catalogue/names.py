@@ -1,7 +1,7 @@
 """Category paths and tags as people write them into one cell: lists, lists written as text, texts with separators.
 
-A cell is read where it has one meaning. Where it can have two (several paths, a list that is cut), it is `Unclear`,
-which says the key of the configuration that decides.
+A cell is read if it has one meaning. If it could have two (several paths, a list that is cut), it is `Unclear`, whose
+message names the key of the configuration that decides.
 """
 
 import ast
@@ -43,7 +43,7 @@ class Splitting(NamedTuple):
 
 
 class NameReader:
-    """Reads the cells of one column; remembers the texts, which tell together whether they were split well."""
+    """Reads the cells of one column, and remembers the texts to check together whether they were split well."""
 
     def __init__(self, how: Splitting):
         """Make a reader that has read nothing."""
@@ -75,7 +75,7 @@ class NameReader:
         return names
 
     def check(self) -> None:
-        """Check what all texts say together.
+        """Check all texts together.
 
         Raises:
             Unclear: the separator is in no text but another is in most, or a text looks like several paths.
@@ -92,7 +92,7 @@ class NameReader:
                 raise Unclear(f"{_shown(text)} looks like several paths", remedy)
 
     def doubts(self) -> Iterator[tuple[str, str]]:
-        """Yield what may be meant otherwise, each with its remedy."""
+        """Yield what could mean something else, each with its remedy."""
         key, separator, texts = self._how.key, self._how.separator, self._texts
         if self._unused():
             what = f"{key} {separator!r} is in no text, such as {_shown(next(iter(texts)))}"
@@ -107,7 +107,7 @@ class NameReader:
                 yield what, f"set {key}: {core!r} if it separates names there, too"
 
     def _unused(self) -> bool:
-        """Return whether there are texts, and the separator is in none."""
+        """Return whether there are texts and none contains the separator."""
         return bool(self._texts) and all(len(names) < 2 for names in self._texts.values())
 
     def _of_list(self, values: Sequence) -> Names:
@@ -145,7 +145,7 @@ class NameReader:
     def _of_several_paths(self) -> Iterator[tuple[str, str]]:
         """Yield the texts that look like several paths, with what separates them.
 
-        Names hold commas, too: "Home > Kitchen, Dining > Pans" is one path, unless another text is "Home > Kitchen",
+        Names contain commas, too: "Home > Kitchen, Dining > Pans" is one path, unless another text is "Home > Kitchen",
         or starts with "Dining" as well.
         """
         wholes = {_stripped(names) for names in self._texts.values()}
@@ -165,9 +165,9 @@ class NameReader:
 
 
 def _pattern(separator: str | None) -> re.Pattern | None:
-    """Return what splits a text: the separator, where it has white space around it with any white space, or an end.
+    """Return the pattern that splits a text: the separator, or its HTML entity such as `&gt;`.
 
-    It may stand there as an entity of HTML, such as `&gt;`.
+    White space around the separator matches any white space, or the start or end of the text.
     """
     if separator is None:
         return None
@@ -217,7 +217,7 @@ def _stripped(names: Names) -> tuple[str, ...]:
 
 
 def _likely_separator(texts: Collection[str]) -> str:
-    """Return ", such as …" with what stands between names in at least half of the texts; nothing if nothing does."""
+    """Return ", such as …" with what separates names in at least half of the texts; "" if nothing does."""
     found = {text: match[0] for text in texts if (match := _SEPARATOR.search(text))}
     if 2 * len(found) < len(texts):
         return ""
