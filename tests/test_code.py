@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -49,12 +50,32 @@ def test_leaves_out_what_only_type_checkers_import(tmp_path):
     assert imported_modules("script.py", tmp_path) == ["catid2/__init__.py", "catid2/b.py"]
 
 
-def test_counts_a_template_that_an_imported_module_beside_it_names(tmp_path):
+@pytest.mark.parametrize("name", ["page.html.j2", "words.tsv", "us.yaml"])
+def test_counts_a_data_file_that_an_imported_module_next_to_it_names(tmp_path, name):
     files = {"script.py": "import catid2.page.html", "catid2/__init__.py": "", "catid2/page/__init__.py": ""}
-    files |= {"catid2/page/page.html.j2": "", "catid2/page/other.j2": ""}
-    write(tmp_path, files | {"catid2/page/html.py": 'TEMPLATE = "page.html.j2"'})
+    files |= {f"catid2/page/{name}": "", f"catid2/page/other-{name}": "", f"catid2/{name}": ""}
+    write(tmp_path, files | {"catid2/page/html.py": f'FILE = "{name}"'})
     found = imported_modules("script.py", tmp_path)
-    assert [path for path in found if path.endswith(".j2")] == ["catid2/page/page.html.j2"]
+    assert [path for path in found if not path.endswith(".py")] == [f"catid2/page/{name}"]
+    first = code_digest("script.py", tmp_path)
+    write(tmp_path, {f"catid2/page/{name}": "edited"})
+    assert code_digest("script.py", tmp_path) != first
+
+
+def test_every_data_file_of_the_package_counts_and_is_installed():
+    """Each is named by a module that a script imports, and belongs to the package-data of pyproject.toml."""
+    paths = (path for path in (ROOT / "catid2").rglob("*.*") if path.suffix not in (".py", ".pyc"))
+    files = {path.relative_to(ROOT).as_posix() for path in paths}
+    counted = {path for script in ROOT.glob("scripts/*.py") for path in imported_modules(script, ROOT)}
+    assert files - counted == set()
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    installed = {
+        path.relative_to(ROOT).as_posix()
+        for package, names in patterns.items()
+        for name in names
+        for path in ROOT.joinpath(*package.split(".")).glob(name)
+    }
+    assert files == installed
 
 
 # Each script is loaded by a process of its own, forked from one that has imported the large libraries.

@@ -23,9 +23,7 @@ from catid2.simulate.judgements import LABELS, draw_judgements
 from catid2.simulate.queries import draw_queries
 from catid2.simulate.texts import TextMaker
 from catid2.simulate.tree import build_tree, heading
-from catid2.simulate.words.attributes import FAMILIES, SLOTS
-from catid2.simulate.words.phrases import LANGUAGES
-from catid2.simulate.words.tables import LOCALES, departments, values
+from catid2.simulate.words import DEPARTMENTS, FAMILIES, LANGUAGES, LOCALES, SECTIONS, TYPES, VALUES
 
 NAMES = ("examples.parquet", "products.parquet", "esci.json.zst")
 TEXTS = ("product_title", "product_description", "product_bullet_point", "product_brand", "product_color")
@@ -293,18 +291,16 @@ def test_labels_have_their_shares_where_the_catalogue_is_large_enough():
 def test_labels_follow_from_type_and_attributes(raw, locale):
     """Recomputed with the tables and the ESCI-S records alone, in words."""
     column = LOCALES.index(locale)
-    sections, complements = {}, {}
-    for department in departments():
-        for section in department.sections:
-            name = heading(section.word.names[column])
-            kinds = {heading(word.names[column]) for word in section.types}
-            sections[name] = (heading(department.word.names[column]), kinds)
-            complements[name] = next(
-                heading(other.word.names[column])
-                for each in departments()
-                for other in each.sections
-                if other.word.names[0] == section.complement
-            )
+    department_names = {row["us"]: heading(row[locale]) for row in DEPARTMENTS}
+    names = {row["us"]: heading(row[locale]) for row in SECTIONS}
+    sections = {
+        names[row["us"]]: (
+            department_names[row["department"]],
+            {heading(kind[locale]) for kind in TYPES if kind["section"] == row["us"]},
+        )
+        for row in SECTIONS
+    }
+    complements = {names[row["us"]]: names[row["complement"]] for row in SECTIONS}
     draws, config = Draws(0), SimulateConfig()
     tree = build_tree(draws, config.zipf_exponent, config.book_share)
     us = draw_catalogue("us", config, tree, draws, 0, None)
@@ -349,8 +345,7 @@ def test_labels_follow_from_type_and_attributes(raw, locale):
 
 @pytest.mark.parametrize("locale", LOCALES)
 def test_every_attribute_is_said_somewhere_in_the_text(raw, locale):
-    column = LOCALES.index(locale)
-    synonyms = {word.names[column]: word.synonyms[column] for group in values().values() for word in group}
+    synonyms = {row[locale]: row[f"{locale}_other"] for row in VALUES}
     texts = {
         (r["product_id"], r["product_locale"]): " ".join(r[c] or "" for c in TEXTS[:3]).lower()
         for r in raw.products
@@ -397,15 +392,26 @@ def test_a_deck_is_dealt_evenly():
 
 
 def test_the_tables_of_words_refer_to_each_other():
-    groups = values()
-    sections = [section for department in departments() for section in department.sections]
-    names = [section.word.names[0] for section in sections]
-    assert len(set(names)) == len(names)
-    for section in sections:
-        assert section.complement in names
-        assert section.complement != section.word.names[0]
-        assert len(FAMILIES[section.family]) == len(SLOTS)
-        assert all(group == "" or group in groups for group in FAMILIES[section.family])
+    sections = {row["us"] for row in SECTIONS}
+    assert len(sections) == len(SECTIONS)
+    assert {row["department"] for row in SECTIONS} == {row["us"] for row in DEPARTMENTS}
+    assert {row["section"] for row in TYPES} == sections
+    assert {row["complement"] for row in SECTIONS} <= sections
+    assert not any(row["complement"] == row["us"] for row in SECTIONS)
+    assert {row["family"] for row in SECTIONS} == FAMILIES.keys()
+    assert {group for groups in FAMILIES.values() for group in groups} - {""} == {
+        row["group"] for row in VALUES
+    }
+    assert all(
+        cell for table in (DEPARTMENTS, SECTIONS, TYPES, VALUES) for row in table for cell in row.values()
+    )
+
+
+def test_the_languages_have_phrases_for_the_same_things():
+    for name, *phrases in zip(LANGUAGES["us"]._fields, *LANGUAGES.values(), strict=True):
+        assert len({type(phrase) for phrase in phrases}) == 1
+        if isinstance(phrases[0], dict) and name != "in_title":
+            assert len({tuple(phrase) for phrase in phrases}) == 1
 
 
 def test_more_queries_than_the_words_give_are_refused_and_nothing_is_written(tmp_path):

@@ -21,8 +21,8 @@ _WORDS = {"Field": "description", "add_argument": "help"}
 def code_digest(script: str | Path, root: str | Path = ".") -> str:
     """Return a sha256 of what `script` and the modules that it imports do, the package `runtime` left out.
 
-    Comments, layout, docstrings, descriptions of settings and the order of imports do not count. Templates
-    (`*.j2`) count by their text.
+    Comments, layout, docstrings, descriptions of settings and the order of imports do not count. Templates,
+    tables and other data files of the package count by their text.
 
     Args:
         script: relative to `root`.
@@ -82,8 +82,8 @@ def imported_modules(script: str | Path, root: str | Path = ".") -> list[str]:
     """Return the package's files that `script` imports, directly or through each other, sorted.
 
     Imports inside functions count, imports for type checkers alone (`if TYPE_CHECKING:`) do not. Paths are
-    relative to `root`, the folder that holds the package; `script` is relative to it as well. A template
-    (`*.j2`) counts when a module of its folder that names it is imported.
+    relative to `root`, the folder that holds the package; `script` is relative to it as well. A data file
+    counts when a module of its folder that names it ("words.tsv") is imported.
     """
     root = Path(root)
     found: set[Path] = set()
@@ -95,7 +95,7 @@ def imported_modules(script: str | Path, root: str | Path = ".") -> list[str]:
         for path in {path for name in names for path in _files(root, name)} - found:
             found.add(path)
             waiting.append(path)
-            found.update(_templates(path))
+            found.update(_data_files(path))
     return sorted(path.relative_to(root).as_posix() for path in found)
 
 
@@ -133,8 +133,7 @@ def _files(root: Path, module: str) -> list[Path]:
     return files
 
 
-def _templates(module: Path) -> list[Path]:
+def _data_files(module: Path) -> list[Path]:
+    """Files next to the module, not of Python, whose names stand in it in double quotes."""
     text = module.read_text("utf-8")
-    if '.j2"' not in text:
-        return []
-    return [path for path in sorted(module.parent.glob("[!.]*.j2")) if f'"{path.name}"' in text]
+    return [path for path in module.parent.glob("*.*") if path.suffix != ".py" and f'"{path.name}"' in text]

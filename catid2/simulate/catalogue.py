@@ -6,7 +6,7 @@ import numpy as np
 
 from catid2.simulate.draws import Draws, zipf_weights
 from catid2.simulate.tree import Tree
-from catid2.simulate.words.attributes import SLOTS
+from catid2.simulate.words import SLOTS
 
 if TYPE_CHECKING:
     from catid2.config.simulate import SimulateConfig

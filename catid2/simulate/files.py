@@ -18,7 +18,7 @@ from catid2.simulate.queries import draw_queries
 from catid2.simulate.records import RecordMaker
 from catid2.simulate.texts import TextMaker
 from catid2.simulate.tree import Tree, build_tree
-from catid2.simulate.words.tables import LOCALES
+from catid2.simulate.words import LOCALES
 
 if TYPE_CHECKING:
     from catid2.config.simulate import SimulateConfig

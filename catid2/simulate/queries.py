@@ -14,8 +14,7 @@ from catid2.runtime.errors import InputError
 from catid2.simulate.catalogue import ASKABLE, BRAND, TEST_ONLY, TRAIN_ONLY, Catalogue
 from catid2.simulate.draws import Draws
 from catid2.simulate.tree import Tree
-from catid2.simulate.words.phrases import LANGUAGES
-from catid2.simulate.words.tables import LOCALES
+from catid2.simulate.words import LANGUAGES, LOCALES
 
 if TYPE_CHECKING:
     from catid2.config.simulate import SimulateConfig

@@ -10,9 +10,7 @@ from catid2.simulate.catalogue import BRAND, Catalogue
 from catid2.simulate.draws import Draws
 from catid2.simulate.texts import Texts
 from catid2.simulate.tree import Tree, category_paths
-from catid2.simulate.words.attributes import SLOTS
-from catid2.simulate.words.phrases import LANGUAGES
-from catid2.simulate.words.tables import LOCALES
+from catid2.simulate.words import LANGUAGES, LOCALES, SLOTS
 
 if TYPE_CHECKING:
     from catid2.config.simulate import SimulateConfig

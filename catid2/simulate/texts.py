@@ -13,9 +13,7 @@ import pyarrow.compute as pc
 from catid2.simulate.catalogue import BRAND, Catalogue
 from catid2.simulate.draws import Draws
 from catid2.simulate.tree import Tree, heading
-from catid2.simulate.words.attributes import SLOTS
-from catid2.simulate.words.phrases import LANGUAGES
-from catid2.simulate.words.tables import LOCALES
+from catid2.simulate.words import LANGUAGES, LOCALES, SLOTS
 
 if TYPE_CHECKING:
     from catid2.config.simulate import SimulateConfig
@@ -116,7 +114,7 @@ class TextMaker:
         fillers = 1 + self._choice("bullet-fillers", source, most)  # at least one: no bullets is not ""
         lines += [self._filler(f"bullet-filler-{n}", source, fillers > n) for n in range(most)]
         mark = _take(
-            list(self._language.marks),
+            self._language.marks,
             self._choice("mark", source, len(self._language.marks)) * self._happens("marked", source, 0.25),
         )
         marked = [pc.binary_join_element_wise(mark, line, "") for line in lines]
@@ -145,7 +143,7 @@ class TextMaker:
     def _sentences(
         self,
         where: str,
-        forms: dict[str, tuple[str, ...]],
+        forms: dict[str, list[str]],
         words: list[str],
         source: np.ndarray,
         attributes: np.ndarray,

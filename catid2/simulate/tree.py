@@ -10,9 +10,18 @@ from typing import NamedTuple
 import numpy as np
 
 from catid2.simulate.draws import Draws, zipf_weights
-from catid2.simulate.words.attributes import FAMILIES, SLOTS
-from catid2.simulate.words.brands import brands
-from catid2.simulate.words.tables import LOCALES, Word, departments, values
+from catid2.simulate.words import (
+    BRANDS,
+    DEPARTMENTS,
+    FAMILIES,
+    LOCALES,
+    SECTIONS,
+    SLOTS,
+    TYPES,
+    VALUES,
+    Word,
+    word,
+)
 
 DEEPER_SLOTS = ("audience", "style", "material", "feature")  # levels 4 to 7
 DEPTH_WEIGHTS = (0.35, 0.3, 0.18, 0.09, 0.08)  # of the types, for depths 3 to 7
@@ -32,7 +41,7 @@ class Tree(NamedTuple):
     sections: list[Word]
     types: list[Word]
     values: list[Word]
-    brands: tuple[tuple[str, str], ...]
+    brands: list[tuple[str, str]]  # in Latin letters and in katakana
     department: np.ndarray  # (T,) of a type
     section: np.ndarray  # (T,) of a type
     name: np.ndarray  # (T,) target of a type's name; types of the same name share it
@@ -50,35 +59,34 @@ class Tree(NamedTuple):
 
 def build_tree(draws: Draws, zipf_exponent: float, book_share: float) -> Tree:
     """Return the tree with its popularity: Zipf by level, each level's ranks drawn by the seed."""
-    tables = departments()
-    sections = [(d, section) for d, department in enumerate(tables) for section in department.sections]
-    types = [(s, word) for s, (_, section) in enumerate(sections) for word in section.types]
-    section_of = np.array([s for s, _ in types])
-    department_of = np.array([sections[s][0] for s in section_of])
-    section_index = {section.word.names[0]: s for s, (_, section) in enumerate(sections)}
-    complement = np.array([section_index[section.complement] for _, section in sections])
+    department_index = {row["us"]: d for d, row in enumerate(DEPARTMENTS)}
+    section_index = {row["us"]: s for s, row in enumerate(SECTIONS)}
+    section_of = np.array([section_index[row["section"]] for row in TYPES])
+    department_of = np.array([department_index[row["department"]] for row in SECTIONS])[section_of]
+    complement = np.array([section_index[row["complement"]] for row in SECTIONS])
 
     names: dict[str, int] = {}
-    name = np.array([names.setdefault(word.names[0], len(names)) for _, word in types])
+    name = np.array([names.setdefault(row["us"], len(names)) for row in TYPES])
 
     weight = _popularity(draws, department_of, section_of, zipf_exponent)
-    books = department_of == [department.word.names[0] for department in tables].index(BOOKS)
+    books = department_of == department_index[BOOKS]
     weight = np.where(
         books, book_share * weight / weight[books].sum(), (1 - book_share) * weight / weight[~books].sum()
     )
 
-    first, value_words = _value_ranges()
-    families = [FAMILIES[sections[s][1].family] for s in section_of]
-    choices = np.array([[first.get(group, (0, 0)) for group in groups] for groups in families])
+    groups = [row["group"] for row in VALUES]
+    places = {group: (groups.index(group), groups.count(group)) for group in groups}
+    families = [FAMILIES[SECTIONS[s]["family"]] for s in section_of]
+    choices = np.array([[places.get(group, (0, 0)) for group in taken] for taken in families])
     deeper = [SLOTS.index(slot) for slot in DEEPER_SLOTS]
     available = (choices[:, deeper, 1] > 0).sum(axis=1)
-    depth = 3 + draws.weighted("tree/depth", np.arange(len(types)), np.array(DEPTH_WEIGHTS))
+    depth = 3 + draws.weighted("tree/depth", np.arange(len(TYPES)), np.array(DEPTH_WEIGHTS))
     return Tree(
-        departments=[department.word for department in tables],
-        sections=[section.word for _, section in sections],
-        types=[word for _, word in types],
-        values=value_words,
-        brands=brands(),
+        departments=list(map(word, DEPARTMENTS)),
+        sections=list(map(word, SECTIONS)),
+        types=list(map(word, TYPES)),
+        values=list(map(word, VALUES)),
+        brands=BRANDS,
         department=department_of,
         section=section_of,
         name=name,
@@ -105,16 +113,6 @@ def _popularity(draws: Draws, department: np.ndarray, section: np.ndarray, expon
             shares[members] = zipf_weights(len(members), exponent)[ranks]
             weight *= np.where(group == parent, shares[member] / shares.sum(), 1)
     return weight
-
-
-def _value_ranges() -> tuple[dict[str, tuple[int, int]], list[Word]]:
-    """Number all values group by group; return each group's (first, number) and the words."""
-    first: dict[str, tuple[int, int]] = {}
-    words: list[Word] = []
-    for group, members in values().items():
-        first[group] = (len(words), len(members))
-        words.extend(members)
-    return first, words
 
 
 def _relations(
