@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from measured import Measured
 
-from catid2.report.svg import INK, MUTED, PANEL_WIDTH, SERIES, new_panels, save_svg, styled
+from catid2.report.svg import INK, MUTED, SERIES, save_svg, styled
 
-TITLE, NAMES, ROW, AXIS = 0.32, 5.6, 0.17, 0.4  # inches
+WIDTH, ROW, FRAME = 11.1, 0.17, 0.72  # inches
 
 
 def write_chart(path: Path, measured: list[Measured]) -> None:
@@ -18,13 +19,11 @@ def write_chart(path: Path, measured: list[Measured]) -> None:
     if not pairs:
         return
     with styled("bench"):
-        panel = new_panels(TITLE + ROW * len(pairs) + AXIS, count=3)[0]
-        panel.title(
-            "theirs / ours: how many times less time or memory (right of the line this project is ahead)"
-        )
-        width = 3 * PANEL_WIDTH - NAMES - 0.5
-        draw_ratios(panel.axes(NAMES, TITLE, width, ROW * len(pairs)), pairs)
-        save_svg(path, panel.figure)
+        figure = Figure(figsize=(WIDTH, FRAME + ROW * len(pairs)), layout="constrained")
+        title = "theirs / ours: how many times less time or memory (right of the line this project is ahead)"
+        figure.suptitle(title, x=0.005, ha="left")
+        draw_ratios(figure.subplots(), pairs)
+        save_svg(path, figure)
 
 
 def draw_ratios(axes: Axes, pairs: list[Measured]) -> None:
@@ -39,7 +38,7 @@ def draw_ratios(axes: Axes, pairs: list[Measured]) -> None:
     axes.set_yticks(range(len(pairs)), names, fontsize=7)
     ratios = [pair.theirs / pair.ours for pair in pairs]
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:,g}")  # matplotlib's own writes powers of ten as TeX
     axes.set(xlim=(min(0.3, *ratios) / 2, max(3, *ratios) * 2), ylim=(len(pairs) - 0.5, -0.5))
     axes.axvline(1, color=MUTED, linewidth=0.8)
     axes.grid(axis="x")
-    axes.tick_params(length=0)

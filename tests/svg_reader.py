@@ -108,25 +108,30 @@ class Picture(NamedTuple):
 
 
 def read_svg(svg: str) -> Picture:
-    """Return what a figure shows."""
+    """Return what a figure shows; texts outside of the axes are titles and keys."""
     [figure] = ElementTree.fromstring(svg).findall(f"{SVG}g")
-    groups = figure.findall(f"{SVG}g")
-    return Picture(
-        plots=[_plot(group) for group in groups if group.find(f"{SVG}g") is not None],
-        texts=[_text(group.find(f"{SVG}text")) for group in groups if group.find(f"{SVG}text") is not None],
-    )
+    picture = Picture([], [])
+    for group in figure.findall(f"{SVG}g/{SVG}g"):  # of its panels
+        if group.find(f"{SVG}g/{SVG}g/{SVG}g") is not None:  # ticks in an axis in axes
+            picture.plots.append(_plot(group))
+        else:
+            picture.texts.extend(map(_text, group.iter(f"{SVG}text")))
+    return picture
 
 
 def _plot(axes: ElementTree.Element) -> Plot:
     ticks: dict[str, list[tuple[str, float]]] = {"x": [], "y": []}
-    plot = Plot([], [], [], [], [], [], None, None)
+    images = [_opacity(image) for image in axes.findall(f"{SVG}image")]
+    plot = Plot([], [], [], [], [], images, None, None)
     for group in axes.findall(f"{SVG}g"):
         if group.find(f"{SVG}g/{SVG}g/{SVG}text") is not None:
             for tick in group.findall(f"{SVG}g"):
                 _read_tick(tick, ticks)
             continue
         plot.texts.extend(map(_text, group.findall(f"{SVG}text")))
-        plot.images.extend(map(_opacity, group.findall(f"{SVG}image")))
+        if group.find(f"{SVG}g/{SVG}text") is not None:  # a key
+            plot.texts.extend(map(_text, group.iter(f"{SVG}text")))
+            continue
         for use in group.iter(f"{SVG}use"):
             style = use.get("style", "")
             place = float(use.get("x")), float(use.get("y"))
@@ -172,9 +177,12 @@ def _points(path: ElementTree.Element) -> np.ndarray:
 def _text(element: ElementTree.Element) -> Text:
     style = element.get("style")
     size = float(_of(style, "font-size").removesuffix("px"))
-    y = float(element.get("y")) - BASELINE * size
+    # a line of several is moved to its place
+    moved = re.match(r"translate\((\S+) (\S+)\)", element.get("transform", ""))
+    x, y = moved.groups() if moved else (element.get("x"), element.get("y"))
     text = "".join(element.itertext()).strip()
-    return Text(text, float(element.get("x")), y, _of(style, "fill"), "font-weight: 700" in style)
+    place = float(x), float(y) - BASELINE * size
+    return Text(text, *place, _of(style, "fill"), "font-weight: 700" in style)
 
 
 def _opacity(image: ElementTree.Element) -> np.ndarray:

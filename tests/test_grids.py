@@ -1,7 +1,5 @@
 """Grids and variants of a study: the methods they stand for, their table and their figure."""
 
-import re
-
 import polars as pl
 import pytest
 import yaml
@@ -203,25 +201,27 @@ def figure(recall, summary, tmp_path) -> Picture:
 
 def test_two_numbers_make_a_map(recall, tmp_path):
     picture = figure(recall, TWO, tmp_path)
-    assert "recall@10, %, all, ES, retriever light; d (simulated)" in [text.text for text in picture.texts]
     [plot] = picture.plots
-    cells = {(plot.y.label(text.y), plot.x.label(text.x)): text.text for text in plot.texts}
+    *numbers, what, signs = plot.texts
+    assert what.text == "recall@10, %, all, ES, retriever light; d (simulated)"
+    assert signs.text == "shade: recall; framed: stable; ×: collapsed"
+    cells = {(plot.y.label(text.y), plot.x.label(text.x)): text.text for text in numbers}
     assert cells == {("0", "1"): "20.0 ×", ("0", "2"): "20.0", ("1", "1"): "37.0", ("1", "2"): "40.0"}
-    shades, framed = {}, set()
-    for box in plot.boxes[1:]:
-        place = plot.y.label((box.top + box.bottom) / 2), plot.x.label((box.left + box.right) / 2)
-        if opacity := re.search(r"opacity: ([.\d]+)", box.style):
-            shades[place] = float(opacity[1])
-        elif "stroke: #1a1c20" in box.style:
-            framed.add(place)
+    framed = {
+        (plot.y.label((box.top + box.bottom) / 2), plot.x.label((box.left + box.right) / 2))
+        for box in plot.boxes
+        if "stroke: #1a1c20" in box.style
+    }
     assert framed == {("1", "1"), ("1", "2")}  # the stable ones
-    assert shades[("0", "1")] == shades[("0", "2")] < shades[("1", "1")] < shades[("1", "2")]
+    [[[first, second], [third, last]]] = plot.images
+    assert first == second < third < last
 
 
 def test_a_word_makes_a_line_of_each_of_its_values(recall, tmp_path):
     words = {f"m-a{a}-b{b}": ("no" if a == 0 else "yes", b) for a in (0, 1) for b in (1, 2)}
-    [plot] = figure(recall, config(("x.a", "x.b"), words), tmp_path).plots
-    names = {text.colour: text.text for text in plot.texts}
+    picture = figure(recall, config(("x.a", "x.b"), words), tmp_path)
+    [plot] = picture.plots
+    names = {text.colour: text.text for text in picture.texts if not text.bold}
     assert set(names.values()) == {"no", "yes"}
     found = {}
     for mark in plot.marks:

@@ -22,15 +22,14 @@ from catid2.config.grids import GridPoints, GridSummary
 from catid2.config.report import Comparison, NamedDataset, ReportConfig, ReportStudy
 from catid2.report.categories import OTHERS, category_shares
 from catid2.report.examples import prefix_examples
-from catid2.report.figures import spread
 from catid2.report.grids import summarize_grids
 from catid2.report.inputs import RETRIEVER_CURVES, RQVAE_CURVES, read_comparison, read_curves
 from catid2.report.page import write_page
 from catid2.report.panels import DocidFiles, write_layers_figure
 from catid2.report.sections import layer_perplexity, summary
-from catid2.report.svg import new_panels, shorten, styled, svg_text
+from catid2.report.svg import draw_panels, shorten, styled, svg_text
 from catid2.report.tables import locale_rows, write_locales
-from catid2.report.time_figures import Times, Wait, draw_stages, draw_waits, times_height
+from catid2.report.time_figures import Times, Wait, stages_panel, waits_panel
 from catid2.report.times import SHOWN
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import read_json, write_table
@@ -466,15 +465,12 @@ def test_the_figure_of_times_is_to_scale_and_names_its_bars_and_points():
     waits = {"slow": [Wait(1, 5.0, 9.0), Wait(32, 50.0, 80.0)], "fast": [Wait(1, 2.0, 300.0)]}
     times = Times("demo_us", seconds, waits)
     pictures = []
-    for draw in (draw_stages, draw_waits):
+    for panel in (stages_panel, waits_panel):
         with styled("test"):
-            [panel] = new_panels(times_height(times))
-            draw(panel, "a title", times)
-            pictures.append(read_svg(svg_text(panel.figure)))
+            pictures.append(read_svg(svg_text(draw_panels([panel("a title", times)]))))
 
     [plot] = pictures[0].plots
-    key = dict(zip(*(texts for texts in (pictures[0].texts[1::2], pictures[0].texts[2::2])), strict=True))
-    stages = {sign.colour: text.text for sign, text in key.items()}
+    stages = {text.colour: text.text for text in pictures[0].texts}
     frame, *bars = plot.boxes
     names = [text for text in plot.texts if text.bold]
     assert [text.text for text in names] == list(seconds)
@@ -668,17 +664,6 @@ def test_curves_are_thinned_to_their_ends_and_skip_what_was_not_measured(tmp_pat
     assert curves["loss"].steps[[0, -1]].tolist() == [1, 300]
     np.testing.assert_array_equal(curves["loss"].values, curves["loss"].steps / 2)
     assert curves["recall@10"].steps.tolist() == list(range(10, 301, 10))
-
-
-def test_labels_are_spread_in_order():
-    values = {"a": 0.5, "b": 0.51, "c": 0.99, "d": 1.0, "e": 0.0}
-    places = spread(values, gap=0.1, low=0.0, high=1.0)
-    ordered = sorted(values, key=values.__getitem__)
-    heights = [places[name] for name in ordered]
-    assert (np.diff(heights) >= 0.1 - 1e-9).all()
-    assert max(heights) <= 1.0
-    assert places["e"] == 0.0
-    assert places["a"] == 0.5
 
 
 def test_shorten_counts_full_width_characters_twice():

@@ -1,7 +1,7 @@
 """What the figures show: recall with intervals, categories by layer, training curves.
 
 Each figure is made of panels as wide as a phone, so that the page can lay them out side by side or one below
-the other without making text smaller; the files put the same panels into one picture. Sizes are inches.
+the other without making text smaller; the files put the same panels into one picture. Heights are inches.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,21 +9,25 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
-from matplotlib.patches import Rectangle
+from matplotlib.colors import to_rgb
+from matplotlib.figure import SubFigure
 
 from catid2.report.categories import CategoryShares
-from catid2.report.svg import INK, MUTED, PANEL_WIDTH, SHADE, Panel, series_style, shorten
+from catid2.report.svg import MUTED, SHADE, Panel, series_style, shorten
 
-TITLE = 0.3
-AXIS_BELOW = 0.36  # tick labels and the axis' name
-RUNG = 0.11  # between the cutoffs of one method
-METHOD_NAME = 0.2  # above the cutoffs of a method
-NMI_ROW = 0.31  # a value and, below it, its chance level
-CODE_MAP_ROW = 0.155
-CODE_MAP_TITLE = 0.36
-NAMES = 1.22  # width of the names beside the maps of layers
-CURVE_HEIGHT = 1.75
+FRAME = 0.7  # title, tick labels and the axis' name
+ROW = 0.155  # of a map
+RUNG = 0.11  # of a ladder: its unit of height
+NAME_RUNGS = 2.5  # the name above a method's rungs and the gap to the next
+
+
+class Rung(NamedTuple):
+    """A value with its interval on a ladder, and a note next to it."""
+
+    value: float
+    low: float
+    high: float
+    note: str = ""
 
 
 class RecallPoint(NamedTuple):
@@ -52,135 +56,124 @@ class Curve(NamedTuple):
     values: np.ndarray  # (T,)
 
 
-def recall_height(methods: int, cutoffs: int) -> float:
-    """Inches that a recall panel needs."""
-    return TITLE + methods * (METHOD_NAME + cutoffs * RUNG + 0.08) + AXIS_BELOW
+def ladder_height(ladders: Mapping[str, Sequence[object]]) -> float:
+    """Return the height of a panel of ladders."""
+    return FRAME + RUNG * sum(NAME_RUNGS + len(rungs) for rungs in ladders.values())
 
 
-def draw_recall(
-    panel: Panel, title: str, methods: Mapping[str, Sequence[RecallPoint]], order: Mapping[str, int]
+def draw_ladders(
+    axes: Axes, ladders: Mapping[str, Sequence[Rung]], styles: Mapping[str, tuple[str, str]]
 ) -> None:
-    """Draw, per method, a ladder of cutoffs: each a point on its 95% interval, in percent.
+    """Draw, per method, its name and below it a rung per value: a point on its interval.
+
+    `styles` gives each method its colour and marker.
+    """
+    top = 0.0
+    for method, rungs in ladders.items():
+        colour, marker = styles[method]
+        write_name(axes, top + 1, method)
+        for y, rung in enumerate(rungs, start=2):
+            axes.plot([rung.low, rung.high], [top + y] * 2, color=colour, linewidth=1.4, alpha=0.5)
+            axes.plot([rung.value], [top + y], color=colour, marker=marker, markersize=3.6)
+            write_after(axes, rung.high, top + y, rung.note)
+        top += NAME_RUNGS + len(rungs)
+    finish_rows(axes, top)
+
+
+def write_name(axes: Axes, y: float, name: str) -> None:
+    """Write the name of what is drawn below it."""
+    place = {"transform": axes.get_yaxis_transform(), "clip_on": True}
+    axes.text(0, y, f" {name}", **place, va="center", fontweight="bold")
+
+
+def write_after(axes: Axes, x: float, y: float, text: str) -> None:
+    """Write a note right of what is drawn up to (x, y)."""
+    place = {"xytext": (4, 0), "textcoords": "offset points"}
+    axes.annotate(text, (x, y), **place, color=MUTED, va="center", fontsize=7)
+
+
+def finish_rows(axes: Axes, bottom: float) -> None:
+    """Leave the vertical axis, on which names stand, without ticks; it goes down to `bottom`."""
+    axes.set(ylim=(bottom, 0), yticks=[])
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+
+
+def recall_panel(title: str, methods: Mapping[str, Sequence[RecallPoint]], order: Mapping[str, int]) -> Panel:
+    """Return a ladder of cutoffs per method, in percent; the first one names them.
 
     `order` gives each method its place in the report's colours.
     """
-    heights = [METHOD_NAME + len(points) * RUNG + 0.08 for points in methods.values()]
-    axes = panel.axes(0.1, TITLE, PANEL_WIDTH - 0.3, sum(heights))
-    panel.title(title)
-    right = max(100 * point.high for points in methods.values() for point in points) or 1.0
-    top = 0.0
-    for height, (method, points) in zip(heights, methods.items(), strict=True):
-        colour, marker = series_style(order[method])
-        axes.text(0, top + METHOD_NAME * 0.55, f" {method}", color=INK, va="center", fontweight="bold")
-        for rung, point in enumerate(points, start=1):
-            y = top + METHOD_NAME + (rung - 0.5) * RUNG
-            axes.plot([100 * point.low, 100 * point.high], [y, y], color=colour, linewidth=1.4, alpha=0.5)
-            axes.plot([100 * point.recall], [y], color=colour, marker=marker, markersize=3.6)
-            if not top:
-                axes.text(
-                    100 * point.high + right * 0.015,
-                    y,
-                    f"@{point.cutoff}",
-                    color=MUTED,
-                    va="center",
-                    fontsize=7,
-                )
-        top += height
-    axes.set(xlim=(0, right * 1.1), ylim=(top, 0), yticks=[])
-    axes.set_xlabel("recall, %", loc="right", labelpad=1)
-    axes.spines["left"].set_visible(False)
-    axes.grid(axis="x")
-    axes.tick_params(length=0)
+    ladders = {
+        method: [
+            Rung(*(100 * share for share in point[1:]), "" if place else f"@{point.cutoff}")
+            for point in points
+        ]
+        for place, (method, points) in enumerate(methods.items())
+    }
+
+    def draw(panel: SubFigure) -> None:
+        axes = panel.subplots()
+        draw_ladders(axes, ladders, {method: series_style(order[method]) for method in methods})
+        axes.set(xlim=(0, None), xlabel="recall, %")
+
+    return Panel(title, ladder_height(ladders), draw)
 
 
-def layers_height(layers: LayerFigure) -> float:
-    """Inches that a panel of layers needs."""
-    maps = sum(CODE_MAP_TITLE + CODE_MAP_ROW * len(share.names) for share in layers.shares.values())
-    return TITLE + 0.2 + NMI_ROW * len(layers.nmi) + maps + (0.3 if layers.note else 0.1)
+def layers_panel(layers: LayerFigure) -> Panel:
+    """Return the NMI of each category level with each layer, and what the codes of some layers hold."""
+    rows = [2 * len(layers.nmi), *(len(share.names) for share in layers.shares.values())]
 
+    def draw(panel: SubFigure) -> None:
+        first, *others = panel.subplots(len(rows), squeeze=False, height_ratios=rows)[:, 0]
+        draw_nmi(first, layers.nmi, layers.nmi_chance)
+        first.set_xlabel(layers.note, loc="left")
+        for axes, (layer, share) in zip(others, layers.shares.items(), strict=True):
+            shade(axes, share.shares)
+            axes.set_xticks([])
+            axes.set_yticks(
+                range(len(share.names)), [shorten(name, 20) for name in share.names], fontsize=7.5
+            )
+            what = f"layer {layer + 1}: {len(share.codes)} codes"
+            axes.set_title(f"{what}; {share.purity:.0%} of products in a code's main category", loc="right")
 
-def draw_layers(panel: Panel, layers: LayerFigure) -> None:
-    """Draw one method: the NMI of each category level with each layer, and what the codes of some layers hold."""
-    panel.title(layers.title)
-    width = PANEL_WIDTH - NAMES - 0.1
-    top = TITLE + 0.2
-    draw_nmi(panel.axes(NAMES, top, width, NMI_ROW * len(layers.nmi)), layers.nmi, layers.nmi_chance)
-    top += NMI_ROW * len(layers.nmi)
-    if layers.note:
-        panel.text(0.05, top + 0.17, layers.note, fontsize=8)
-    for layer, share in layers.shares.items():
-        height = CODE_MAP_ROW * len(share.names)
-        text = f"layer {layer + 1}: {len(share.codes)} codes; {share.purity:.0%} of products in a code's main category"
-        panel.text(0.05, top + CODE_MAP_TITLE - 0.12, text, fontsize=8)
-        draw_code_map(panel.axes(NAMES, top + CODE_MAP_TITLE, width, height), share)
-        top += CODE_MAP_TITLE + height
+    return Panel(layers.title, FRAME + ROW * sum(rows) + 0.3 * len(layers.shares), draw)
 
 
 def draw_nmi(axes: Axes, nmi: np.ndarray, chance: np.ndarray) -> None:
     """Draw (H, L) values in 0..1 as shaded cells: the number, below it its chance level; the shade is the number."""
+    shade(axes, 0.65 * nmi)
+    for (level, layer), value in np.ndenumerate(nmi):
+        axes.text(layer, level - 0.16, f"{value:.2f}", ha="center", va="center")
+        below = f"chance {chance[level, layer]:.2f}"
+        axes.text(layer, level + 0.24, below, ha="center", va="center", color=MUTED, fontsize=6)
     levels, layers = nmi.shape
-    for level in range(levels):
-        for layer in range(layers):
-            value = float(nmi[level, layer])
-            axes.add_patch(
-                Rectangle(
-                    (layer + 0.02, level + 0.05), 0.96, 0.9, facecolor=SHADE, alpha=0.65 * value, linewidth=0
-                )
-            )
-            axes.text(layer + 0.5, level + 0.34, f"{value:.2f}", ha="center", va="center")
-            below = f"chance {chance[level, layer]:.2f}"
-            axes.text(layer + 0.5, level + 0.74, below, ha="center", va="center", color=MUTED, fontsize=6.5)
-    axes.set(xlim=(0, layers), ylim=(levels, 0))
-    axes.set_xticks(np.arange(layers) + 0.5, [f"layer {layer + 1}" for layer in range(layers)])
-    axes.set_yticks(np.arange(levels) + 0.5, [f"category level {level + 1}" for level in range(levels)])
-    axes.tick_params(length=0, labeltop=True, labelbottom=False, pad=2)
-    axes.spines[:].set_visible(False)
+    axes.set_xticks(range(layers), [f"layer {layer + 1}" for layer in range(layers)])
+    axes.set_yticks(range(levels), [f"category level {level + 1}" for level in range(levels)])
+    axes.tick_params(labeltop=True, labelbottom=False)
 
 
-def draw_code_map(axes: Axes, share: CategoryShares) -> None:
-    """Draw which categories each code of a layer holds: one column per code in use, the shade is the share."""
-    image = np.zeros((*share.shares.shape, 4))
-    image[..., :3] = to_rgba(SHADE)[:3]
-    image[..., 3] = share.shares  # transparent where nothing is: right on a light and on a dark ground
+def shade(axes: Axes, shares: np.ndarray) -> None:
+    """Draw (R, C) numbers in 0..1 as cells: transparent where nothing is, right on a light and on a dark ground."""
+    image = np.zeros((*shares.shape, 4))
+    image[..., :3] = to_rgb(SHADE)
+    image[..., 3] = shares
     axes.imshow(image, aspect="auto", interpolation="none")
-    axes.set_yticks(range(len(share.names)), [shorten(name, 20) for name in share.names], fontsize=7.5)
-    axes.set_xticks([])
-    axes.tick_params(length=0, pad=3)
     axes.spines[:].set_visible(True)
 
 
-def draw_curves(
-    panel: Panel, title: str, curves: Mapping[str, Curve], order: Mapping[str, int], unit: str
-) -> None:
-    """Draw one quantity during training: a line per method, named at its end; `unit` is that of the steps."""
-    panel.title(title)
-    axes = panel.axes(0.5, TITLE, PANEL_WIDTH - 1.6, CURVE_HEIGHT - TITLE - AXIS_BELOW)
-    for method, curve in curves.items():
-        axes.plot(curve.steps, curve.values, color=series_style(order[method])[0])
-    axes.set_xlabel(unit, loc="right", labelpad=1)
-    axes.grid(axis="y")
-    axes.tick_params(length=0)
-    axes.margins(x=0.01, y=0.08)
-    low, high = axes.get_ylim()
-    gap = (high - low) * 0.13 / (CURVE_HEIGHT - TITLE - AXIS_BELOW)  # a line of text in units of the axis
-    ends = {method: float(curve.values[-1]) for method, curve in curves.items()}
-    for method, y in spread(ends, gap, low, high).items():
-        place = {"xy": (1.03, y), "xycoords": ("axes fraction", "data"), "annotation_clip": False}
-        colour = series_style(order[method])[0]
-        axes.annotate(shorten(method, 17), **place, va="center", fontsize=7.5, color=colour)
+def curves_panel(title: str, curves: Mapping[str, Curve], order: Mapping[str, int]) -> Panel:
+    """Return one quantity during training: a line per method, named in the order of their ends."""
 
+    def draw(panel: SubFigure) -> None:
+        axes = panel.subplots()
+        lines = []
+        for method, curve in sorted(curves.items(), key=lambda named: -named[1].values[-1]):
+            style = {"color": series_style(order[method])[0], "label": shorten(method, 17)}
+            lines += axes.plot(curve.steps, curve.values, **style)
+        axes.set_xlabel("epoch")
+        axes.grid(axis="y")
+        axes.margins(x=0.01, y=0.08)
+        axes.legend(handles=lines, loc="upper left", bbox_to_anchor=(1, 1))
 
-def spread(values: Mapping[str, float], gap: float, low: float, high: float) -> dict[str, float]:
-    """Move labels apart: places in the order of `values`, `gap` or more apart, none above `high`.
-
-    Labels move up from `low` first, and back down where they would end above `high`.
-    """
-    names = sorted(values, key=lambda name: values[name])
-    places: list[float] = []
-    for name in names:
-        places.append(max(values[name], places[-1] + gap if places else low))
-    ceiling = high
-    for position in reversed(range(len(places))):
-        places[position] = min(places[position], ceiling)
-        ceiling = places[position] - gap
-    return dict(zip(names, places, strict=True))
+    return Panel(title, max(1.75, FRAME + 0.14 * len(curves)), draw)

@@ -4,37 +4,23 @@ Stable points are marked, and points whose codes have collapsed are marked as su
 setting.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.figure import SubFigure
 from matplotlib.patches import Rectangle
 
+from catid2.report.figures import shade
 from catid2.report.grids import read_grids
 from catid2.report.panels import SIMULATED
-from catid2.report.svg import (
-    GROUND,
-    INK,
-    LINE,
-    MUTED,
-    PANEL_WIDTH,
-    SHADE,
-    Panel,
-    inline_svg,
-    new_panels,
-    save_svg,
-    series_style,
-    styled,
-)
+from catid2.report.svg import GROUND, INK, MUTED, Panel, inline_panel, save_panels, series_style, shorten
 from catid2.runtime.errors import InputError
 
-TITLE = 0.5  # two lines
-AXIS_BELOW = 0.42
-LINES_HEIGHT = 1.8
-CELL_HEIGHT = 0.34
+COLUMNS = 52  # of text that a panel has room for
 
 
 class Point(NamedTuple):
@@ -74,11 +60,6 @@ class Drawing(NamedTuple):
         names = " × ".join(self.keys)
         return f"{names}; {self.title}" if self.title else names
 
-    def height(self) -> float:
-        """Inches that the drawing needs, its legend left out."""
-        drawn = CELL_HEIGHT * len(self.values(0)) if self.is_map() else LINES_HEIGHT
-        return TITLE + drawn + AXIS_BELOW
-
 
 def write_grids_figure(path: Path, table: Path, cutoff: int, protocol: str, simulated: bool) -> None:
     """Write the figure as an SVG file, a panel per grid; of a grid over three settings a panel per value of the first.
@@ -94,27 +75,20 @@ def write_grids_figure(path: Path, table: Path, cutoff: int, protocol: str, simu
         InputError: the table cannot be used, or has not the cutoff, the protocol, or varies more than three settings.
     """
     rows = _read(table, cutoff, protocol)
-    drawings = _drawings(rows, cutoff, table)
-    with styled("grids"):
-        panels = new_panels(max(map(_height, drawings)), len(drawings))
-        what = f"{_what(rows, cutoff)}; {rows['dataset'][0]}{SIMULATED if simulated else ''}"
-        for panel, drawing in zip(panels, drawings, strict=True):
-            draw(panel, drawing, what)
-        save_svg(path, panels[0].figure)
+    what = f"{_what(rows, cutoff)}; {rows['dataset'][0]}{SIMULATED if simulated else ''}"
+    save_panels(path, "grids", [grid_panel(drawing, what) for drawing in _drawings(rows, cutoff, table)])
 
 
 def grids_svg(table: Path, study: str, cutoff: int, protocol: str) -> list[Markup]:
     """Return the panels of one dataset for the page; arguments and errors as `write_grids_figure`."""
     rows = _read(table, cutoff, protocol)
+    what = _what(rows, cutoff)
     found = []
     for number, drawing in enumerate(_drawings(rows, cutoff, table)):
         points = "; ".join(f"{point.label()} {point.recall:.1f}" for point in drawing.points)
-        with styled(f"grids-{rows['dataset'][0]}-{study}-{number}"):
-            [panel] = new_panels(_height(drawing))
-            draw(panel, drawing, _what(rows, cutoff))
-            found.append(
-                Markup(inline_svg(panel.figure, f"{_what(rows, cutoff)} over {drawing.name()}: {points}."))
-            )
+        salt = f"grids-{rows['dataset'][0]}-{study}-{number}"
+        description = f"{what} over {drawing.name()}: {points}."
+        found.append(inline_panel(salt, grid_panel(drawing, what), description))
     return found
 
 
@@ -129,10 +103,6 @@ def _read(table: Path, cutoff: int, protocol: str) -> pl.DataFrame:
 def _what(rows: pl.DataFrame, cutoff: int) -> str:
     retrievers = ", ".join(rows["retriever"].unique().sort())
     return f"recall@{cutoff}, %, {rows['protocol'][0]}, {rows['labels'][0]}, retriever {retrievers}"
-
-
-def _height(drawing: Drawing) -> float:
-    return drawing.height() + 0.25
 
 
 def _drawings(rows: pl.DataFrame, cutoff: int, table: Path) -> list[Drawing]:
@@ -176,59 +146,54 @@ def _short(key: str) -> str:
     return key.rsplit(".", 1)[-1].replace("_", " ")
 
 
-def draw(panel: Panel, drawing: Drawing, what: str) -> None:
-    """Draw one panel; `what` stands below its title."""
-    panel.title(drawing.name())
-    panel.text(0.05, 0.32, what, fontsize=7, color=MUTED)
-    height = drawing.height() - TITLE - AXIS_BELOW
+def grid_panel(drawing: Drawing, what: str) -> Panel:
+    """Return one panel; `what` and the meaning of its signs stand below the title."""
     if drawing.is_map():
-        _draw_map(panel.axes(0.75, TITLE, PANEL_WIDTH - 0.95, height), drawing)
-        below = "shade: recall; framed: stable; ×: collapsed"
+        signs, height = "shade: recall; framed: stable", 0.34 * len(drawing.values(0))
     else:
-        _draw_lines(
-            panel.axes(0.5, TITLE, PANEL_WIDTH - (1.5 if len(drawing.keys) == 2 else 0.7), height), drawing
-        )
-        below = "bar: 95% interval; filled: stable; ×: collapsed"
-    panel.text(0.05, drawing.height() + 0.1, below, fontsize=7, color=MUTED)
+        signs, height = "bar: 95% interval; filled: stable", 1.6 + 0.14 * len(_groups(drawing))
+
+    def draw(panel: SubFigure) -> None:
+        axes = panel.subplots()
+        (_draw_map if drawing.is_map() else _draw_lines)(axes, drawing)
+        axes.set_title(f"{what}\n{signs}; ×: collapsed", fontsize=7, color=MUTED)
+
+    return Panel(drawing.name(), height + 0.9, draw)
+
+
+def _groups(drawing: Drawing) -> list[Any]:
+    return drawing.values(0) if len(drawing.keys) == 2 else [None]
 
 
 def _draw_map(axes: Axes, drawing: Drawing) -> None:
     rows, columns = drawing.values(0), drawing.values(1)
     recalls = [point.recall for point in drawing.points]
     low, high = min(recalls), max(recalls)
+    shares = np.zeros((len(rows), len(columns)))
     for point in drawing.points:
         y, x = rows.index(point.values[0]), columns.index(point.values[1])
-        shade = (point.recall - low) / (high - low) if high > low else 1.0
-        edge = INK if point.stable and not point.collapsed else "none"
-        axes.add_patch(
-            Rectangle(
-                (x + 0.03, y + 0.05), 0.94, 0.9, facecolor=SHADE, alpha=0.08 + 0.57 * shade, linewidth=0
-            )
-        )
-        axes.add_patch(
-            Rectangle((x + 0.03, y + 0.05), 0.94, 0.9, facecolor="none", edgecolor=edge, linewidth=1.2)
-        )
-        text = f"{point.recall:.1f}{' ×' if point.collapsed else ''}"
-        axes.text(x + 0.5, y + 0.5, text, ha="center", va="center")
-    axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
-    axes.set_xticks([x + 0.5 for x in range(len(columns))], [f"{value:g}" for value in columns])
-    axes.set_yticks([y + 0.5 for y in range(len(rows))], [f"{value:g}" for value in rows])
-    axes.set_xlabel(_short(drawing.keys[1]), loc="right", labelpad=1)
-    axes.set_ylabel(_short(drawing.keys[0]), labelpad=2)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
+        shares[y, x] = 0.08 + 0.57 * ((point.recall - low) / (high - low) if high > low else 1.0)
+        if point.stable and not point.collapsed:
+            axes.add_patch(Rectangle((x - 0.47, y - 0.45), 0.94, 0.9, facecolor="none", edgecolor=INK))
+        axes.text(x, y, f"{point.recall:.1f}{' ×' if point.collapsed else ''}", ha="center", va="center")
+    shade(axes, shares)
+    axes.set_xticks(range(len(columns)), [f"{value:g}" for value in columns])
+    axes.set_yticks(range(len(rows)), [f"{value:g}" for value in rows])
+    axes.set(xlabel=_short(drawing.keys[1]), ylabel=_short(drawing.keys[0]))
 
 
 def _draw_lines(axes: Axes, drawing: Drawing) -> None:
     """Draw a line per value of the first of two settings, along the last one; places are evenly spaced."""
     along = drawing.values(-1)
-    groups: Sequence[Any] = drawing.values(0) if len(drawing.keys) == 2 else [None]
+    groups = _groups(drawing)
+    lines = []
     for index, group in enumerate(groups):
         colour, marker = series_style(index)
         points = [point for point in drawing.points if group is None or point.values[0] == group]
         # lines side by side, so that their intervals can be told apart
         places = [along.index(point.values[-1]) + 0.06 * (index - (len(groups) - 1) / 2) for point in points]
-        axes.plot(places, [point.recall for point in points], color=colour, linewidth=1.1)
+        recalls = [point.recall for point in points]
+        lines += axes.plot(places, recalls, color=colour, linewidth=1.1, label=shorten(str(group), COLUMNS))
         for place, point in zip(places, points, strict=True):
             axes.plot([place, place], [point.low, point.high], color=colour, linewidth=1.4, alpha=0.45)
             sign = "x" if point.collapsed else marker
@@ -236,14 +201,14 @@ def _draw_lines(axes: Axes, drawing: Drawing) -> None:
             axes.plot(
                 [place], [point.recall], color=colour, marker=sign, markersize=4.2, markerfacecolor=inside
             )
-        if group is not None:
-            place = {"xy": (1.03, 0.93 - 0.13 * index), "xycoords": "axes fraction", "annotation_clip": False}
-            axes.annotate(str(group), **place, va="center", fontsize=7.5, color=colour)
     axes.set_xlim(-0.4, len(along) - 0.6)
     axes.set_ylim(bottom=0)
-    axes.set_xticks(
-        range(len(along)), [f"{value:g}" if isinstance(value, int | float) else str(value) for value in along]
-    )
-    axes.set_xlabel(_short(drawing.keys[-1]), loc="right", labelpad=1)
-    axes.grid(axis="y", color=LINE)
-    axes.tick_params(length=0)
+    shown = [
+        f"{value:g}" if isinstance(value, int | float) else shorten(str(value), COLUMNS // len(along))
+        for value in along
+    ]
+    axes.set_xticks(range(len(along)), shown)
+    axes.set_xlabel(_short(drawing.keys[-1]))
+    axes.grid(axis="y")
+    if len(drawing.keys) == 2:
+        axes.figure.legend(handles=lines, loc="outside lower left")

@@ -10,15 +10,12 @@ from markupsafe import Markup
 from catid2.evaluation.table import read_recall
 from catid2.report.categories import category_shares
 from catid2.report.figures import (
-    CURVE_HEIGHT,
     Curve,
     LayerFigure,
     RecallPoint,
-    draw_curves,
-    draw_layers,
-    draw_recall,
-    layers_height,
-    recall_height,
+    curves_panel,
+    layers_panel,
+    recall_panel,
 )
 from catid2.report.inputs import (
     Catalogue,
@@ -30,7 +27,7 @@ from catid2.report.inputs import (
     read_docid_statistics,
     read_docids,
 )
-from catid2.report.svg import inline_svg, new_panels, save_svg, styled
+from catid2.report.svg import inline_panel, save_panels
 from catid2.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -72,10 +69,8 @@ def recall_svg(dataset: str, title: str, rows: list[dict[str, Any]], order: Mapp
         for method, points in methods.items()
     )
     description = f"Recall in percent of {dataset}, protocol {protocol}, labels {labels}: {numbers}."
-    with styled(f"recall-{dataset}-{protocol}-{labels}"):
-        [panel] = new_panels(recall_height(len(methods), len(cutoffs(rows[0]))))
-        draw_recall(panel, title, methods, order)
-        return Markup(inline_svg(panel.figure, description))
+    salt = f"recall-{dataset}-{protocol}-{labels}"
+    return inline_panel(salt, recall_panel(title, methods, order), description)
 
 
 def layer_figure(
@@ -117,10 +112,7 @@ def layers_svg(dataset: str, layers: LayerFigure) -> Markup:
         for layer, share in layers.shares.items()
     )
     description = f"{layers.title} in {dataset}: mutual information of categories and layers: {rows}; {maps}."
-    with styled(f"layers-{dataset}-{layers.title}"):
-        [panel] = new_panels(layers_height(layers))
-        draw_layers(panel, layers)
-        return Markup(inline_svg(panel.figure, description))
+    return inline_panel(f"layers-{dataset}-{layers.title}", layers_panel(layers), description)
 
 
 def curves_svg(
@@ -128,10 +120,9 @@ def curves_svg(
 ) -> Markup:
     """Return the panel of one quantity during training."""
     ends = ", ".join(f"{method} {curve.values[-1]:.3g}" for method, curve in curves.items())
-    with styled(f"training-{dataset}-{stage}-{quantity}"):
-        [panel] = new_panels(CURVE_HEIGHT)
-        draw_curves(panel, title, curves, order, "epoch")
-        return Markup(inline_svg(panel.figure, f"{title} during training in {dataset}; at the end: {ends}."))
+    description = f"{title} during training in {dataset}; at the end: {ends}."
+    salt = f"training-{dataset}-{stage}-{quantity}"
+    return inline_panel(salt, curves_panel(title, curves, order), description)
 
 
 def write_recall_figure(path: Path, recall: Path, simulated: bool) -> None:
@@ -141,12 +132,9 @@ def write_recall_figure(path: Path, recall: Path, simulated: bool) -> None:
     for row in rows:
         kinds.setdefault((row["protocol"], row["labels"]), {})[row["method"]] = recall_points(row)
     order = {name: place for place, name in enumerate(dict.fromkeys(row["method"] for row in rows))}
-    with styled("recall"):
-        panels = new_panels(recall_height(len(order), len(cutoffs(rows[0]))), len(kinds))
-        for panel, ((protocol, labels), methods) in zip(panels, kinds.items(), strict=True):
-            title = f"{rows[0]['dataset']}{SIMULATED if simulated else ''}: {protocol}, {labels}"
-            draw_recall(panel, title, methods, order)
-        save_svg(path, panels[0].figure)
+    dataset = f"{rows[0]['dataset']}{SIMULATED if simulated else ''}"
+    panels = [recall_panel(f"{dataset}: {', '.join(kind)}", kinds[kind], order) for kind in kinds]
+    save_panels(path, "recall", panels)
 
 
 def write_layers_figure(
@@ -158,14 +146,10 @@ def write_layers_figure(
         InputError: a file is missing or is not of this corpus.
     """
     catalogue = read_catalogue(corpus)
-    drawings = []
+    panels = []
     for files in docids:
         statistics = read_docid_statistics(files.statistics)
         table = read_docids(files.table, len(catalogue.titles))
         title = f"{files.name}{SIMULATED if simulated else ''}"
-        drawings.append(layer_figure(title, statistics, table, catalogue, config))
-    with styled("layers"):
-        panels = new_panels(max(layers_height(drawing) for drawing in drawings), len(drawings))
-        for panel, drawing in zip(panels, drawings, strict=True):
-            draw_layers(panel, drawing)
-        save_svg(path, panels[0].figure)
+        panels.append(layers_panel(layer_figure(title, statistics, table, catalogue, config)))
+    save_panels(path, "layers", panels)

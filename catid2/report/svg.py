@@ -10,15 +10,14 @@ import io
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
+from markupsafe import Markup
+from matplotlib.figure import Figure, SubFigure
 
 from catid2.report.characters import printable
 from catid2.runtime.writing import atomic
@@ -43,6 +42,10 @@ STYLE = {
     "text.parse_math": False,  # names may hold $
     "font.family": "sans-serif",
     "font.size": 8.5,
+    "figure.titlesize": 9,
+    "figure.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlesize": 8,
     "axes.facecolor": "none",
     "axes.labelcolor": MUTED,
     "axes.edgecolor": LINE,
@@ -50,14 +53,26 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
+    "axes.labelpad": 1,
+    "xaxis.labellocation": "right",
     "grid.color": LINE,
     "grid.linewidth": 0.6,
     "text.color": INK,
     "xtick.color": LINE,
     "ytick.color": LINE,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "xtick.minor.size": 0,
     "xtick.labelcolor": MUTED,
     "ytick.labelcolor": MUTED,
     "lines.linewidth": 1.5,
+    "legend.frameon": False,
+    "legend.fontsize": 7.5,
+    "legend.labelcolor": "linecolor",
+    "legend.handlelength": 0.8,
+    "legend.handletextpad": 0.5,
+    "legend.borderpad": 0,
+    "legend.borderaxespad": 0.3,
 }
 
 
@@ -78,39 +93,41 @@ def styled(salt: str) -> Iterator[None]:
 
 
 class Panel(NamedTuple):
-    """A part of a figure, PANEL_WIDTH wide; places on it are inches from its top left corner."""
+    """A part of a figure, PANEL_WIDTH wide. Matplotlib's constrained layout places what `draw` puts into it."""
 
-    figure: Figure
-    left: float  # inches from the figure's left edge
-
-    def axes(self, left: float, top: float, width: float, height: float) -> Axes:
-        """Add axes with the given corner and size."""
-        whole_width, whole_height = self.figure.get_size_inches()
-        x = (self.left + left) / whole_width
-        return self.figure.add_axes(
-            (x, 1 - (top + height) / whole_height, width / whole_width, height / whole_height)
-        )
-
-    def text(self, left: float, top: float, text: str, **style: Any) -> None:
-        """Write a line of text whose middle is `top` inches below the panel's edge."""
-        whole_width, whole_height = self.figure.get_size_inches()
-        place = ((self.left + left) / whole_width, 1 - top / whole_height)
-        self.figure.text(*place, text, va="center", **style)
-
-    def title(self, text: str) -> None:
-        """Write `text` at the top."""
-        self.text(0.05, 0.13, text, fontsize=9, fontweight="bold")
+    title: str
+    height: float  # inches; next to a higher panel it is as high as that one
+    draw: Callable[[SubFigure], None]
 
 
-def new_panels(height: float, count: int = 1) -> list[Panel]:
-    """Return `count` panels side by side on one new figure `height` inches high.
-
-    The figure draws SVG and stands apart from pyplot's global state.
-    """
-    figure = Figure(figsize=(PANEL_WIDTH * count, height))
-    FigureCanvasSVG(figure)
+def draw_panels(panels: Sequence[Panel]) -> Figure:
+    """Return the panels side by side on a new figure, apart from pyplot's global state."""
+    size = (PANEL_WIDTH * len(panels), max(panel.height for panel in panels))
+    figure = Figure(figsize=size, layout="constrained")
     figure.patch.set_visible(False)
-    return [Panel(figure, PANEL_WIDTH * place) for place in range(count)]
+    for panel, place in zip(
+        panels, figure.subfigures(1, len(panels), wspace=0.04, squeeze=False)[0], strict=True
+    ):
+        place.suptitle(panel.title, x=0.014, ha="left")
+        panel.draw(place)
+    # The layout differs in the last bits from process to process, and the ids of clip paths hold all bits.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for artist in figure.findobj():
+        artist.set_clip_on(False)
+    return figure
+
+
+def save_panels(path: str | Path, salt: str, panels: Sequence[Panel]) -> None:
+    """Write the panels as an SVG file; `salt` as in `styled`."""
+    with styled(salt):
+        save_svg(path, draw_panels(panels))
+
+
+def inline_panel(salt: str, panel: Panel, description: str) -> Markup:
+    """Return one panel as markup for the page; `salt` as in `styled`, `description` as in `inline_svg`."""
+    with styled(salt):
+        return Markup(inline_svg(draw_panels([panel]), description))
 
 
 def svg_text(figure: Figure) -> str:
