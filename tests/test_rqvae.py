@@ -83,7 +83,7 @@ def test_a_folder_that_does_not_fit_is_refused_in_one_line(tmp_path: Path) -> No
         RQVAE.load(tmp_path)
     weights.write_bytes(good)
     config.write_text(json.dumps({**content, "architecture": {**content["architecture"], "layers": 4}}))
-    with pytest.raises(InputError, match=r"tensor .quantizer.codebooks.: torch.float32"):
+    with pytest.raises(InputError, match=r"not that of the weights .*size mismatch for quantizer.codebooks"):
         RQVAE.load(tmp_path)
     config.write_text(json.dumps({"layers": 4}))
     with pytest.raises(InputError, match="not the config of an RQ-VAE"):
