@@ -1,5 +1,6 @@
 """Training states: exact, tied to their run, whole or not there."""
 
+import errno
 import logging
 import os
 import re
@@ -13,12 +14,16 @@ from safetensors.torch import save_file
 import catid2.runtime.checkpoint
 from catid2.runtime.checkpoint import (
     FINGERPRINT,
+    PREVIOUS,
+    STATE_FILE,
     Checkpoints,
     State,
     code_digest,
     fingerprint,
     remove_checkpoints,
     require_checkpoints_only,
+    restore_tensors,
+    tensors_of,
 )
 from catid2.runtime.errors import InputError
 
@@ -198,6 +203,84 @@ def test_a_save_that_fails_keeps_the_state_before(tmp_path: Path, monkeypatch: p
     assert names(checkpoints.path.parent) == [FINGERPRINT, "state.safetensors"]
 
 
+def saved_twice(folder: Path) -> Checkpoints:
+    """Return the checkpoints of a run that has saved three states, the last two of which are kept."""
+    checkpoints = Checkpoints(folder, RUN)
+    for progress in ("first", "second", "third"):
+        checkpoints.save(STATE._replace(progress=progress))
+    assert names(checkpoints.path.parent) == [PREVIOUS, STATE_FILE]
+    return checkpoints
+
+
+@pytest.mark.parametrize("size", [0, 60, -1])
+def test_of_two_states_the_newest_that_is_undamaged_is_loaded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, size: int
+) -> None:
+    checkpoints = saved_twice(tmp_path)
+    assert checkpoints.load().progress == "third"
+    assert not caplog.messages
+    checkpoints.path.write_bytes(checkpoints.path.read_bytes()[:size])
+    assert checkpoints.load().progress == "second"
+    assert f"{checkpoints.path}: not a whole checkpoint" in caplog.text
+    # The damaged one is gone: the next save must not put it in the place of the good one.
+    checkpoints.save(STATE._replace(progress="fourth"))
+    checkpoints.path.unlink()
+    assert checkpoints.load().progress == "second"
+    checkpoints.previous.write_bytes(b"")
+    assert checkpoints.load() is None
+
+
+def test_a_kill_between_the_two_renames_of_a_save_leaves_the_state_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    checkpoints = saved_twice(tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("catid2.runtime.writing._replace", killed)
+        checkpoints.save(STATE._replace(progress="fourth"))
+    assert checkpoints.load().progress == "third"
+
+
+def test_a_state_that_cannot_be_read_at_the_moment_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stale(*_: object, **__: object) -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    checkpoints = saved_twice(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("catid2.runtime.checkpoint.safe_open", stale)
+        with pytest.raises(
+            InputError, match=r"cannot be read \(Stale file handle\); make it readable, or try"
+        ):
+            checkpoints.load()
+    assert checkpoints.load().progress == "third"
+
+
+def test_a_model_with_tied_weights_is_saved_once_and_restored(tmp_path: Path) -> None:
+    def made() -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+        model = torch.nn.ModuleDict({"one": torch.nn.Linear(3, 3), "other": torch.nn.Linear(3, 3)})
+        model["other"].weight = model["one"].weight
+        model.register_buffer("scale", torch.rand(2))
+        return model, torch.optim.AdamW(model.parameters(), fused=True)
+
+    model, optimizer = made()
+    sum(part(torch.ones(3)).sum() for part in model.values()).backward()
+    optimizer.step()
+    checkpoints = Checkpoints(tmp_path, RUN)
+    checkpoints.save(State(tensors_of(model, optimizer), None))
+    loaded = checkpoints.load().tensors
+    assert "model.one.weight" in loaded
+    assert "model.other.weight" not in loaded
+    again, its_optimizer = made()
+    restore_tensors(loaded, again, its_optimizer)
+    assert again["other"].weight is again["one"].weight
+    restored = tensors_of(again, its_optimizer)
+    assert all(torch.equal(tensor, restored[name]) for name, tensor in tensors_of(model, optimizer).items())
+
+
 def test_removed_with_the_folder(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "run", RUN)
     checkpoints.save(STATE)
@@ -209,7 +292,7 @@ def test_removed_with_the_folder(tmp_path: Path) -> None:
 def test_files_of_others_are_refused_before_work_and_never_removed(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, RUN)
     checkpoints.save(STATE)
-    for name in ("state.safetensors", FINGERPRINT):
+    for name in (STATE_FILE, FINGERPRINT):
         checkpoints.path.with_name(f".tmp-0123456789ab-{name}").write_bytes(b"left by a kill")
     Checkpoints(tmp_path, RUN)
     (tmp_path / "notes.txt").write_text("mine")

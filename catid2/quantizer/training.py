@@ -5,7 +5,6 @@ weights, optimiser and history. The embedding matrix stays where catid2.quantize
 index.
 """
 
-import json
 import logging
 import math
 import time
@@ -13,7 +12,6 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -39,8 +37,8 @@ from catid2.runtime.stopping import Stop, deferred_stop
 from catid2.training.distributed import (
     Group,
     any_rank,
-    from_first,
     gather,
+    saved_state,
     sum_gradients,
     sum_over_ranks,
     wait_for_all,
@@ -99,7 +97,7 @@ def train(
         SystemExit: 143 (TERM) or 130 (INT), when any rank was asked to stop and the state is saved.
     """
     training = Training(embeddings, categories, config, seed, group)
-    state = _saved(checkpoints, group)
+    state = saved_state(checkpoints, group)
     if state is not None:
         training.restore(state)
         done = len(training.history)
@@ -385,16 +383,6 @@ def _require_codes_are_fewer(codes: int, points: int, documents: int) -> None:
         what += f" that have {points} different embeddings"
     remedy = f"set it to {suitable_size(points)} or less" if points > 1 else "check the template of the view"
     raise InputError("rqvae.codebook_size", what, remedy)
-
-
-def _saved(checkpoints: Checkpoints, group: Group) -> State | None:
-    """Return the state that the first rank finds: another node may not see yet what was written last."""
-    state = checkpoints.load() if group.is_first else None
-    progress = from_first(b"" if state is None else json.dumps(state.progress).encode(), group)
-    if not progress:
-        return None
-    tensors = from_first(b"" if state is None else safetensors.torch.save(state.tensors), group)
-    return State(safetensors.torch.load(tensors), json.loads(progress))
 
 
 def _seed(seed: int, epoch: int, purpose: Purpose) -> int:

@@ -1,7 +1,8 @@
 """Training state that survives a kill: one file, replaced whole, tied to what it was trained on.
 
 A state is tensors and a JSON value. Both lie in one safetensors file (the JSON in its header), because one
-file can be replaced atomically and two cannot; nothing is ever unpickled.
+file can be replaced atomically and two cannot; nothing is ever unpickled. The state before the newest is kept too, and
+resumed from if the newest gets damaged.
 """
 
 import hashlib
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 Fingerprint = Mapping[str, Any]  # JSON: all that a run's result depends on; arrays and code by their sha256
 
 STATE_FILE = "state.safetensors"
+PREVIOUS = "previous.safetensors"  # the state before that one
 FINGERPRINT = "fingerprint.json"
 _RUN = "[0-9a-f]{16}"  # name of a run's folder
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -120,7 +122,7 @@ class State(NamedTuple):
 
 
 class Checkpoints:
-    """The newest state of one training run.
+    """The two newest states of one training run.
 
     Args:
         folder: of the stage; the run has a folder of its own in it (see Runs).
@@ -132,40 +134,63 @@ class Checkpoints:
 
     def __init__(self, folder: Path, fingerprint: Fingerprint):
         name = re.escape(STATE_FILE)
-        self.runs = Runs(folder, f"{name}|{aside_pattern(name)}")
+        self.runs = Runs(folder, f"{name}|{re.escape(PREVIOUS)}|{aside_pattern(name)}")
         self.fingerprint = fingerprint
         self.path = self.runs.folder_of(fingerprint) / STATE_FILE
+        self.previous = self.path.with_name(PREVIOUS)
 
     def load(self) -> State | None:
-        """Begin the run (see Runs.begin) and return its saved state on the CPU, or None; the log says why."""
+        """Begin the run (see Runs.begin) and return its newest state that is undamaged, on the CPU, or None.
+
+        A damaged state is removed, and the log tells of it.
+
+        Raises:
+            InputError: a state cannot be read at the moment.
+        """
         self.runs.begin(self.fingerprint)
-        if not self.path.is_file():
-            return None
-        try:
-            with safe_open(self.path, framework="pt") as file:
-                header = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        except SafetensorError as error:
-            logger.warning("%s: not a whole checkpoint (%s), starting anew", self.path, error)
-            return None
-        except OSError as error:  # that may pass, and the state with it would be lost
-            raise unreadable(self.path, error) from None
-        progress = header.get("progress", "")
-        if header.get("sha256") != _digest(tensors, progress):
-            logger.warning("%s: not as it was saved (its sha256 differs), starting anew", self.path)
-            return None
-        return State(tensors, json.loads(progress))
+        for path in (self.path, self.previous):
+            if path.is_file():
+                try:
+                    return _read(path)
+                except ValueError as damage:
+                    logger.warning("%s: %s, removed", path, damage)
+                    path.unlink()
+        return None
 
     def save(self, state: State) -> None:
-        """Replace the saved state."""
+        """Save a state as the newest; the one that was the newest becomes the one before."""
         progress = json.dumps(state.progress)
         header = {"progress": progress, "sha256": _digest(state.tensors, progress)}
         with atomic(self.path) as aside:
             save_file({name: tensor.contiguous() for name, tensor in state.tensors.items()}, aside, header)
+            require_ownership()
+            if self.path.exists():
+                os.replace(self.path, self.previous)
 
     def remove(self) -> None:
-        """Remove the state, those of other runs, and the folder; called when the outputs are written."""
+        """Remove the states, those of other runs, and the folder; called when the outputs are written."""
         self.runs.remove()
+
+
+def _read(path: Path) -> State:
+    """Return a saved state, on the CPU.
+
+    Raises:
+        ValueError: it is damaged.
+        InputError: it cannot be read; that may pass, so it is no reason to take it for damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except SafetensorError as error:
+        raise ValueError(f"not a whole checkpoint ({error})") from None
+    except OSError as error:
+        raise unreadable(path, error) from None
+    progress = header.get("progress", "")
+    if header.get("sha256") != _digest(tensors, progress):
+        raise ValueError("not as it was saved (its sha256 differs)")
+    return State(tensors, json.loads(progress))
 
 
 def _digest(tensors: Mapping[str, Tensor], progress: str) -> str:
@@ -217,9 +242,21 @@ def _remove(path: Path) -> None:
         path.rmdir()
 
 
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return a model's parameters and buffers; of several names for one tensor (tied weights) the first."""
+    return dict(model.named_parameters()) | dict(model.named_buffers())
+
+
+def restore_weights(weights: Mapping[str, Tensor], model: nn.Module) -> None:
+    """Take up what `weights_of` returned."""
+    with torch.no_grad():
+        for name, tensor in weights_of(model).items():
+            tensor.copy_(weights[name])
+
+
 def tensors_of(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
     """Return the tensors of a model and of its optimiser, under names that `restore_tensors` reads."""
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors = {f"model.{name}": tensor.detach() for name, tensor in weights_of(model).items()}
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in values.items()}
     return tensors
@@ -227,16 +264,13 @@ def tensors_of(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
 
 def restore_tensors(tensors: Mapping[str, Tensor], model: nn.Module, optimizer: Optimizer) -> None:
     """Take up what `tensors_of` returned; the optimiser keeps its own settings, such as the weight decay."""
-    weights: dict[str, Tensor] = {}
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         part, key = name.split(".", 1)
-        if part == "model":
-            weights[key] = tensor
-        else:
+        if part == "optimizer":
             index, moment = key.split(".")
             moments.setdefault(int(index), {})[moment] = tensor
-    model.load_state_dict(weights)
+    restore_weights({name.removeprefix("model."): tensor for name, tensor in tensors.items()}, model)
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
 

@@ -9,16 +9,19 @@ import contextlib
 import datetime
 import functools
 import itertools
+import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import safetensors.torch
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from catid2.runtime.checkpoint import Checkpoints, State
 from catid2.runtime.errors import InputError
 
 CPU = torch.device("cpu")
@@ -156,6 +159,29 @@ def from_first(content: bytes, group: Group) -> bytes:
         values.copy_(torch.from_numpy(np.frombuffer(content, np.uint8).copy()))
     dist.broadcast(values, 0)
     return values.cpu().numpy().tobytes()
+
+
+def saved_state(checkpoints: Checkpoints, group: Group, own: tuple[str, ...] = ()) -> State | None:
+    """Return the state that the first rank finds: another node may not see yet what was written last.
+
+    Args:
+        checkpoints: of the run.
+        group: this process among its peers.
+        own: the first rank keeps the tensors whose names begin so to itself.
+    """
+    state = checkpoints.load() if group.is_first else None
+    tensors = {} if state is None else state.tensors
+    shared = [name for name in tensors if not name.startswith(own)]
+    told = json.dumps(None if state is None else [state.progress, shared])
+    told = json.loads(from_first(told.encode(), group))
+    if told is None:
+        return None
+    progress, shared = told
+    if group.world_size > 1:
+        for name in shared:  # one by one: the state of a large model need not fit into memory twice
+            content = safetensors.torch.save({name: tensors[name]}) if group.is_first else b""
+            tensors |= safetensors.torch.load(from_first(content, group))
+    return State(tensors, progress)
 
 
 def wait_for_all(group: Group) -> None:
