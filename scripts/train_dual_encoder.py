@@ -5,6 +5,7 @@ saves after the step, or after the validation that is running, and ends with exi
 ends it at once, without saving.
 """
 
+import logging
 from pathlib import Path
 
 from catid2.config.base import parse, require_at_least, require_seed
@@ -43,10 +44,13 @@ def main() -> None:
     # Imported late: a mistake in the settings should not wait for torch.
     from catid2.baselines.dual_encoder_training import Inputs, train_dual_encoder
     from catid2.runtime.writing import claim
+    from catid2.training.distributed import process_group
 
     keep_bars_out_of_logs()
     inputs = Inputs(arguments.products, arguments.queries, arguments.judgements)
-    with claim(arguments.output):
+    with claim(arguments.output), process_group() as group:
+        if group.rank:
+            logging.getLogger().setLevel(logging.WARNING)
         train_dual_encoder(
             config,
             inputs,
@@ -54,6 +58,7 @@ def main() -> None:
             arguments.output,
             arguments.seed,
             arguments.checkpoint_seconds,
+            group,
         )
 
 

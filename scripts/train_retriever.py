@@ -5,6 +5,7 @@ was killed resumes from its last complete checkpoint. On TERM or Ctrl-C it saves
 that is running, and ends with exit code 143 or 130; a second Ctrl-C ends it at once, without saving.
 """
 
+import logging
 from pathlib import Path
 
 from catid2.config.base import parse, require_at_least, require_seed
@@ -59,9 +60,13 @@ def main() -> None:
             train_light(config, inputs, *run, arguments.checkpoint_seconds)
             return
         from catid2.retriever.t5_training import Inputs, train_retriever
+        from catid2.training.distributed import process_group
 
         keep_bars_out_of_logs()
-        train_retriever(config, Inputs(*corpus), *run, arguments.checkpoint_seconds)
+        with process_group() as group:
+            if group.rank:
+                logging.getLogger().setLevel(logging.WARNING)
+            train_retriever(config, Inputs(*corpus), *run, arguments.checkpoint_seconds, group)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What the settings of the retrievers and of the dual encoder change: weights, tokenizers and validation."""
 
 import contextlib
-import gc
 from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
@@ -85,8 +84,6 @@ SCRIPTED = VALIDATED | {"epochs": 4, "scripted": True}
 def training(module: str, validation: str, scripted: bool) -> Iterator[None]:
     """Spare what is slow and the same in all runs; script the validation if that is asked for."""
     with contextlib.ExitStack() as stack:
-        gc.freeze()  # the Trainer collects garbage, and would look through all that has been imported
-        stack.callback(gc.unfreeze)
         stack.enter_context(mock.patch(f"catid2.{module}.code_digest", return_value={}))
         if scripted:
             stack.enter_context(mock.patch(f"catid2.{module}.{validation}", side_effect=SCRIPT))
@@ -98,7 +95,7 @@ def light(config: retriever.LightConfig, folder: Path, seed: int, scripted: bool
     """Train a light retriever."""
     files = corpus()
     inputs = LightInputs(files.products, files.queries, files.judgements, files.docids, files.embeddings)
-    with training("light_training", "validate", scripted):
+    with training("retriever.light_training", "LightTraining.validate", scripted):
         train_light(config, inputs, folder / "checkpoints", folder / "retriever", seed)
     return trained(folder / "retriever")
 
@@ -108,7 +105,7 @@ def t5(config: retriever.RetrieverConfig, folder: Path, seed: int, scripted: boo
     """Train a T5."""
     files = corpus()
     inputs = Inputs(files.products, files.queries, files.judgements, files.docids)
-    with training("retriever_training", "RetrieverTrainer._validate", scripted):
+    with training("retriever.t5_training", "RetrieverTraining.validate", scripted):
         train_retriever(config, inputs, folder / "checkpoints", folder / "retriever", seed)
     return trained(folder / "retriever")
 
@@ -119,7 +116,7 @@ def dual_encoder(config: DualEncoderConfig, folder: Path, seed: int, scripted: b
     files = corpus()
     inputs = DualInputs(files.products, files.queries, files.judgements)
     module = "baselines.dual_encoder_training"
-    with training(module, "DualEncoderTrainer._validate", scripted):
+    with training(module, "DualEncoderTraining.validate", scripted):
         train_dual_encoder(config, inputs, folder / "checkpoints", folder / "encoder", seed)
     return trained(folder / "encoder")
 

@@ -1,6 +1,7 @@
 """A tiny corpus with DocIDs, and tiny random retrievers, for the tests of retriever and decoding."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -9,12 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from safetensors import safe_open
 from transformers import MT5Config, MT5ForConditionalGeneration, T5Config, T5ForConditionalGeneration
 
 from catid2.config.retriever import RetrieverConfig
 from catid2.retriever.t5 import DocIDRetriever, add_docid_tokens
 from catid2.retriever.t5_training import Inputs, train_retriever
 from catid2.retriever.tokenizer import train_tokenizer
+from catid2.runtime.checkpoint import STATE_FILE
 from catid2.runtime.tables import (
     JUDGEMENTS,
     QUERIES,
@@ -167,3 +170,10 @@ def trained_bytes(config: RetrieverConfig, case: Case, folder: Path, **options: 
     """Train in this process; return the bytes of the model and of its history."""
     retriever = train(config, case, folder, **options)
     return {name: (retriever / name).read_bytes() for name in ("model.safetensors", "history.tsv")}
+
+
+def newest_step(checkpoints: Path) -> int:
+    """Return after which step the newest state of the only run was saved."""
+    (state,) = checkpoints.glob(f"*/{STATE_FILE}")
+    with safe_open(state, framework="pt") as file:
+        return json.loads(file.metadata()["progress"])["step"]

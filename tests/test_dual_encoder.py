@@ -15,7 +15,7 @@ from retriever_case import Case, one_cpu_thread, write_case
 
 from catid2.baselines.dense import search_dense
 from catid2.baselines.dual_encoder import DualEncoder, build_encoder, in_batch_loss
-from catid2.baselines.dual_encoder_training import DualEncoderTrainer, Inputs, train_dual_encoder
+from catid2.baselines.dual_encoder_training import DualEncoderTraining, Inputs, train_dual_encoder
 from catid2.config.dense import DenseConfig
 from catid2.config.dual_encoder import DualEncoderConfig
 from catid2.embedding.documents import Outputs, embed
@@ -159,18 +159,18 @@ def expected(case, tmp_path_factory) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("step", [2, 5])
 def test_a_stopped_training_goes_on_to_the_same_bytes(case, expected, tmp_path, monkeypatch, step):
-    training_step = DualEncoderTrainer.training_step
+    descend = DualEncoderTraining.descend
 
-    def terminated(trainer, *arguments, **options):
-        if trainer.state.global_step == step:
+    def terminated(training, examples):
+        if training.step == step:
             os.kill(os.getpid(), signal.SIGTERM)
-        return training_step(trainer, *arguments, **options)
+        descend(training, examples)
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as caught:
-        patch.setattr(DualEncoderTrainer, "training_step", terminated)
+        patch.setattr(DualEncoderTraining, "descend", terminated)
         train(case, tmp_path / "stopped")
     assert caught.value.code == 143
-    assert list((tmp_path / "stopped" / "checkpoints").glob("*/checkpoint-*"))
+    assert list((tmp_path / "stopped" / "checkpoints").glob("*/state.safetensors"))
     assert train(case, tmp_path / "stopped") == expected
     assert not (tmp_path / "stopped" / "checkpoints").exists()
 

@@ -3,7 +3,6 @@
 import ast
 import itertools
 import re
-from types import SimpleNamespace
 
 import effect_cases_corpus as corpus
 import effect_cases_docids as docids
@@ -19,8 +18,7 @@ from effects import as_bytes, every_row, keys, models, option_of, options, overl
 
 from catid2.config.dual_encoder import DualEncoderConfig
 from catid2.config.retriever import RetrieverConfig
-from catid2.training import resumable_trainer
-from catid2.training.resumable_trainer import training_arguments
+from catid2.training.loop import reduced
 from workflow import ROOT
 
 PARTS = (corpus, vectors, docids, quantizer, retrievers, search, results, plan)
@@ -81,16 +79,10 @@ def test_another_seed_gives_another_result_and_the_same_seed_the_same(seed, tmp_
 
 
 @pytest.mark.parametrize("config", [RetrieverConfig, DualEncoderConfig])
-@pytest.mark.parametrize("gpu", [False, True])
-def test_reduced_precision_is_of_a_gpu_alone(config, gpu, tmp_path, monkeypatch):
-    made = {}
-    monkeypatch.setattr(
-        resumable_trainer, "TrainingArguments", lambda **given: made.update(given) or SimpleNamespace(n_gpu=1)
-    )
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_reduced_precision_is_of_a_gpu_alone(config, device):
     for asked in (False, True):
-        training_arguments(config(bf16=asked), tmp_path, 0)
-        assert made["bf16"] == (asked and gpu)
+        assert reduced(config(bf16=asked), torch.device(device)) == (asked and device == "cuda")
 
 
 def test_every_key_has_a_row_and_every_row_a_key():

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 from light_case import SMALL, train, trained_bytes, write_light_case
 
-from catid2.retriever.light_training import Inputs, Training
+from catid2.retriever.light_training import Inputs
 from catid2.runtime.errors import InputError
+from catid2.training.loop import Training
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -73,10 +74,11 @@ def test_stopped_in_the_last_validation_it_has_only_to_write(inputs, expected, t
     end_epoch, ended = Training.end_epoch, []
 
     def stopped(training, epoch):
-        end_epoch(training, epoch)
+        validated = end_epoch(training, epoch)
         ended.append(epoch)
         if epoch == SMALL.epochs and len(ended) == SMALL.epochs:
             os.kill(os.getpid(), signal.SIGTERM)
+        return validated
 
     monkeypatch.setattr(Training, "end_epoch", stopped)
     with pytest.raises(SystemExit):

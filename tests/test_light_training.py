@@ -13,7 +13,7 @@ from plain_adamw import PlainAdamW
 import catid2.retriever.light_training as light_training
 from catid2.config.retriever import LightConfig
 from catid2.retriever.light import build_light
-from catid2.retriever.light_training import Data, Inputs, Training, read_data
+from catid2.retriever.light_training import Data, Inputs, LightTraining, read_data
 
 QUERY_PAIRS, DOCUMENTS = 99, 60  # examples of the corpus of `inputs`
 
@@ -26,14 +26,14 @@ def inputs(tmp_path_factory) -> Inputs:
     return write_light_case(tmp_path_factory.mktemp("corpus"))
 
 
-def training(inputs: Inputs, seed: int = 0, **settings: object) -> Training:
+def training(inputs: Inputs, seed: int = 0, **settings: object) -> LightTraining:
     """Return a training that has not taken a step."""
     config = SMALL.model_copy(update=settings)
     data = read_data(config, inputs)
-    return Training(config, build_light(config, data.trie.sizes, data.documents, {}, seed), data, seed)
+    return LightTraining(config, build_light(config, data.trie.sizes, data.documents, {}, seed), data, seed)
 
 
-def gradients(training: Training, rows: np.ndarray) -> dict[str, torch.Tensor]:
+def gradients(training: LightTraining, rows: np.ndarray) -> dict[str, torch.Tensor]:
     """Return the gradients of the mean loss of the examples `rows`, at the weights that training has."""
     model, data = copy.deepcopy(training.model).eval(), training.data
     vectors = np.concatenate([data.queries, data.documents])[data.source[rows]].astype(np.float32)
@@ -41,7 +41,7 @@ def gradients(training: Training, rows: np.ndarray) -> dict[str, torch.Tensor]:
     return {name: weights.grad for name, weights in model.named_parameters()}
 
 
-def weights_of(training: Training) -> dict[str, torch.Tensor]:
+def weights_of(training: LightTraining) -> dict[str, torch.Tensor]:
     return {name: weights.detach().clone() for name, weights in training.model.named_parameters()}
 
 
@@ -53,18 +53,19 @@ def test_every_step_is_one_of_plain_adamw_at_the_rate_of_the_schedule(inputs, tm
     # A fifth of eight steps, rounded up, rises; then half a cosine over the six that are left.
     shares = [0.5, 1, 1, (2 + 3**0.5) / 4, 0.75, 0.5, 0.25, (2 - 3**0.5) / 4]
     plain = PlainAdamW(lambda name: "norm" not in name and "bias" not in name, 0.5, clip_norm=0.4)
-    descend, taught, norms = Training.descend, [], []
+    descend, taught, norms = LightTraining.descend, [], []
 
-    def compared(run: Training, rows: np.ndarray) -> None:
+    def compared(run: LightTraining, examples: np.ndarray) -> None:
+        (rows,) = examples
         slopes = gradients(run, rows)
         norms.append(sum(slope.square().sum() for slope in slopes.values()) ** 0.5)
         expected = plain.step(weights_of(run), slopes, 0.02 * shares[len(taught)])
         taught.append(rows)
-        descend(run, rows)
+        descend(run, examples)
         for name, weights in weights_of(run).items():
             torch.testing.assert_close(weights.double(), expected[name], rtol=0, atol=1e-5, msg=name)
 
-    monkeypatch.setattr(Training, "descend", compared)
+    monkeypatch.setattr(LightTraining, "descend", compared)
     folder = train(config, inputs, tmp_path)
     assert len(taught) == 8
     assert min(norms) < 0.4 < max(norms), "some steps must be clipped, and some not"
@@ -80,28 +81,28 @@ def test_an_epoch_holds_each_example_as_often_as_it_weighs(inputs, query_weight,
     run = training(inputs, query_weight=query_weight, document_weight=document_weight, batch_size=1)
     assert [task[:2] for task in run.data.tasks] == [(0, QUERY_PAIRS), (QUERY_PAIRS, QUERY_PAIRS + DOCUMENTS)]
     for epoch in (0, 1):
-        times = np.bincount(run.batches(epoch).flatten(), minlength=QUERY_PAIRS + DOCUMENTS)
+        times = np.bincount(run.batches.of_epoch(epoch).flatten(), minlength=QUERY_PAIRS + DOCUMENTS)
         for own, weight in ((times[:QUERY_PAIRS], query_weight), (times[QUERY_PAIRS:], document_weight)):
             assert own.sum() == round(weight * len(own))
             assert set(own) <= {int(weight), int(np.ceil(weight))}
 
 
 def test_the_order_of_an_epoch_is_drawn_from_seed_and_epoch(inputs):
-    orders = [training(inputs, seed).batches(epoch).tolist() for seed in (0, 1) for epoch in (0, 1)]
+    orders = [training(inputs, seed).batches.of_epoch(epoch).tolist() for seed in (0, 1) for epoch in (0, 1)]
     assert all(orders.count(order) == 1 for order in orders)
-    assert training(inputs, 1).batches(1).tolist() == orders[3]
+    assert training(inputs, 1).batches.of_epoch(1).tolist() == orders[3]
 
 
 def test_each_step_drops_other_units_and_so_does_each_seed(inputs):
-    rows = np.arange(16)
+    examples = np.arange(16)[None]
     losses = []
     for seed in (0, 0, 1):
         run = training(inputs, dropout_rate=0.5, learning_rate=1e-30)  # the weights stay as they are
         run.seed = seed
         for _ in range(2):
-            run.loss = 0.0
-            run.descend(rows)
-            losses.append(run.loss)
+            run.loss.zero_()
+            run.descend(examples)
+            losses.append(run.loss.item())
     assert losses[:2] == losses[2:4]
     assert len(set(losses)) == 4
 

@@ -18,6 +18,7 @@ from catid2.retriever.t5 import build_retriever, load_retriever
 from catid2.retriever.tokenizer import train_tokenizer
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import JUDGEMENTS, QUERIES, write_table
+from catid2.training.distributed import Group
 from catid2.training.examples import (
     EpochBatches,
     Examples,
@@ -319,44 +320,49 @@ def numbered_examples(queries: int, documents: int, weights: tuple[float, float]
     return Examples(tokens, np.arange(n), np.arange(n), tasks)
 
 
+def batches_of(
+    examples: Examples, size: int, microbatch: int | None = None, seed: int = 0, rank: int = 0, ranks: int = 1
+) -> EpochBatches:
+    """Return the batches of `examples`."""
+    return EpochBatches(examples.tasks, examples.tokens.lengths, size, microbatch, seed, Group(rank, ranks))
+
+
 def test_an_epoch_holds_each_example_as_often_as_its_task_weighs():
     examples = numbered_examples(30, 20, (2.0, 0.5))
-    batches = EpochBatches(examples, 10, 1, 0, 1, seed=1)
-    drawn = np.concatenate(list(batches))
-    assert len(batches) == batches.steps == 7
+    batches = batches_of(examples, 10, seed=1)
+    drawn = batches.of_epoch(0).flatten()
+    assert batches.steps == 7
     assert np.bincount(drawn, minlength=50)[:30].tolist() == [2] * 30
     assert np.isin(np.bincount(drawn, minlength=50)[30:], [0, 1]).all()
     assert len(drawn) == 70
     orders = [drawn.tolist()]
     for seed, epoch in ((1, 1), (2, 0), (2, 1)):
-        other = EpochBatches(examples, 10, 1, 0, 1, seed)
-        other.epoch = epoch
-        orders.append(np.concatenate(list(other)).tolist())
+        orders.append(batches_of(examples, 10, seed=seed).of_epoch(epoch).flatten().tolist())
     assert all(orders.count(order) == 1 for order in orders)
 
 
 @pytest.mark.parametrize(("ranks", "accumulation"), [(1, 2), (2, 1), (2, 3)])
 def test_a_step_holds_the_same_examples_for_any_number_of_ranks(ranks, accumulation):
     examples = numbered_examples(40, 33, (1.0, 1.0))
-    parts = ranks * accumulation
-    whole = list(EpochBatches(examples, 12, 1, 0, 1, seed=5))
-    shares = [list(EpochBatches(examples, 12, parts, rank, ranks, seed=5)) for rank in range(ranks)]
-    assert all(len(share) == len(whole) * accumulation for share in shares)
-    for step, batch in enumerate(whole):
-        own = [part for share in shares for part in share[step * accumulation : (step + 1) * accumulation]]
-        assert {len(part) for part in own} == {12 // parts}
-        assert sorted(np.concatenate(own).tolist()) == sorted(batch.tolist())
+    size = 12 // ranks // accumulation
+    whole = batches_of(examples, 12, seed=5).of_epoch(0)
+    assert whole.shape == (6, 1, 12)
+    shares = [batches_of(examples, 12, size, 5, rank, ranks).of_epoch(0) for rank in range(ranks)]
+    assert {share.shape for share in shares} == {(6, accumulation, size)}
+    for step, (batch,) in enumerate(whole):
+        own = np.concatenate([share[step].flatten() for share in shares])
+        assert sorted(own.tolist()) == sorted(batch.tolist())
 
 
 def test_batches_are_of_similar_length():
     examples = numbered_examples(500, 500, (1.0, 1.0))
-    spread = [np.ptp(examples.tokens.lengths[batch]) for batch in EpochBatches(examples, 10, 1, 0, 1, seed=0)]
+    spread = np.ptp(examples.tokens.lengths[batches_of(examples, 10).of_epoch(0)], axis=2)
     assert np.mean(spread) < 1000 / 20  # a random batch of ten spans four fifths of the range
 
 
 def test_an_impossible_batch_size_is_named():
     with pytest.raises(InputError, match="an epoch has 50"):
-        EpochBatches(numbered_examples(30, 20, (1.0, 1.0)), 200, 1, 0, 1, 0)
+        batches_of(numbered_examples(30, 20, (1.0, 1.0)), 200)
     with pytest.raises(InputError, match="into 4 equal parts"):
         equal_parts(10, 4, None)
 

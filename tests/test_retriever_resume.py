@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from retriever_case import TINY, Case, trained_bytes, write_case
+from retriever_case import TINY, Case, newest_step, trained_bytes, write_case
 
-from catid2.retriever.t5_training import RetrieverTrainer
+from catid2.retriever.t5_training import RetrieverTraining
+from catid2.runtime.checkpoint import STATE_FILE
 
 CONFIG = TINY.model_copy(update={"epochs": 3, "valid_every": 2})  # validated after epochs 2 and 3
 
@@ -48,15 +49,15 @@ def steps(expected) -> int:
 
 def act_at_step(patch: pytest.MonkeyPatch, number: int, act: Callable[[], None]) -> None:
     """Let `act` be called in the course of a step, counted from 1, at its first micro-batch."""
-    training_step, acted = RetrieverTrainer.training_step, []
+    batch, acted = RetrieverTraining.batch, []
 
-    def acting(trainer, *arguments, **options):
-        if trainer.state.global_step == number - 1 and not acted:
+    def acting(training, rows):
+        if training.step == number - 1 and not acted:
             acted.append(number)
             act()
-        return training_step(trainer, *arguments, **options)
+        return batch(training, rows)
 
-    patch.setattr(RetrieverTrainer, "training_step", acting)
+    patch.setattr(RetrieverTraining, "batch", acting)
 
 
 def terminate() -> None:
@@ -93,7 +94,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(
     assert f"stopped by {name} {place}, checkpoint saved; run again to go on" in caplog.text
     assert not (tmp_path / "retriever").exists()
     assert train(case, tmp_path, microbatch=microbatch) == expected
-    assert re.search(rf"resuming {re.escape(place)} from \S+/checkpoint-{number}\b", caplog.text)
+    assert re.search(rf"resuming {re.escape(place)} from \S+/{STATE_FILE}", caplog.text)
 
 
 @pytest.mark.parametrize("epoch", [2, 3])
@@ -101,15 +102,15 @@ def test_stopped_in_validation_it_is_not_validated_again(
     epoch, case, expected, steps, microbatch, tmp_path, monkeypatch
 ):
     validated = []
-    validate = RetrieverTrainer._validate
+    validate = RetrieverTraining.validate
 
-    def stopped(trainer):
-        validated.append(trainer.state.global_step)
+    def stopped(training):
+        validated.append(training.step)
         if len(validated) == epoch - 1:
             terminate()
-        return validate(trainer)
+        return validate(training)
 
-    monkeypatch.setattr(RetrieverTrainer, "_validate", stopped)
+    monkeypatch.setattr(RetrieverTraining, "validate", stopped)
     with pytest.raises(SystemExit) as caught:
         train(case, tmp_path, microbatch=microbatch)
     assert caught.value.code == 143
@@ -124,6 +125,5 @@ def test_killed_after_any_step_it_goes_on_to_the_same_bytes(
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             act_at_step(patch, number, stop_here)
             train(case, tmp_path, microbatch=microbatch, checkpoint_seconds=0)
-        steps_saved = [int(path.name[11:]) for path in tmp_path.glob("checkpoints/*/checkpoint-*")]
-        assert max(steps_saved) == number - 1
+        assert newest_step(tmp_path / "checkpoints") == number - 1
     assert train(case, tmp_path, microbatch=microbatch) == expected

@@ -1,7 +1,7 @@
 """Training the retriever: what it writes, and that a killed run ends as one that never was."""
 
 import os
-import shutil
+import re
 import signal
 import subprocess
 import sys
@@ -14,21 +14,28 @@ import pyarrow as pa
 import pytest
 import torch
 from in_process import run_here
-from retriever_case import TINY, Case, one_cpu_thread, random_codes, train, write_case, write_docids
+from retriever_case import (
+    TINY,
+    Case,
+    newest_step,
+    one_cpu_thread,
+    random_codes,
+    train,
+    write_case,
+    write_docids,
+)
 from safetensors.torch import load_file
-from transformers import TrainingArguments
 
 from catid2.config.retriever import RetrieverConfig
 from catid2.docids.table import docids_digest
 from catid2.retriever.t5 import load_retriever
-from catid2.retriever.t5_training import RetrieverTrainer
+from catid2.retriever.t5_training import RetrieverTraining
+from catid2.runtime.checkpoint import STATE_FILE
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import JUDGEMENTS, read_table, write_table
 from catid2.runtime.writing import claim
-from catid2.training import distributed, resumable_trainer
 from catid2.training.distributed import Group
-from catid2.training.resumable_trainer import training_arguments
-from catid2.training.state import COMPLETE, StateFolder
+from catid2.training.loop import Training
 
 ROOT = Path(__file__).parents[1]
 LONG = TINY.model_copy(update={"epochs": 25, "valid_every": 1})
@@ -74,12 +81,12 @@ def test_the_first_of_the_checkpoints_that_validated_best_is_kept(case, tmp_path
     recalls = iter([(0.1, 0.5), (0.2, 0.9), (0.3, 0.9), (0.4, 0.2)])  # recall@10 would choose the last
     validated = []
 
-    def validate(trainer):
-        weights = trainer._pretrained().state_dict()
+    def validate(training):
+        weights = training.model.t5.state_dict()
         validated.append({name: tensor.clone() for name, tensor in weights.items()})
         return dict(zip((10, 50), next(recalls), strict=True))
 
-    monkeypatch.setattr(RetrieverTrainer, "_validate", validate)
+    monkeypatch.setattr(RetrieverTraining, "validate", validate)
     config = TINY.model_copy(update={"epochs": 4, "valid_every": 1, "select_by": "recall@50"})
     folder = train(config, case, tmp_path)
     lines = [line.split("\t") for line in (folder / "history.tsv").read_text().splitlines()[1:]]
@@ -93,21 +100,18 @@ def test_a_killed_run_ends_with_the_bytes_of_one_that_was_not(case, tmp_path, ca
     whole = train(LONG, case, tmp_path / "whole")
     killed = tmp_path / "killed"
     with subprocess.Popen(command(LONG, case, killed), env=ENVIRONMENT, stderr=subprocess.DEVNULL) as process:
-        while not list(killed.glob(f"checkpoints/*/checkpoint-*/{COMPLETE}")):
+        while not list(killed.glob(f"checkpoints/*/{STATE_FILE}")):
             assert process.poll() is None
             time.sleep(0.005)
         process.kill()
     assert process.returncode == -signal.SIGKILL
-    # A kill while saving leaves a folder without the mark, its files cut short.
-    marks = killed.glob(f"checkpoints/*/checkpoint-*/{COMPLETE}")
-    newest = max((mark.parent for mark in marks), key=lambda path: int(path.name.split("-")[1]))
-    unfinished = newest.with_name("checkpoint-99999")
-    shutil.copytree(newest, unfinished, ignore=shutil.ignore_patterns(COMPLETE))
-    (unfinished / "model.safetensors").write_bytes(b"cut")
+    # A kill while saving leaves a file cut short, under a name of its own.
+    (state,) = killed.glob(f"checkpoints/*/{STATE_FILE}")
+    state.with_name(f".tmp-0123456789ab-{STATE_FILE}").write_bytes(state.read_bytes()[:1000])
     caplog.set_level("INFO")
     resumed = train(LONG, case, killed)
-    assert f"{unfinished}: not whole" in caplog.text
-    assert f"from {newest}" in caplog.text
+    assert f"from {state}" in caplog.text
+    assert not (killed / "checkpoints").exists()
     for name in ("model.safetensors", "history.tsv", "tokenizer.json", "config.json"):
         assert (resumed / name).read_bytes() == (whole / name).read_bytes(), name
 
@@ -115,7 +119,7 @@ def test_a_killed_run_ends_with_the_bytes_of_one_that_was_not(case, tmp_path, ca
 def test_state_of_another_run_is_not_taken_up(case, tmp_path, monkeypatch, caplog):
     config = TINY.model_copy(update={"epochs": 1, "valid_every": 1})
     with monkeypatch.context() as patch:
-        patch.setattr("catid2.retriever.t5_training.write_trained", _stop)
+        patch.setattr(RetrieverTraining, "write", _stop)
         with pytest.raises(KeyboardInterrupt):
             train(config.model_copy(update={"microbatch": 7}), case, tmp_path)
     (run,) = (tmp_path / "checkpoints").iterdir()
@@ -126,28 +130,30 @@ def test_state_of_another_run_is_not_taken_up(case, tmp_path, monkeypatch, caplo
     assert (again / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 
 
-def test_a_kill_between_best_model_and_checkpoint_leaves_the_best_of_the_checkpoint(
+def test_a_kill_between_validation_and_checkpoint_leaves_the_best_of_the_checkpoint(
     case, tmp_path, monkeypatch
 ):
     config = TINY.model_copy(update={"epochs": 2, "valid_every": 1})
-    save, recalls = RetrieverTrainer._save_checkpoint, iter([0.5, 0.9])
+    save, recalls, first = RetrieverTraining.save, iter([0.5, 0.9]), []
 
-    def stopped_at_the_second(trainer, *arguments):
-        if trainer.state.epoch == 2:
+    def validate(training):
+        first.append(training.model.t5.shared.weight.detach().clone())
+        return {10: next(recalls)}
+
+    def stopped_at_the_second(training, checkpoints):
+        if len(training.rows) == 2:
             raise KeyboardInterrupt
-        save(trainer, *arguments)
+        save(training, checkpoints)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RetrieverTrainer, "_validate", lambda trainer: {10: next(recalls)})
-        patch.setattr(RetrieverTrainer, "_save_checkpoint", stopped_at_the_second)
+        patch.setattr(RetrieverTraining, "validate", validate)
+        patch.setattr(RetrieverTraining, "save", stopped_at_the_second)
         with pytest.raises(KeyboardInterrupt):
             train(config, case, tmp_path)
-    (checkpoint,) = (mark.parent for mark in tmp_path.glob(f"checkpoints/*/checkpoint-*/{COMPLETE}"))
-    first = (checkpoint / "model.safetensors").read_bytes()
     # On a GPU the repeated epoch need not validate as well as it did before.
-    monkeypatch.setattr(RetrieverTrainer, "_validate", lambda trainer: {10: 0.1})
+    monkeypatch.setattr(RetrieverTraining, "validate", lambda _: {10: 0.1})
     folder = train(config, case, tmp_path)
-    assert (folder / "model.safetensors").read_bytes() == first
+    assert torch.equal(load_file(folder / "model.safetensors")["shared.weight"], first[0])
     assert [line.split("\t")[-1] for line in (folder / "history.tsv").read_text().splitlines()[1:]] == [
         "1",
         "0",
@@ -157,41 +163,36 @@ def test_a_kill_between_best_model_and_checkpoint_leaves_the_best_of_the_checkpo
 def test_a_loss_that_is_not_finite_ends_training_and_keeps_the_checkpoint(
     case, tmp_path, monkeypatch, caplog
 ):
-    original = RetrieverTrainer.compute_loss
+    descend = RetrieverTraining.descend
 
-    def diverging(trainer, *arguments, **options):
-        loss = original(trainer, *arguments, **options)
-        return loss * float("nan") if trainer.state.epoch >= 2 else loss
+    def diverging(training, examples):
+        descend(training, examples)
+        if training.step > 2 * training.batches.steps:
+            training.loss *= float("nan")
 
     with monkeypatch.context() as patch:
-        patch.setattr(RetrieverTrainer, "compute_loss", diverging)
+        patch.setattr(RetrieverTraining, "descend", diverging)
         with pytest.raises(InputError, match="loss of epoch 3 is nan; lower learning_rate"):
             train(TINY, case, tmp_path)
-    (mark,) = tmp_path.glob(f"checkpoints/*/checkpoint-*/{COMPLETE}")
+    (state,) = tmp_path.glob(f"checkpoints/*/{STATE_FILE}")
     caplog.set_level("INFO")
     train(TINY, case, tmp_path)
-    assert f"from {mark.parent}" in caplog.text
+    assert re.search(rf"resuming after step \d+ \(epoch 2 of 6\) from {state}", caplog.text)
 
 
-def test_a_first_rank_that_has_been_replaced_leaves_its_peers_waiting(case, tmp_path, monkeypatch):
-    training_step, met = RetrieverTrainer.training_step, []
+def test_a_first_rank_that_has_been_replaced_writes_nothing_more(case, tmp_path, monkeypatch):
+    descend = RetrieverTraining.descend
 
-    def replaced(trainer, *arguments, **options):
-        if trainer.state.global_step == 2:
+    def replaced(training, examples):
+        if training.step == 2:
             with claim(tmp_path / "retriever"):  # as a newer process does, which then ends
-                met.append(trainer.state.global_step)
-        return training_step(trainer, *arguments, **options)
+                pass
+        descend(training, examples)
 
-    def gather(*arguments):
-        met.append("its peers")
-        return distributed.gather(*arguments)
-
-    monkeypatch.setattr(RetrieverTrainer, "training_step", replaced)
-    monkeypatch.setattr(resumable_trainer, "gather", gather)
+    monkeypatch.setattr(RetrieverTraining, "descend", replaced)
     with claim(tmp_path / "retriever"), pytest.raises(InputError, match="this one stops here"):
         train(TINY, case, tmp_path, checkpoint_seconds=0)
-    # Once for each checkpoint before; not for the third, into which the peers would write.
-    assert met == ["its peers", "its peers", 2]
+    assert newest_step(tmp_path / "checkpoints") == 2
 
 
 def test_a_document_without_a_docid_is_named(case, tmp_path):
@@ -214,28 +215,29 @@ def test_a_folder_with_anything_but_our_checkpoints_is_left_alone(names, case, t
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == sorted(names)
 
 
-def test_ranks_drop_different_units(tmp_path, monkeypatch):
-    drawn = []
-    for rank in (0, 1):
-        trainer = RetrieverTrainer.__new__(RetrieverTrainer)
-        trainer.args = SimpleNamespace(seed=3, process_index=rank, world_size=1)
-        trainer.folder = StateFolder(tmp_path / "state")
-        trainer.group, trainer.config, trainer.batches = Group(), None, None
-        trainer.add_callback = lambda _: None
-        trainer.train = lambda **_: drawn.append(torch.nn.functional.dropout(torch.ones(64)))
-        torch.manual_seed(3)  # as the Trainer does on every rank
-        trainer.run({}, checkpoint_seconds=600)
-    assert not torch.equal(*drawn)
+class Dropping(Training):
+    """Training whose loss tells which units were dropped."""
+
+    def batch(self, rows):
+        return {"input": torch.arange(64.0)}
 
 
-def test_one_process_uses_one_gpu_of_several(tmp_path, monkeypatch):
-    class SeveralGPUs(TrainingArguments):
-        def __post_init__(self):
-            super().__post_init__()
-            self._n_gpu = 4
-
-    monkeypatch.setattr("catid2.training.resumable_trainer.TrainingArguments", SeveralGPUs)
-    assert training_arguments(TINY, tmp_path, 0).n_gpu == 1
+def test_each_rank_and_each_step_drops_other_units():
+    losses = []
+    for rank in (0, 1, 0):
+        model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Dropout(0.5))
+        model.forward = lambda input, layers=model: (
+            (layers[1](torch.ones(64)) * input).sum() + layers[0].bias[0]
+        )
+        run = Dropping(TINY, model, SimpleNamespace(steps=4), 3, Group(rank))
+        torch.nn.init.zeros_(model[0].bias)
+        run.config = TINY.model_copy(update={"learning_rate": 1e-30})
+        for _ in range(2):
+            run.loss.zero_()
+            run.descend(np.zeros((1, 1)))
+            losses.append(run.loss.item())
+    assert losses[:2] == losses[4:]
+    assert len(set(losses[:4])) == 4
 
 
 def _stop(*_):

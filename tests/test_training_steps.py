@@ -1,4 +1,4 @@
-"""T5 and dual encoder, trained by the Trainer: each step against plain AdamW, and what a saved state belongs to."""
+"""T5 and dual encoder: each step against plain AdamW, and what a saved state belongs to."""
 
 import copy
 import json
@@ -13,12 +13,11 @@ from plain_adamw import PlainAdamW
 from retriever_case import TINY as T5
 from retriever_case import Case, write_case
 from test_dual_encoder import TINY as DUAL_ENCODER
-from transformers import TrainerCallback
 
 from catid2.baselines import dual_encoder_training
 from catid2.config.base import StageConfig
 from catid2.retriever import t5_training as retriever_training
-from catid2.training.resumable_trainer import ResumableTrainer
+from catid2.training.loop import Training
 
 SCHEDULES = {  # of eight steps, of which the first two rise (a fifth, rounded up): shares of the learning rate
     "cosine": [0, 0.5, 1, (2 + 3**0.5) / 4, 0.75, 0.5, 0.25, (2 - 3**0.5) / 4],
@@ -28,7 +27,7 @@ SCHEDULES = {  # of eight steps, of which the first two rise (a fifth, rounded u
 
 
 class Kind(NamedTuple):
-    """A stage that trains with the Trainer."""
+    """A stage that trains with the loop, at the Trainer's schedules."""
 
     module: Any
     train: Callable
@@ -66,8 +65,8 @@ def train(kind: Kind, config: StageConfig, case: Case, folder: Path) -> None:
     kind.train(config, inputs, folder / "checkpoints", folder / "trained", seed=1)
 
 
-class Recorder(TrainerCallback):
-    """Notes the weights before and after each step, and the micro-batches between."""
+class Recorder:
+    """Notes the weights before and after each step, and its batch."""
 
     def __init__(self) -> None:
         self.before: list[dict[str, torch.Tensor]] = []
@@ -75,29 +74,19 @@ class Recorder(TrainerCallback):
         self.batches: list[dict[str, torch.Tensor]] = []
         self.model: Any = None
 
-    def on_step_begin(self, *_: Any, model: Any, **__: Any) -> None:
-        self.model = model
-        self.before.append(trained_weights(model))
-
-    def on_step_end(self, *_: Any, model: Any, **__: Any) -> None:
-        self.after.append(trained_weights(model))
-
     def watch(self, patch: pytest.MonkeyPatch) -> None:
         """Note what the next training does."""
-        run = ResumableTrainer.run
+        descend = Training.descend
 
-        def watched(trainer: ResumableTrainer, *arguments: Any) -> None:
-            collate = trainer._collate
+        def watched(training: Training, examples: np.ndarray) -> None:
+            (rows,) = examples
+            self.model = training.model
+            self.before.append(trained_weights(training.model))
+            self.batches.append(training.batch(rows))
+            descend(training, examples)
+            self.after.append(trained_weights(training.model))
 
-            def noted(rows: list[int]) -> dict[str, torch.Tensor]:
-                self.batches.append(collate(rows))
-                return self.batches[-1]
-
-            trainer._collate = noted
-            trainer.add_callback(self)
-            run(trainer, *arguments)
-
-        patch.setattr(ResumableTrainer, "run", watched)
+        patch.setattr(Training, "descend", watched)
 
 
 def trained_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:

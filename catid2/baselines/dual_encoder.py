@@ -45,11 +45,7 @@ class DualEncoder(nn.Module):
         group: Group = Group(),  # noqa: B008
     ):
         super().__init__()
-        self.encoder, self.settings, self.group = (
-            encoder,
-            config,
-            group,
-        )  # a model's `config` is the Trainer's
+        self.encoder, self.settings, self.group = encoder, config, group
         self.n_documents = int(pairs[:, 1].max()) + 1
         keys = torch.from_numpy(np.unique(pairs[:, 0] * self.n_documents + pairs[:, 1]))
         self.register_buffer("relevant", keys, persistent=False)  # (P,) sorted

@@ -1,7 +1,7 @@
 """Training the dual encoder: pairs of train queries and relevant documents, validation by exact search.
 
-The loop, its checkpoints and how it goes on after a kill are catid2.training.resumable_trainer's. A step is not
-cut into micro-batches: its documents are each other's negatives.
+The loop, its checkpoints and how it resumes after a kill are catid2.training.loop's. A step is not cut into
+micro-batches: its documents are each other's negatives.
 """
 
 from __future__ import annotations
@@ -17,26 +17,18 @@ import torch
 from catid2.baselines.dual_encoder import DualEncoder, build_encoder
 from catid2.corpus.text import DocumentTexts
 from catid2.embedding.encoders import token_batches
-from catid2.runtime.checkpoint import Fingerprint, code_digest, fingerprint
+from catid2.runtime.checkpoint import Checkpoints, Fingerprint, code_digest, fingerprint
 from catid2.runtime.errors import InputError
 from catid2.search.exact_search import nearest
 from catid2.search.rankings import recall
-from catid2.training.distributed import Group, gather, wait_for_all
-from catid2.training.examples import (
-    EpochBatches,
-    Examples,
-    Task,
-    TrainQueries,
-    equal_parts,
-    read_train_queries,
-)
+from catid2.training.distributed import Group, gather
+from catid2.training.examples import EpochBatches, Examples, Task, TrainQueries, read_train_queries
 from catid2.training.history import CUTOFFS
-from catid2.training.resumable_trainer import ResumableTrainer, training_arguments, write_trained
-from catid2.training.state import StateFolder
+from catid2.training.loop import Training
 from catid2.training.tokens import TokenTable, tokenize
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from catid2.config.dual_encoder import DualEncoderConfig
 
@@ -67,6 +59,7 @@ def train_dual_encoder(
     output: Path,
     seed: int,
     checkpoint_seconds: float = 600.0,
+    group: Group = Group(),  # noqa: B008 - immutable
 ) -> None:
     """Train a dual encoder and write its folder: model, tokenizer, history.tsv.
 
@@ -77,15 +70,15 @@ def train_dual_encoder(
         output: folder to write; AutoModel and AutoTokenizer load from it, and so does a view of kind `hf`.
         seed: of weights, order and dropout.
         checkpoint_seconds: a checkpoint is taken at the next step when the last is that old, in seconds.
+        group: this process among its peers; every rank passes the same.
 
     Raises:
         InputError: an input cannot be used, or does not fit the others or the config; `checkpoints` holds
-            something else, cannot be written or is not the same for all ranks; or the training diverged.
+            something else or cannot be written; or the training diverged.
         SystemExit: 143 (TERM) or 130 (INT), when any rank was asked to stop and the state is saved.
     """
     if output.is_dir() and any(output.iterdir()) and not (output / "history.tsv").is_file():
         raise InputError(output, "holds files that are no encoder", "name an empty folder")
-    folder = StateFolder(checkpoints)
     queries = read_train_queries(inputs.queries, inputs.judgements, config.labels, config.valid_share)
     documents = DocumentTexts(inputs.products, config.template, config.max_characters)
     unknown = queries.doc[(queries.doc < 0) | (queries.doc >= len(documents))]
@@ -100,13 +93,8 @@ def train_dual_encoder(
     seen = [text for text, held_out in zip(queries.texts, queries.held_out, strict=True) if not held_out]
     encoder, tokenizer = build_encoder(config, itertools.chain(seen, documents), seed)
     data = make_data(config, tokenizer, queries, documents)
-    arguments = training_arguments(config, checkpoints, seed)
-    trainer = DualEncoderTrainer(config, encoder, data, arguments, folder)
-    trainer.run(run_fingerprint(config, encoder, data, seed, arguments.world_size), checkpoint_seconds)
-    if arguments.process_index == 0:
-        write_trained(output, folder.best(trainer.state.best_global_step), tokenizer, trainer.history())
-        folder.remove()
-    wait_for_all(trainer.group)
+    saved = Checkpoints(checkpoints, run_fingerprint(config, encoder, data, seed, group.world_size))
+    DualEncoderTraining(config, encoder, tokenizer, data, seed, group).run(saved, checkpoint_seconds, output)
 
 
 def make_data(
@@ -146,26 +134,27 @@ def run_fingerprint(
     return settings | {"data": fingerprint({}, *arrays), "first weights": fingerprint({}, *weights)}
 
 
-class DualEncoderTrainer(ResumableTrainer):
-    """ResumableTrainer of a DualEncoder."""
+class DualEncoderTraining(Training):
+    """Training of a DualEncoder."""
 
     def __init__(
         self,
         config: DualEncoderConfig,
         encoder: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
         data: Data,
-        arguments: TrainingArguments,
-        folder: StateFolder,
+        seed: int,
+        group: Group,
     ):
-        rank, ranks = arguments.process_index, arguments.world_size
-        parts = equal_parts(config.batch_size, ranks, None)
-        batches = EpochBatches(data.examples, config.batch_size, parts, rank, ranks, arguments.seed)
-        self.data = data
+        self.data, self.tokenizer = data, tokenizer
+        examples = data.examples
+        lengths = examples.tokens.lengths[examples.text]
+        batches = EpochBatches(examples.tasks, lengths, config.batch_size, None, seed, group)
         pairs = np.stack([data.queries.query, data.queries.doc], axis=1).astype(np.int64)
-        model = DualEncoder(encoder, config, pairs, Group(rank, ranks, arguments.device))
-        super().__init__(config, model, batches, arguments, folder)
+        super().__init__(config, DualEncoder(encoder, config, pairs, group), batches, seed, group)
 
-    def _collate(self, rows: list[int]) -> dict[str, torch.Tensor]:
+    def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        """Return pairs of a query and a document: their tokens, padded, and which they are."""
         doc, query = self.data.examples.text[rows], self.data.examples.doc[rows]
         queries = self.data.query_tokens.batch(query, self._padding)
         documents = self.data.document_tokens.batch(doc, self._padding)
@@ -182,13 +171,12 @@ class DualEncoderTrainer(ResumableTrainer):
     def _padding(self) -> int:
         return self.model.encoder.config.pad_token_id or 0  # masked, so any will do
 
-    def _validate(self) -> dict[int, float]:
+    def validate(self) -> dict[int, float]:
         """Return recall over the held-out queries, each searched for among all documents; the same on every rank."""
         queries = self.data.queries
         rows = np.flatnonzero(queries.held_out)
         if not len(rows):
             return {}
-        self.model.eval()
         kept = queries.held_out[queries.query]
         documents = self._encode(
             self.data.document_tokens, np.arange(len(self.data.document_tokens.offsets) - 1)
@@ -222,5 +210,7 @@ class DualEncoderTrainer(ResumableTrainer):
                     vectors[batch] = self.model.vectors(texts).half()
         return gather(vectors, len(order), self.group).cpu().numpy()[np.argsort(order)]
 
-    def _pretrained(self) -> PreTrainedModel:
-        return self.model.encoder
+    def write(self, folder: Path) -> None:
+        """Write encoder and tokenizer as Hugging Face does."""
+        self.model.encoder.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)

@@ -183,6 +183,7 @@ class LightConfig(Validated):
     reads_vectors: ClassVar[bool] = True
     pairs_files: ClassVar[list[str]] = []  # it reads no text
     pretrained_model: ClassVar[None] = None
+    bf16: ClassVar[bool] = False  # it trains in float32
     d_model: int = Field(128, ge=8, description="width of the hidden states")
     num_layers: int = Field(2, ge=1, description="decoder layers")
     num_heads: int = Field(4, ge=1, description="attention heads; must divide d_model")

@@ -1,17 +1,15 @@
-"""Training the light retriever: query vector → DocID and document vector → DocID, validation, exact resume.
+"""Training the light retriever: query vector → DocID and document vector → DocID, and its validation.
 
-Everything random is drawn from (seed, epoch, step), so the state to resume from is weights, optimiser, the best
-weights so far and the rows of the history. One process does it: an epoch of 20,000 documents takes seconds.
+The loop, its checkpoints and how it resumes after a kill are catid2.training.loop's. One process does it: an epoch of
+20,000 documents takes seconds.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 import os
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -22,30 +20,16 @@ from catid2.docids.table import docids_digest, read_docids, require_same_documen
 from catid2.embedding.vectors import read_vectors
 from catid2.retriever.light import LightRetriever, QueryVectors, build_light, describe
 from catid2.retriever.validation import validate
-from catid2.runtime.checkpoint import (
-    Checkpoints,
-    State,
-    code_digest,
-    fingerprint,
-    restore_tensors,
-    tensors_of,
-)
-from catid2.runtime.complete import list_files
+from catid2.runtime.checkpoint import Checkpoints, code_digest, fingerprint
 from catid2.runtime.errors import InputError
-from catid2.runtime.stopping import deferred_stop
 from catid2.runtime.tables import write_json
-from catid2.runtime.writing import atomic
 from catid2.search.trie import Trie
 from catid2.training.distributed import Group
-from catid2.training.examples import Task, draw, read_train_queries
-from catid2.training.history import history
+from catid2.training.examples import EpochBatches, Task, read_train_queries
+from catid2.training.loop import Training
 
 if TYPE_CHECKING:
     from catid2.config.retriever import LightConfig
-
-log = logging.getLogger(__name__)
-
-_BEST = "best."  # before the names of the best weights in a state
 
 
 class Inputs(NamedTuple):
@@ -109,15 +93,7 @@ def train_light(
     vectors = [data.queries, data.documents, data.held_out.matrix]
     arrays = [*vectors, data.source, data.doc, data.codes, *data.pairs]
     state = Checkpoints(checkpoints, settings | data.trained_on | {"data": fingerprint({}, *arrays)})
-    training = Training(config, model, data, seed)
-    training.run(state, checkpoint_seconds)
-    with atomic(output) as aside:
-        aside.mkdir()
-        save_file(training.best, aside / "model.safetensors")
-        write_json(aside / "config.json", describe(model))
-        (aside / "history.tsv").write_text(history(training.rows, training.best_step), encoding="utf-8")
-        list_files(aside)
-    state.remove()
+    LightTraining(config, model, data, seed).run(state, checkpoint_seconds, output)
 
 
 def read_data(config: LightConfig, inputs: Inputs) -> Data:
@@ -155,149 +131,37 @@ def read_data(config: LightConfig, inputs: Inputs) -> Data:
     )
 
 
-class Training:
-    """Model, optimiser, data and history of one run.
-
-    Attributes:
-        step: how many steps have been taken.
-        rows: of history.tsv so far.
-        best: the weights that validated best, those of `best_step`, with `best_value`; on the CPU.
-    """
+class LightTraining(Training):
+    """Training of a LightRetriever."""
 
     def __init__(self, config: LightConfig, model: LightRetriever, data: Data, seed: int):
-        self.config, self.data, self.seed = config, data, seed
-        self.group = Group(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-        self.model = model.to(self.group.device)
-        vectors = np.concatenate([data.queries, data.documents])
-        self.vectors = torch.from_numpy(vectors).to(self.group.device)
-        self.codes = torch.from_numpy(data.codes).to(self.group.device)
-        drawn = sum(round(task.weight * (task.end - task.start)) for task in data.tasks)
-        self.steps = drawn // config.batch_size  # of an epoch; its remainder is left out
-        if not self.steps:
-            what = f"{config.batch_size}, but an epoch has {drawn} examples"
-            raise InputError("batch_size", what, f"set it to {drawn} or less")
-        matrices = [weights for weights in self.model.parameters() if weights.ndim == 2]
-        others = [weights for weights in self.model.parameters() if weights.ndim != 2]  # biases and scales
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": config.weight_decay},
-                {"params": others, "weight_decay": 0.0},
-            ],
-            lr=config.learning_rate,
-            fused=True,
-        )
-        self.step = 0
-        self.loss = 0.0  # sum over the epoch's steps so far
-        self.rows: list[dict[str, Any]] = []
-        self.best: dict[str, Tensor] = {}
-        self.best_step: int | None = None
-        self.best_value = -1.0
+        group = Group(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        batches = EpochBatches(data.tasks, None, config.batch_size, None, seed, group)
+        super().__init__(config, model, batches, seed, group)
+        self.data = data
+        self.vectors = torch.from_numpy(np.concatenate([data.queries, data.documents])).to(group.device)
+        self.codes = torch.from_numpy(data.codes).to(group.device)
 
-    def run(self, checkpoints: Checkpoints, checkpoint_seconds: float) -> None:
-        """Train to the end, from the saved state of this run if there is one; errors as train_light."""
-        state = checkpoints.load()
-        if state is not None:
-            self.restore(state)
-            log.info("resuming after %s from %s", self.place(), checkpoints.path)
-        total, saved_at = self.config.epochs * self.steps, time.monotonic()
-        batches = np.empty((0, 0), np.int64)
-        with deferred_stop() as stop:
-            while self.step < total:
-                epoch, step = divmod(self.step, self.steps)
-                if not step or not len(batches):
-                    batches = self.batches(epoch)
-                self.descend(batches[step])
-                if step + 1 == self.steps:
-                    self.end_epoch(epoch + 1)
-                if stop.requested or time.monotonic() - saved_at >= checkpoint_seconds:
-                    checkpoints.save(self.state())
-                    saved_at = time.monotonic()
-                if stop.requested:
-                    log.info("stopped by %s after %s, saved; run again to go on", stop.cause, self.place())
-                    stop.exit()
-
-    def batches(self, epoch: int) -> np.ndarray:
-        """Return the examples of an epoch's steps, (steps, batch_size), a function of seed and epoch alone."""
-        rng = np.random.default_rng([self.seed, epoch])
-        rows = rng.permutation(np.concatenate([draw(task, rng) for task in self.data.tasks]))
-        return rows[: self.steps * self.config.batch_size].reshape(self.steps, -1)
-
-    def descend(self, rows: np.ndarray) -> None:
-        """Take one step on the examples `rows` (batch_size,).
-
-        Raises:
-            InputError: the loss is not finite; what was saved before is still good.
-        """
-        torch.manual_seed(_seed(self.seed, self.step))  # of dropout
-        self.model.train()
+    def batch(self, rows: np.ndarray) -> dict[str, Tensor]:
+        """Return vectors, and the DocIDs that they are taught for."""
         source, doc = (torch.from_numpy(part[rows]) for part in (self.data.source, self.data.doc))
         vectors = self.vectors[source.to(self.group.device)].float()
-        loss = self.model(vectors, self.codes[doc.to(self.group.device)])
-        if not loss.isfinite():
-            what = f"with {self.config.learning_rate:g} the loss after {self.place()} is {loss.item()}"
-            raise InputError("learning_rate", what, "lower learning_rate")
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
-        for parameters in self.optimizer.param_groups:
-            parameters["lr"] = self.learning_rate(self.step)
-        self.optimizer.step()
-        self.loss += loss.item()
-        self.step += 1
+        return {"vectors": vectors, "codes": self.codes[doc.to(self.group.device)]}
 
     def learning_rate(self, step: int) -> float:
-        """Return the learning rate of a step: a linear rise, then a cosine to zero."""
-        total = self.config.epochs * self.steps
+        """Return the learning rate of a step: a linear rise, whose first step moves, then a cosine to zero."""
+        total = self.config.epochs * self.batches.steps
         rise = math.ceil(self.config.warmup * total)
         if step < rise:
             return self.config.learning_rate * (step + 1) / rise
         return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / (total - rise)))
 
-    def end_epoch(self, epoch: int) -> None:
-        """Add the row of a finished epoch, validate if it is time, and keep the weights if they are the best."""
-        config = self.config
-        row = {"epoch": epoch, "step": self.step, "loss": self.loss / self.steps}
-        row["learning_rate"] = self.learning_rate(self.step - 1)
-        self.loss = 0.0
-        last = epoch == config.epochs
-        if last or epoch % config.valid_every == 0:
-            self.model.eval()
-            data = self.data
-            found = validate(self.model, data.trie, data.held_out, data.pairs, config.valid_beams, self.group)
-            row |= {f"recall@{k}": value for k, value in found.items()}
-            value = float(last) if config.select_by == "last" else row[config.select_by]
-            if value > self.best_value:
-                self.best_value, self.best_step = value, self.step
-                self.best = {name: part.cpu().clone() for name, part in self.model.state_dict().items()}
-        self.rows.append(row)
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "epoch")
-        log.info("epoch %d/%d  %s", epoch, config.epochs, shown)
+    def validate(self) -> dict[int, float]:
+        """Return recall@k over the held-out queries."""
+        data = self.data
+        return validate(self.model, data.trie, data.held_out, data.pairs, self.config.valid_beams, self.group)
 
-    def state(self) -> State:
-        """Return what a run needs to go on."""
-        best = {f"{_BEST}{name}": part for name, part in self.best.items()}
-        progress = {
-            "step": self.step,
-            "loss": self.loss,
-            "rows": self.rows,
-            "best": [self.best_step, self.best_value],
-        }
-        return State(tensors_of(self.model, self.optimizer) | best, progress)
-
-    def restore(self, state: State) -> None:
-        """Take up what `state` returned."""
-        best = {name: part for name, part in state.tensors.items() if name.startswith(_BEST)}
-        self.best = {name.removeprefix(_BEST): part for name, part in best.items()}
-        rest = {name: part for name, part in state.tensors.items() if name not in best}
-        restore_tensors(rest, self.model, self.optimizer)
-        progress = state.progress
-        self.step, self.loss, self.rows = progress["step"], progress["loss"], progress["rows"]
-        self.best_step, self.best_value = progress["best"]
-
-    def place(self) -> str:
-        """Return how far training is, for the log."""
-        return f"step {self.step} (epoch {-(-self.step // self.steps)} of {self.config.epochs})"
-
-
-def _seed(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0])
+    def write(self, folder: Path) -> None:
+        """Write weights and config.json."""
+        save_file(self.model.state_dict(), folder / "model.safetensors")
+        write_json(folder / "config.json", describe(self.model))

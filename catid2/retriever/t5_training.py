@@ -1,6 +1,6 @@
 """Training the retriever: our loss, the softmax over the codes of a position, and validation by beam search.
 
-The loop, its checkpoints and how it goes on after a kill are catid2.training.resumable_trainer's.
+The loop, its checkpoints and how it resumes after a kill are catid2.training.loop's.
 """
 
 from __future__ import annotations
@@ -17,28 +17,26 @@ from catid2.corpus.text import DocumentTexts
 from catid2.docids.table import docids_digest, read_docids, require_same_documents
 from catid2.retriever.t5 import DocIDRetriever, build_retriever
 from catid2.retriever.validation import validate
-from catid2.runtime.checkpoint import Fingerprint, code_digest, fingerprint
+from catid2.runtime.checkpoint import Checkpoints, Fingerprint, code_digest, fingerprint
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import read_table
 from catid2.search.trie import Trie
-from catid2.training.distributed import wait_for_all
+from catid2.training.distributed import Group
 from catid2.training.examples import (
     EpochBatches,
     Examples,
     Pairs,
     TrainQueries,
     Validation,
-    equal_parts,
     make_examples,
     make_validation,
     read_pairs,
     read_train_queries,
 )
-from catid2.training.resumable_trainer import ResumableTrainer, training_arguments, write_trained
-from catid2.training.state import StateFolder
+from catid2.training.loop import Training
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, TrainingArguments
+    from transformers import PreTrainedTokenizerBase
 
     from catid2.config.retriever import RetrieverConfig
 
@@ -68,6 +66,7 @@ def train_retriever(
     output: Path,
     seed: int,
     checkpoint_seconds: float = 600.0,
+    group: Group = Group(),  # noqa: B008 - immutable
 ) -> None:
     """Train a retriever and write its folder: model, tokenizer, history.tsv.
 
@@ -78,15 +77,15 @@ def train_retriever(
         output: folder to write; AutoModelForSeq2SeqLM and AutoTokenizer load from it.
         seed: of weights, order and dropout.
         checkpoint_seconds: a checkpoint is taken at the next step when the last is that old, in seconds.
+        group: this process among its peers; every rank passes the same.
 
     Raises:
         InputError: an input cannot be used, or does not fit the others or the config; `checkpoints` holds
-            something else, cannot be written or is not the same for all ranks; or the training diverged.
+            something else or cannot be written; or the training diverged.
         SystemExit: 143 (TERM) or 130 (INT), when any rank was asked to stop and the state is saved.
     """
     if output.is_dir() and any(output.iterdir()) and not (output / "history.tsv").is_file():
         raise InputError(output, "holds files that are no retriever", "name an empty folder")
-    folder = StateFolder(checkpoints)
     require_same_documents(inputs.docids, inputs.products)
     doc_ids, codes = read_docids(inputs.docids)
     sizes = tuple(int(size) for size in codes.max(axis=0) + 1)
@@ -112,13 +111,8 @@ def train_retriever(
         raise InputError(
             "valid_share", "no query is held out", 'set a larger valid_share, or select_by "last"'
         )
-    arguments = training_arguments(config, checkpoints, seed)
-    trainer = RetrieverTrainer(config, retriever, data, arguments, folder)
-    trainer.run(run_fingerprint(config, retriever, data, seed, arguments.world_size), checkpoint_seconds)
-    if arguments.process_index == 0:
-        write_trained(output, folder.best(trainer.state.best_global_step), tokenizer, trainer.history())
-        folder.remove()
-    wait_for_all(trainer.group)
+    saved = Checkpoints(checkpoints, run_fingerprint(config, retriever, data, seed, group.world_size))
+    RetrieverTraining(config, retriever, tokenizer, data, seed, group).run(saved, checkpoint_seconds, output)
 
 
 def run_fingerprint(
@@ -155,38 +149,37 @@ def _document_texts(config: RetrieverConfig, products: Path) -> DocumentTexts:
     return DocumentTexts(products, template, 16 * config.max_document_tokens)
 
 
-class RetrieverTrainer(ResumableTrainer):
-    """ResumableTrainer of a DocIDRetriever."""
+class RetrieverTraining(Training):
+    """Training of a DocIDRetriever."""
 
     def __init__(
         self,
         config: RetrieverConfig,
         retriever: DocIDRetriever,
+        tokenizer: PreTrainedTokenizerBase,
         data: Data,
-        arguments: TrainingArguments,
-        folder: StateFolder,
+        seed: int,
+        group: Group,
     ):
-        ranks = arguments.world_size
-        parts = equal_parts(config.batch_size, ranks, config.microbatch)
-        self.data = data
-        batches = EpochBatches(
-            data.examples, config.batch_size, parts, arguments.process_index, ranks, arguments.seed
-        )
-        super().__init__(config, retriever, batches, arguments, folder)
+        self.data, self.tokenizer = data, tokenizer
+        examples, sizes = data.examples, (config.batch_size, config.microbatch)
+        lengths = examples.tokens.lengths[examples.text]
+        batches = EpochBatches(examples.tasks, lengths, *sizes, seed, group)
+        super().__init__(config, retriever, batches, seed, group)
 
-    def _collate(self, rows: list[int]) -> dict[str, torch.Tensor]:
+    def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        """Return texts, padded, and the DocIDs that they are taught for."""
         examples = self.data.examples
-        batch = examples.tokens.batch(examples.text[rows], self.model.t5.config.pad_token_id)
-        codes = torch.from_numpy(self.data.codes[examples.doc[rows]])
-        return {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "codes": codes}
+        texts = self.model.batch(examples.tokens, examples.text[rows])
+        return texts._asdict() | {"codes": torch.from_numpy(self.data.codes[examples.doc[rows]])}
 
-    def _validate(self) -> dict[int, float]:
+    def validate(self) -> dict[int, float]:
         """Return recall@k over the held-out queries, the same on every rank."""
-        self.model.eval()
         held_out = self.data.validation
-        pairs = (held_out.query, held_out.doc)
-        beams = self.config.valid_beams
+        pairs, beams = (held_out.query, held_out.doc), self.config.valid_beams
         return validate(self.model, self.data.trie, held_out.tokens, pairs, beams, self.group)
 
-    def _pretrained(self) -> PreTrainedModel:
-        return self.model.t5
+    def write(self, folder: Path) -> None:
+        """Write model and tokenizer as Hugging Face does."""
+        self.model.t5.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)

@@ -10,19 +10,19 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from torch.utils.data import Sampler
 
 from catid2.corpus.cleaning import text_key
 from catid2.corpus.queries import read_judgements, read_queries
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import read_strings
+from catid2.training.distributed import Group
 from catid2.training.tokens import TokenTable, join, tokenize
 
 if TYPE_CHECKING:
@@ -220,51 +220,54 @@ def equal_parts(batch_size: int, ranks: int, microbatch: int | None) -> int:
     return ranks * accumulation
 
 
-class EpochBatches(Sampler[np.ndarray]):
-    """The batches of one epoch for one rank: arrays of example rows, of similar length within a batch.
+class EpochBatches:
+    """The batches of each epoch for one rank, a function of seed and epoch alone.
 
-    What an epoch holds depends on the seed and the epoch alone: a step's examples are the same for any
-    number of ranks and micro-batches. Set `epoch` before iterating. A batch sampler for torch's DataLoader.
+    A step's examples are the same for any number of ranks and micro-batches.
 
     Args:
-        examples: what to draw from.
+        tasks: what to draw from.
+        lengths: of each example's text; the examples of a batch are of similar length. None: they are drawn at random.
         batch_size: examples per step, over all ranks and micro-batches; a remainder of an epoch is left out.
-        parts: into how many micro-batches a step is cut (equal_parts): ranks × accumulation steps.
-        rank: which of the `ranks` interleaved shares of a step is ours.
-        ranks: how many processes train together.
+        microbatch: most examples of a micro-batch (equal_parts).
         seed: of the order.
+        group: this process among its peers; its share of a step is every n-th of the micro-batches.
 
     Raises:
-        InputError: a step has more examples than an epoch.
+        InputError: a step has more examples than an epoch, or cannot be shared equally among the ranks.
     """
 
-    def __init__(self, examples: Examples, batch_size: int, parts: int, rank: int, ranks: int, seed: int):
-        self.examples, self.batch_size, self.parts = examples, batch_size, parts
-        self.rank, self.ranks, self.seed = rank, ranks, seed
-        self.epoch = 0
-        self.lengths = examples.tokens.lengths[examples.text]
-        drawn = sum(round(task.weight * (task.end - task.start)) for task in examples.tasks)
-        self.steps = drawn // batch_size
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        lengths: np.ndarray | None,
+        batch_size: int,
+        microbatch: int | None,
+        seed: int,
+        group: Group,
+    ):
+        self.tasks, self.lengths, self.batch_size = tasks, lengths, batch_size
+        self.parts = equal_parts(batch_size, group.world_size, microbatch)
+        self.seed, self.group = seed, group
+        drawn = sum(round(task.weight * (task.end - task.start)) for task in tasks)
+        self.steps = drawn // batch_size  # of an epoch
         if not self.steps:
             what = f"{batch_size}, but an epoch has {drawn} examples"
             raise InputError("batch_size", what, f"set it to {drawn} or less")
 
-    def __len__(self) -> int:
-        """Micro-batches per epoch of this rank."""
-        return self.steps * (self.parts // self.ranks)
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        """Yield the rows of each micro-batch, (batch_size / parts,)."""
-        rng = np.random.default_rng([self.seed, self.epoch])
-        rows = rng.permutation(np.concatenate([draw(task, rng) for task in self.examples.tasks]))
+    def of_epoch(self, epoch: int) -> np.ndarray:
+        """Return the examples of an epoch (counted from 0): (steps, micro-batches, examples)."""
+        rng = np.random.default_rng([self.seed, epoch])
+        rows = rng.permutation(np.concatenate([draw(task, rng) for task in self.tasks]))
         rows = rows[: self.steps * self.batch_size]
-        pool = BATCHES_PER_SORT * self.batch_size
-        pools = [rows[start : start + pool] for start in range(0, len(rows), pool)]
-        batches = np.concatenate([part[np.argsort(self.lengths[part], kind="stable")] for part in pools])
-        batches = rng.permutation(batches.reshape(self.steps, self.batch_size))
-        for batch in batches:
-            for part in range(self.rank, self.parts, self.ranks):
-                yield batch[part :: self.parts]
+        if self.lengths is not None:
+            pool = BATCHES_PER_SORT * self.batch_size
+            pools = [rows[start : start + pool] for start in range(0, len(rows), pool)]
+            rows = np.concatenate([part[np.argsort(self.lengths[part], kind="stable")] for part in pools])
+            rows = rng.permutation(rows.reshape(self.steps, self.batch_size))
+        # Micro-batch m of n is the examples m, m + n, … of a step, so that all micro-batches are of similar length.
+        parts = rows.reshape(self.steps, -1, self.parts).swapaxes(1, 2)
+        return parts[:, self.group.rank :: self.group.world_size]
 
 
 def draw(task: Task, rng: np.random.Generator) -> np.ndarray:

@@ -63,11 +63,9 @@ SLOW = {
     Training.run_epoch = lambda *given: (time.sleep(0.1 * os.path.exists("wait")), quick(*given))[1]
 """,
     "train_retriever": """    import os, time
-    from catid2.retriever.t5_training import RetrieverTrainer
-    quick = RetrieverTrainer.compute_loss
-    RetrieverTrainer.compute_loss = lambda *given, **named: (
-        time.sleep(0.02 * os.path.exists("wait")), quick(*given, **named)
-    )[1]
+    from catid2.retriever.t5_training import RetrieverTraining
+    quick = RetrieverTraining.batch
+    RetrieverTraining.batch = lambda *given: (time.sleep(0.02 * os.path.exists("wait")), quick(*given))[1]
 """,
 }
 # Replaces the profile's numbers: a CPU a job, as in a local run. Other numbers change last bits, and soon everything.

@@ -1,0 +1,288 @@
+"""The loop of every training on examples: steps, validation, checkpoints, and resuming after a kill.
+
+A subclass of Training says what a batch is, how the model is validated and what is written. The loop has the rest:
+several ranks (DistributedDataParallel), bfloat16, the schedule, micro-batches, clipping, the history, and the weights
+that validated best. Its arithmetic is that of Hugging Face's Trainer, which resumes to the same bytes only with private
+methods overridden.
+
+Everything random is drawn from (seed, epoch) or from (seed, step, rank), so the state to resume from is weights,
+optimiser, the best weights so far and the rows of the history. A checkpoint is taken at the end of a step: every so
+many seconds, after each validation, and when TERM or INT asks the run to stop. Training that was stopped or killed
+anywhere and is started again ends, on a CPU, with the same bytes as one that never was. With other code, other settings
+or another number of ranks it starts anew; another micro-batch is another setting, for it changes rounding and dropout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from catid2.runtime.checkpoint import (
+    Checkpoints,
+    State,
+    restore_tensors,
+    restore_weights,
+    tensors_of,
+    weights_of,
+)
+from catid2.runtime.complete import list_files
+from catid2.runtime.errors import InputError
+from catid2.runtime.stopping import deferred_stop
+from catid2.runtime.writing import atomic
+from catid2.training.distributed import Group, any_rank, gather, saved_state, wait_for_all
+from catid2.training.history import history
+
+if TYPE_CHECKING:
+    from catid2.training.examples import EpochBatches
+
+log = logging.getLogger(__name__)
+
+_BEST = "best."  # before the names of the best weights in a state
+
+
+class TrainingConfig(Protocol):
+    """The settings of a stage that trains with this loop; the stage's own model describes them."""
+
+    epochs: int
+    learning_rate: float
+    schedule: str
+    warmup: float
+    weight_decay: float
+    clip_norm: float
+    bf16: bool
+    valid_every: int
+    select_by: str
+
+
+class Training:
+    """Model, optimiser, data and history of one run.
+
+    Args:
+        config: schedule, and when and by what is validated.
+        model: its forward takes what `batch` returns, and returns the mean loss of this rank's examples.
+        batches: the order of the examples.
+        seed: of dropout.
+        group: this process among its peers.
+
+    Attributes:
+        step: how many steps have been taken.
+        rows: of history.tsv so far.
+        best: the weights that validated best, those of `best_step`, with `best_value`; on the first rank's CPU.
+    """
+
+    def __init__(
+        self, config: TrainingConfig, model: nn.Module, batches: EpochBatches, seed: int, group: Group
+    ):
+        self.config, self.batches, self.seed, self.group = config, batches, seed, group
+        self.model = model.to(group.device)
+        self.parallel: nn.Module = self.model
+        if group.world_size > 1:  # averages the gradients of the ranks while they are computed
+            self.parallel = DistributedDataParallel(self.model, broadcast_buffers=False)
+        # Biases and the scales of norms do not decay. T5's relative attention bias is a matrix, by its shape alone.
+        trained = [(name, weights) for name, weights in model.named_parameters() if weights.requires_grad]
+        decays = [weights for name, weights in trained if weights.ndim > 1 and "bias" not in name]
+        others = [weights for name, weights in trained if weights.ndim <= 1 or "bias" in name]
+        groups = [
+            {"params": decays, "weight_decay": config.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+        self.step = 0
+        # Sum over the epoch's steps so far, on the device: no step waits for it.
+        self.loss = torch.zeros(1, dtype=torch.float64, device=group.device)
+        self.norm = torch.zeros(())  # of the last step's gradient
+        self.rows: list[dict[str, Any]] = []
+        self.best: dict[str, Tensor] = {}
+        self.best_step: int | None = None
+        self.best_value = -1.0
+
+    # --- what a subclass says ------------------------------------------------------------------------
+
+    def batch(self, rows: np.ndarray) -> dict[str, Tensor]:
+        """Return what the model is called with for the examples `rows` (n,) of a micro-batch."""
+        raise NotImplementedError
+
+    def validate(self) -> dict[int, float]:
+        """Return recall over the held-out queries at those CUTOFFS that are measured; the same on every rank."""
+        raise NotImplementedError
+
+    def write(self, folder: Path) -> None:
+        """Write the model to a folder, and all that goes with it but the history."""
+        raise NotImplementedError
+
+    # --- a run ---------------------------------------------------------------------------------------
+
+    def run(self, checkpoints: Checkpoints, checkpoint_seconds: float, output: Path) -> None:
+        """Train to the end, from the saved state of this run if there is one, and write the folder `output`.
+
+        Raises:
+            InputError: the training has diverged, or a state cannot be read or written; what was saved before is kept.
+            SystemExit: 143 (TERM) or 130 (INT), when any rank was asked to stop and the state is saved.
+        """
+        wait_for_all(self.group)  # before the first rank changes the folder that the others have looked into
+        state = saved_state(checkpoints, self.group, (_BEST,))
+        if state is not None:
+            self.restore(state)
+            log.info("resuming after %s from %s", self.place(), checkpoints.path)
+        self._take_steps(checkpoints, checkpoint_seconds)
+        if self.group.is_first:
+            restore_weights(self.best, self.model)
+            with atomic(output) as aside:
+                aside.mkdir()
+                self.write(aside)
+                table = aside / "history.tsv"
+                table.write_text(history(self.rows, self.best_step), encoding="utf-8")
+                for weights in aside.glob("*.safetensors"):
+                    weights.chmod(table.stat().st_mode)  # safetensors lets only the owner read
+                list_files(aside)
+            checkpoints.remove()
+        wait_for_all(self.group)
+
+    def _take_steps(self, checkpoints: Checkpoints, checkpoint_seconds: float) -> None:
+        steps, saved_at, examples = self.batches.steps, time.monotonic(), None
+        bar = tqdm(initial=self.step, total=self.config.epochs * steps, unit=" steps", disable=None)
+        with deferred_stop() as stop, bar:
+            while self.step < self.config.epochs * steps:
+                epoch, step = divmod(self.step, steps)
+                if examples is None or not step:
+                    examples = self.batches.of_epoch(epoch)
+                self.descend(examples[step])
+                bar.update()
+                validated = step + 1 == steps and self.end_epoch(epoch + 1)
+                due = self.group.is_first and time.monotonic() - saved_at >= checkpoint_seconds
+                if any_rank(validated or due or stop.requested):
+                    self.save(checkpoints)
+                    saved_at = time.monotonic()
+                    if any_rank(stop.requested):
+                        # A rank that ended now could get the one that still writes killed.
+                        wait_for_all(self.group)
+                        what = f"stopped by {stop.cause} after {self.place()}"
+                        log.info("%s, checkpoint saved; run again to go on", what)
+                        stop.exit()
+
+    def descend(self, examples: np.ndarray) -> None:
+        """Take one step on this rank's `examples` (micro-batches, examples)."""
+        # Of dropout: each rank drops other units.
+        torch.manual_seed(_seed(self.seed, self.step, self.group.rank))
+        self.model.train()
+        device = self.group.device
+        for number, rows in enumerate(examples, start=1):
+            batch = {name: part.to(device, non_blocking=True) for name, part in self.batch(rows).items()}
+            # The ranks exchange gradients once a step, with its last micro-batch.
+            waits = self.group.world_size > 1 and number < len(examples)
+            with self.parallel.no_sync() if waits else contextlib.nullcontext():
+                with torch.autocast(device.type, torch.bfloat16, enabled=reduced(self.config, device)):
+                    loss = self.parallel(**batch) / len(examples)
+                loss.backward()
+            self.loss += loss.detach()
+        self.norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = self.learning_rate(self.step)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.step += 1
+
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of a step, by the schedules of Hugging Face: a warm-up's first step has rate 0."""
+        config, steps = self.config, self.batches.steps
+        total, rise = config.epochs * steps, math.ceil(config.warmup * config.epochs * steps)
+        if step < rise:
+            return config.learning_rate * (step / rise)
+        shares = {
+            "cosine": 0.5 * (1 + math.cos(math.pi * ((step - rise) / (total - rise)))),
+            "linear": (total - step) / (total - rise),
+            "constant_with_warmup": 1.0,
+        }
+        return config.learning_rate * shares[config.schedule]
+
+    def end_epoch(self, epoch: int) -> bool:
+        """Add the row of a finished epoch; return whether it was time to validate, which keeps the best weights.
+
+        Raises:
+            InputError: the loss or the gradient is not finite.
+        """
+        config = self.config
+        loss = gather(self.loss, self.group.world_size, self.group).mean().item() / self.batches.steps
+        self.loss.zero_()
+        for name, value in (("loss", loss), ("grad_norm", self.norm.item())):
+            if not math.isfinite(value):
+                what = f"with {config.learning_rate:g} the {name} of epoch {epoch} is {value}"
+                raise InputError("learning_rate", what, "lower learning_rate")
+        row = {"epoch": epoch, "step": self.step, "loss": loss}
+        row["learning_rate"] = self.learning_rate(self.step - 1)
+        last = epoch == config.epochs
+        validates = last or epoch % config.valid_every == 0
+        if validates:
+            self.model.eval()
+            row |= {f"recall@{k}": value for k, value in self.validate().items()}
+            value = float(last) if config.select_by == "last" else row[config.select_by]
+            if value > self.best_value:
+                self.best_value, self.best_step = value, self.step
+                if self.group.is_first:
+                    weights = weights_of(self.model)
+                    self.best = {name: part.detach().cpu().clone() for name, part in weights.items()}
+        self.rows.append(row)
+        told = row | {"grad_norm": self.norm.item()}
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in told.items() if name != "epoch")
+        log.info("epoch %d/%d  %s", epoch, config.epochs, shown)
+        return validates
+
+    # --- its state -----------------------------------------------------------------------------------
+
+    def save(self, checkpoints: Checkpoints) -> None:
+        """Save the state; every rank has to come here, the first one writes.
+
+        Raises:
+            InputError: the disk is full, or the training has diverged and must not replace what is saved.
+        """
+        if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
+            what = f"with {self.config.learning_rate:g} weights are not finite after {self.place()}"
+            raise InputError("learning_rate", what, "lower learning_rate")
+        state = self.state()
+        if self.group.is_first:
+            checkpoints.save(state)
+
+    def state(self) -> State:
+        """Return what a run needs to resume."""
+        best = {f"{_BEST}{name}": part for name, part in self.best.items()}
+        progress = {
+            "step": self.step,
+            "losses": gather(self.loss, self.group.world_size, self.group).tolist(),  # of each rank
+            "rows": self.rows,
+            "best": [self.best_step, self.best_value],
+        }
+        return State(tensors_of(self.model, self.optimizer) | best, progress)
+
+    def restore(self, state: State) -> None:
+        """Take up what `state` returned."""
+        best = {name: part for name, part in state.tensors.items() if name.startswith(_BEST)}
+        self.best = {name.removeprefix(_BEST): part for name, part in best.items()}
+        rest = {name: part for name, part in state.tensors.items() if name not in best}
+        restore_tensors(rest, self.model, self.optimizer)
+        progress = state.progress
+        self.step, self.rows = progress["step"], progress["rows"]
+        self.loss.fill_(progress["losses"][self.group.rank])
+        self.best_step, self.best_value = progress["best"]
+
+    def place(self) -> str:
+        """Return how far training is, for the log."""
+        return f"step {self.step} (epoch {-(-self.step // self.batches.steps)} of {self.config.epochs})"
+
+
+def reduced(config: TrainingConfig, device: torch.device) -> bool:
+    """Return whether to compute in bfloat16: a GPU does if the config says so, a CPU never."""
+    return config.bf16 and device.type == "cuda"
+
+
+def _seed(*values: int) -> int:
+    return int(np.random.SeedSequence(values).generate_state(1, np.uint64)[0])
