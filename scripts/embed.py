@@ -1,6 +1,6 @@
 """Embed every product's text under one view: an (N, d) float16 matrix, row = doc_id.
 
-Runs alone or under scripts/launch.py; a run that was killed resumes after its last complete shard.
+Runs alone or under torchrun; a run that was killed resumes after its last complete shard.
 """
 
 from pathlib import Path

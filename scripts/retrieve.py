@@ -1,4 +1,4 @@
-"""Decode the DocIDs of all test queries with constrained beam search. Runs alone or under scripts/launch.py."""
+"""Decode the DocIDs of all test queries with constrained beam search. Runs alone or under torchrun."""
 
 from pathlib import Path
 

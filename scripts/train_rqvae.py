@@ -1,4 +1,4 @@
-"""Train the RQ-VAE that codes embeddings, on one device or, under scripts/launch.py, on several.
+"""Train the RQ-VAE that codes embeddings, on one device or, under torchrun, on several.
 
 Reads the embeddings and the categories of the products; writes the weights, their config and the figures of
 every epoch. Started again after a kill, it resumes from its last checkpoint and ends with the same result. On TERM or

@@ -19,7 +19,7 @@ LONGEST = (
     "test_pretrained_run",
     "test_replaced_inputs",
     "test_retriever_training",
-    "test_launch",
+    "test_torchrun",
     "test_anywhere",
     "test_bad_input",
 )

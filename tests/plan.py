@@ -24,7 +24,7 @@ class Job(NamedTuple):
 
     @property
     def scripts(self) -> list[str]:
-        """The script, or `launch.py` and the script that it launches."""
+        """The script, or `torchrun.py` and the script that it starts."""
         return [word for word in self.command if word.endswith(".py")]
 
     def options(self, name: str) -> list[str]:

@@ -55,7 +55,7 @@ def test_cases_are_many_and_of_every_script():
     assert (
         {case.script for case in CASES}
         == set(COMMANDS)
-        == {path.stem for path in (ROOT / "scripts").glob("*.py")} - {"launch"}
+        == {path.stem for path in (ROOT / "scripts").glob("*.py")} - {"torchrun"}
     )
 
 

@@ -12,20 +12,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import psutil
 import pytest
+from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-from catid2.runtime.command import entry_point
+from catid2.runtime.command import AGENT_PID, entry_point
 from catid2.runtime.errors import InputError
-from catid2.runtime.failures import FAILURE_FILE, LAUNCHER_PID
 
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Run a test without a launcher, and with the signal handlers of before at its end."""
-    monkeypatch.delenv(FAILURE_FILE, raising=False)
-    monkeypatch.delenv(LAUNCHER_PID, raising=False)
+    """Run a test without an agent, and with the signal handlers of before at its end."""
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
     handler = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, handler)
@@ -111,11 +111,62 @@ def test_a_second_term_does_not_break_the_clean_up() -> None:
     assert cleaned
 
 
-def test_an_orphan_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    started = []
-    monkeypatch.setenv(LAUNCHER_PID, str(os.getpid()))  # no process is its own parent
+# --- ranks of torchrun
+
+
+@pytest.fixture
+def agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The error file of a rank, the environment of which this process has."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "job")
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
+    monkeypatch.delenv(AGENT_PID, raising=False)
     # pytest itself has to outlive its parent
     monkeypatch.setattr("catid2.runtime.command.signal_at_end_of_parent", lambda number: None)
+    return tmp_path / "error.json"
+
+
+@pytest.mark.parametrize(
+    ("error", "knock_on"),
+    [
+        (RuntimeError("[/gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:4711"), True),
+        (ConnectionResetError(104, "Connection reset by peer"), True),
+        (RuntimeError("shape mismatch"), False),
+        (InputError("gloo", "is bad", "mend it"), False),
+    ],
+)
+def test_a_rank_tells_the_agent_and_whether_it_has_lost_a_peer(
+    agent: Path, capsys: pytest.CaptureFixture, error: Exception, knock_on: bool
+) -> None:
+    with pytest.raises(SystemExit):
+        raising(error)()
+    assert capsys.readouterr().err == ""
+    failure = ProcessFailure(local_rank=0, pid=1, exitcode=1, error_file=str(agent))
+    more = failure.message["extraInfo"]
+    assert (more["knock_on"], int(more["seconds"])) == (knock_on, failure.timestamp)
+    assert str(error) in failure.message["message"]
+    assert more["py_callstack"].rstrip().endswith(failure.message["message"])
+
+
+def test_a_rank_that_cannot_tell_prints(
+    agent: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def printed() -> str:
+        with pytest.raises(SystemExit):
+            raising(InputError("file", "is bad", "mend it"))()
+        return capsys.readouterr().err
+
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", Mock(side_effect=full))
+        assert printed() == "error: file: is bad; mend it\n"
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID")  # the variable was left by another job
+    assert printed() == "error: file: is bad; mend it\n"
+    assert not agent.exists()
+
+
+def test_an_orphan_does_not_start(agent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+    monkeypatch.setenv(AGENT_PID, str(os.getpid()))  # no process is its own parent
     with pytest.raises(SystemExit) as caught:
         entry_point(lambda: started.append(True))()
     assert caught.value.code == 143

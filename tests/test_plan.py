@@ -432,7 +432,7 @@ def test_a_rule_carries_the_code_of_the_script_that_it_runs(jobs):
 
 
 def test_what_can_have_several_processes_is_launched(jobs):
-    launched = {job.rule for job in jobs if "launch.py" in job.scripts}
+    launched = {job.rule for job in jobs if "torchrun.py" in job.scripts}
     assert launched == {
         *("embed", "embed_by_own_encoder", "train_rqvae", "train_retriever", "train_dual_encoder", "retrieve")
     }

@@ -33,12 +33,12 @@ def test_linters_are_content(command):
 def test_every_rule_has_a_script_of_its_name_and_every_script_a_rule():
     text = "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
     scripts = {path.stem for path in (ROOT / "scripts").glob("*.py")}
-    assert set(re.findall(r"^rule (\w+):", text, re.M)) == scripts - {"launch"}
+    assert set(re.findall(r"^rule (\w+):", text, re.M)) == scripts - {"torchrun"}
 
 
 def test_the_pipelines_page_names_every_rule():
     page = (ROOT / "docs" / "pipeline.md").read_text()
-    rules = {path.stem for path in (ROOT / "scripts").glob("*.py")} - {"launch"}
+    rules = {path.stem for path in (ROOT / "scripts").glob("*.py")} - {"torchrun"}
     assert [rule for rule in sorted(rules) if f"`{rule}`" not in page] == []
 
 

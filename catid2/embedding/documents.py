@@ -36,7 +36,7 @@ _SHARD = r"shard-\d{9}\.npy"
 
 
 class Ranks(NamedTuple):
-    """The place of this process among those of scripts/launch.py; `local` is that on the node, and its GPU."""
+    """The place of this process among those of torchrun; `local` is that on the node, and its GPU."""
 
     rank: int
     world_size: int
@@ -211,7 +211,7 @@ def _versions(*packages: str) -> dict[str, str]:
 
 
 def _ranks() -> Ranks:
-    """Read from the variables that scripts/launch.py sets; alone without them."""
+    """Read from the variables that torchrun sets; alone without them."""
     names = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
     return Ranks(*(int(os.environ.get(name, default)) for name, default in names.items()))
 

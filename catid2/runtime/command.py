@@ -3,19 +3,29 @@
 import argparse
 import ctypes
 import functools
+import json
 import logging
 import os
+import re
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from catid2.runtime.errors import REFUSED, InputError
-from catid2.runtime.failures import LAUNCHER_PID, tell_launcher
 from catid2.runtime.writing import FULL, MAKE_ROOM
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# In the environment of a rank: torchrun sets the first two, scripts/torchrun.py the third, its own pid.
+RUN_ID = "TORCHELASTIC_RUN_ID"
+_ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
+AGENT_PID = "CATID2_AGENT_PID"
+# In the error file, besides what torch writes: when it was, exactly, and whether it looks like the loss of a peer
+SECONDS, KNOCK_ON = "seconds", "knock_on"
+_LOST_PEER = re.compile(r"connection (closed|reset|refused)|broken pipe|gloo|nccl|c10d", re.IGNORECASE)
 
 
 def new_parser(description: str) -> argparse.ArgumentParser:
@@ -38,16 +48,16 @@ def entry_point(main: Callable[[], None]) -> Callable[[], None]:
 
     What the script logs goes to stderr, each line with its time.
 
-    A TERM (a time limit, a cancelled job) ends the script by an exception, so that temporary files go away. One of
-    several ranks leaves its error to the launcher, which prints that of the rank that failed first.
+    A TERM (a time limit, a cancelled job) ends the script by an exception, so that temporary files go away. A rank of
+    torchrun leaves its error to the agent, which prints that of the rank that failed first, and ends with the agent.
     """
 
     @functools.wraps(main)
     def run() -> None:
         signal.signal(signal.SIGTERM, _end)
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-        if LAUNCHER_PID in os.environ:
-            _end_with(int(os.environ[LAUNCHER_PID]))
+        if RUN_ID in os.environ:
+            _end_with_agent()
         try:
             main()
         except KeyboardInterrupt:
@@ -55,7 +65,7 @@ def entry_point(main: Callable[[], None]) -> Callable[[], None]:
         except Exception as error:
             line = _one_line(error)
             text = traceback.format_exc() if line is None else f"error: {line}"
-            if not tell_launcher(error, text):
+            if not _tell_agent(error, text):
                 print(text.rstrip(), file=sys.stderr)
             sys.exit(1)
         finally:
@@ -66,7 +76,7 @@ def entry_point(main: Callable[[], None]) -> Callable[[], None]:
 
 
 def _end(number: int, frame: object) -> NoReturn:
-    # Slurm and the launcher both send one: the second must not break the clean-up.
+    # Slurm and torchrun both send one: the second must not break the clean-up.
     signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + number)
 
@@ -86,13 +96,35 @@ def _one_line(error: Exception) -> str | None:
     return None
 
 
-def _end_with(launcher: int) -> None:
-    """End this process when its launcher, the parent, ends, be it by a KILL; also when that is gone already.
+def _tell_agent(error: Exception, text: str) -> bool:
+    """As a rank of torchrun, write `text`, of `error`, to the error file; False if that cannot be.
+
+    Without an agent, or on a full disk, we have to print it ourselves.
+    """
+    path = os.environ.get(_ERROR_FILE) if RUN_ID in os.environ else None
+    if not path:
+        return False
+    now = time.time()
+    knock_on = isinstance(error, RuntimeError | ConnectionError) and bool(_LOST_PEER.search(str(error)))
+    more = {"py_callstack": text, "timestamp": str(int(now)), SECONDS: now, KNOCK_ON: knock_on}
+    content = json.dumps({"message": {"message": text.splitlines()[-1], "extraInfo": more}})
+    aside = Path(f"{path}.tmp")
+    try:
+        aside.write_text(content, encoding="utf-8")  # the agent fails on a half of it
+        aside.replace(path)
+    except OSError:
+        return False
+    return True
+
+
+def _end_with_agent() -> None:
+    """End this process when the agent, its parent, ends, be it by a KILL; also when that is gone already.
 
     Covers this process from here on. Not processes that it starts: they end when their pipe to it breaks.
     """
     signal_at_end_of_parent(signal.SIGTERM)
-    if os.getppid() != launcher:
+    parent = str(os.getppid())
+    if os.environ.get(AGENT_PID, parent) != parent:
         sys.exit(128 + signal.SIGTERM)
 
 

@@ -5,8 +5,8 @@ the first process of each job step and to no other (proctrack_cgroup.c: "only si
 SIGKILL"). In a step of Snakemake's executor that is Snakemake, which does not pass it on, so a training would be killed
 without having saved. A sentinel helps: a second, empty step of the same job, whose first process is told too.
 
-`catid2.runtime.slurm PID` is the watcher, a child of the process PID: it runs the sentinel, and sends its parent a
-TERM when the sentinel was sent one. It ends with its parent.
+`main` is that of the watcher, a child of the job's process: it runs the sentinel, and sends its parent a TERM when the
+sentinel was sent one. It ends with its parent. On several nodes torchrun.py starts a step of its own, which Slurm tells.
 """
 
 import contextlib
@@ -42,18 +42,9 @@ def step_environment(environment: Mapping[str, str]) -> dict[str, str]:
 def watch_for_end() -> None:
     """Have this process sent a TERM when its Slurm job is about to end; outside of Slurm do nothing."""
     if "SLURM_JOB_ID" in os.environ and shutil.which("srun"):
-        subprocess.Popen(
-            [*module_command("catid2.runtime.slurm"), str(os.getpid())], stdin=subprocess.DEVNULL
-        )
-
-
-def module_command(module: str) -> list[str]:
-    """Return `python -m MODULE` for a child that looks for modules where this process does.
-
-    PYTHONPATH would not do: a folder's name may hold the ":" that separates its entries.
-    """
-    run = f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
-    return [sys.executable, "-c", f"import runpy, sys; sys.path[:] = {sys.path!r}; {run}"]
+        # PYTHONPATH would not do: a folder's name may hold the ":" that separates its entries.
+        watcher = f"import sys; sys.path[:] = {sys.path!r}; from catid2.runtime.slurm import main; main()"
+        subprocess.Popen([sys.executable, "-c", watcher, str(os.getpid())], stdin=subprocess.DEVNULL)
 
 
 def main() -> None:
@@ -93,7 +84,3 @@ def main() -> None:
 
 def _pass_over(_signal: int, _frame: FrameType | None) -> None:
     """Handle a signal by going on."""
-
-
-if __name__ == "__main__":
-    main()

@@ -38,7 +38,7 @@ class Stop:
         raise SystemExit(128 + (self.signal or signal.SIGTERM))
 
     def note(self, number: int, frame: object) -> None:
-        """Handle a signal: keep the first; launchers send TERM to workers that had it from elsewhere.
+        """Handle a signal: keep the first; torchrun sends TERM to ranks that had it from elsewhere.
 
         Raises:
             KeyboardInterrupt: this is the second INT.

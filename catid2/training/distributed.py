@@ -1,4 +1,4 @@
-"""Several processes as one: set-up under the launcher, and gathering tensors with or without gradient.
+"""Several processes as one: set-up under torchrun, and gathering tensors with or without gradient.
 
 The convention of every distributed loss here: each rank returns its *share* of the global loss, so that the
 shares sum to it, and parameter gradients are summed (not averaged) over ranks. One process is the special
@@ -25,7 +25,7 @@ from catid2.runtime.checkpoint import Checkpoints, State
 from catid2.runtime.errors import InputError
 
 CPU = torch.device("cpu")
-# A rank may have to wait for the first one's validation or file writing. The launcher sees a lost peer long before.
+# A rank may have to wait for the first one's validation or file writing. torchrun sees a lost peer long before.
 PEER_TIMEOUT = datetime.timedelta(minutes=30)
 
 
@@ -49,7 +49,7 @@ class Group:
 
 @contextlib.contextmanager
 def process_group() -> Iterator[Group]:
-    """Join the group that the launcher's RANK, WORLD_SIZE and LOCAL_RANK describe; without them, be alone.
+    """Join the group that torchrun's RANK, WORLD_SIZE and LOCAL_RANK describe; without them, be alone.
 
     Takes nccl where CUDA is there and gloo otherwise, and leaves the group at the end of the block. After an error
     nccl's is left to the end of the process: leaving it would wait for work on the GPU that a lost peer never ends.

@@ -1,7 +1,7 @@
 """Killing and starting again: one run of the workflow with several kills, and what must hold at its end.
 
 A run starts in an empty copy of the project. At random moments SIGKILL hits the driver (the Snakemake process), the
-rule (the shell of a job) or a rank (the Python process of a job: the script, or torchrun's launcher or worker). Then
+rule (the shell of a job) or a rank (the Python process of a job: the script, or torchrun's agent or worker). Then
 the same command is typed again, after `snakemake --unlock` where Snakemake asks for that, until it ends by itself.
 """
 

@@ -74,7 +74,7 @@ rule train_dual_encoder:
         model=contents_of_model(model_of_stage("dual_encoder")),
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/encoder",
     shell:
-        'python "$CATID2_SCRIPTS/launch.py" --gpus {resources.gpu} --nodes {resources.nodes} "$CATID2_SCRIPTS/train_dual_encoder.py"'
+        'python "$CATID2_SCRIPTS/torchrun.py" --nnodes {resources.nodes} --gpus {resources.gpu} "$CATID2_SCRIPTS/train_dual_encoder.py"'
         " --config {params.config:q} --seed {wildcards.seed}"
         " --products {input.products} --queries {input.queries} --judgements {input.judgements}"
         " --checkpoints {params.checkpoints} --output {output} > {log} 2>&1"

@@ -24,7 +24,7 @@ rule embed:
         model=contents_of_model(model_of_view),
         checkpoints="results/{dataset}/embeddings/checkpoints/{view}",
     shell:
-        'python "$CATID2_SCRIPTS/launch.py" --gpus {resources.gpu} --nodes {resources.nodes} "$CATID2_SCRIPTS/embed.py"'
+        'python "$CATID2_SCRIPTS/torchrun.py" --nnodes {resources.nodes} --gpus {resources.gpu} "$CATID2_SCRIPTS/embed.py"'
         " --config {params.config:q} --products {input.products}"
         " --checkpoints {params.checkpoints} --output {output.embeddings} --metadata {output.metadata} > {log} 2>&1"
 
@@ -104,7 +104,7 @@ rule train_rqvae:
         config=settings("rqvae"),
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/rqvae",
     shell:
-        'python "$CATID2_SCRIPTS/launch.py" --gpus {resources.gpu} --nodes {resources.nodes} "$CATID2_SCRIPTS/train_rqvae.py"'
+        'python "$CATID2_SCRIPTS/torchrun.py" --nnodes {resources.nodes} --gpus {resources.gpu} "$CATID2_SCRIPTS/train_rqvae.py"'
         " --config {params.config:q} --seed {wildcards.seed}"
         " --embeddings {input.embeddings} --products {input.products} --checkpoints {params.checkpoints}"
         " --model {output.model} --model-config {output.model_config} --history {output.history} > {log} 2>&1"

@@ -1,0 +1,223 @@
+"""torchrun with one-line errors: a script as one process per GPU of one node or of several.
+
+    python scripts/torchrun.py --nnodes NODES --gpus GPUS SCRIPT OPTION...
+
+The engine is torch's own (torch.distributed.run), with all its options. By itself it prints 41 lines on a bad input and
+61 on an exception, and always exits with 1. This adapter prints what the first failure was (scripts write it to
+torchrun's error file), exits with 143 after a TERM, ends when Slurm is about to end the job, and starts itself on all
+nodes of a Slurm job. Nothing is restarted: Snakemake does that, and training resumes from a checkpoint.
+"""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple, NoReturn
+
+from catid2.runtime.command import AGENT_PID, KNOCK_ON, RUN_ID, SECONDS, entry_point
+from catid2.runtime.errors import InputError
+from catid2.runtime.slurm import step_environment, watch_for_end
+
+# For ranks to save a checkpoint after a TERM or Ctrl-C. torch before 2.12 gives them 30.
+SAVING_SECONDS = 120
+# Exit codes of a rank that a TERM has ended, or a Ctrl-C at its very start
+_STOPPED = (128 + signal.SIGTERM, -signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGINT)
+_ABORTS = (-signal.SIGABRT, -signal.SIGPIPE)  # NCCL's watchdog aborts a rank whose peer is gone
+# Snakemake sets all of them to the threads of the job.
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+class Failure(NamedTuple):
+    """What ended a rank. In their order the cause of several comes first."""
+
+    knock_on: bool  # it looks like what the loss of a peer leads to
+    seconds: float  # since the epoch
+    text: str
+
+
+def main() -> None:
+    """Run the script with the ranks that the command line asks for, and exit as it does."""
+    for name in (RUN_ID, AGENT_PID):
+        os.environ.pop(name, None)  # of another job, in which this process is no rank
+    _main()
+
+
+@entry_point
+def _main() -> None:
+    match sys.argv[1:]:
+        case ["--nnodes", "1", "--gpus", "0" | "1", script, *options]:
+            watch_for_end()
+            # Signals then reach the script itself, and 2 s are saved, in which torch would be imported.
+            os.execv(sys.executable, [sys.executable, script, *options])
+    options, nodes = _options()
+    if nodes == 1:
+        watch_for_end()
+    elif not (options.rdzv_endpoint or options.master_port):
+        _start_on_all_nodes(nodes, options.gpus)
+    with tempfile.TemporaryDirectory(prefix="torchrun-") as folder:
+        options.log_dir = options.log_dir or folder  # of the error files
+        _run(options)
+
+
+def _options() -> tuple[argparse.Namespace, int]:
+    """Return torchrun's options, and the number of nodes."""
+    torchrun = _engine()
+    parser = torchrun.get_args_parser()
+    parser.prog = "python scripts/torchrun.py"
+    parser.description = "This is torchrun with one-line errors: a job ends with what its first failure was."
+    parser.epilog = (
+        "Several nodes: in a Slurm job run this once, with --nnodes and no --rdzv-endpoint, and it starts itself on "
+        "all nodes by srun. Elsewhere run it on every node, as torchrun. Exit code: 0; 1 after a failure; 143 after "
+        f"a TERM and 130 after a Ctrl-C, which give ranks {SAVING_SECONDS} s to save a checkpoint (30 s before torch "
+        "2.12; see --shutdown-timeout)."
+    )
+    parser.add_argument(
+        "--gpus",
+        type=int,
+        help="GPUs of the job, on all nodes together, a rank for each; 0 is one rank a node without GPU. In place of "
+        "--nproc-per-node.",
+    )
+    options = parser.parse_args()
+    try:
+        nodes = torchrun.parse_min_max_nnodes(options.nnodes)[1]
+        ranks = torchrun.determine_local_world_size(options.nproc_per_node)
+    except ValueError as error:
+        parser.error(str(error))
+    if options.gpus is not None:
+        if options.gpus < 0 or options.gpus % nodes:
+            parser.error(f"--gpus {options.gpus} of {nodes} nodes: every node needs the same number")
+        ranks = max(1, options.gpus // nodes)
+    options.nproc_per_node = str(ranks)
+    if nodes == 1:
+        options.local_addr = options.local_addr or "127.0.0.1"  # the host's own name may not be resolved
+    return options, nodes
+
+
+def _engine() -> ModuleType:
+    """Import torchrun, in which C++ is silent: one line says what it would say in pages."""
+    chosen = os.environ.get("TORCH_CPP_LOG_LEVEL")
+    os.environ["TORCH_CPP_LOG_LEVEL"] = "FATAL"
+    import torch.distributed.run as torchrun
+
+    del os.environ["TORCH_CPP_LOG_LEVEL"]  # torch has read it; it is not for the ranks
+    if chosen:
+        os.environ["TORCH_CPP_LOG_LEVEL"] = chosen
+    for handler in logging.getLogger("torch.distributed").handlers:
+        handler.addFilter(_is_news)
+    return torchrun
+
+
+def _start_on_all_nodes(nodes: int, gpus: int | None) -> NoReturn:
+    """Become the job step that runs this command on each node of the Slurm job; they meet on this one, the first.
+
+    Snakemake's jobstep hides the job's SLURM_* variables, so its shape is not known from those. A task without a number
+    of CPUs, and bound to none, has all that the job has on its node. GPUs have to be named, and so has the
+    job to ask for them per node, too (--gpus-per-node): of 4 in all Slurm may give 3 to the first of two nodes.
+    Slurm tells every task of the end of the job, and ends all when one has failed.
+    """
+    if "SLURM_JOB_ID" not in os.environ:
+        remedy = "run this on each node, with --rdzv-backend=c10d and --rdzv-endpoint=HOST:PORT"
+        raise InputError("--nnodes", "this is no Slurm job", remedy)
+    step = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--overlap", "--input=none"]
+    step += ["--cpu-bind=none", "--mpi=none", "--kill-on-bad-exit=1"]
+    if gpus:
+        step.append(f"--gres=gpu:{gpus // nodes}")
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        endpoint = f"{socket.gethostname()}:{probe.getsockname()[1]}"
+    meet = ["--rdzv-backend=c10d", f"--rdzv-endpoint={endpoint}", f"--rdzv-id={os.environ['SLURM_JOB_ID']}"]
+    command = ["srun", *step, sys.executable, sys.argv[0], *meet, *sys.argv[1:]]
+    try:
+        os.execvpe("srun", command, step_environment(os.environ))
+    except FileNotFoundError:
+        raise InputError("srun", "not found", "run this where the commands of Slurm are on PATH") from None
+
+
+def _run(options: argparse.Namespace) -> None:
+    """Run torchrun's agent of this node; print what the first failure was.
+
+    Raises:
+        SystemExit: a rank has failed, or the agent was asked to end.
+        InputError: the nodes do not find or have lost each other.
+    """
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous.api import RendezvousError
+    from torch.distributed.run import run
+
+    os.environ |= threads(int(options.nproc_per_node))
+    os.environ[AGENT_PID] = str(os.getpid())
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SAVING_SECONDS))
+    # TERM and Ctrl-C raise SystemExit and KeyboardInterrupt, and the agent ends the ranks. Its own handlers would give
+    # up the wait for them at a second TERM, and Slurm sends one to the job and the watcher another.
+    options.signals_to_handle = "SIGHUP,SIGQUIT"
+    try:
+        run(options)
+    except ChildFailedError as error:
+        dead = {rank: failure for rank, failure in error.failures.items() if failure.exitcode not in _STOPPED}
+        if not dead:
+            sys.exit(128 + signal.SIGTERM)  # it came to a rank alone
+        _print_first(_failure(rank, failure) for rank, failure in dead.items())
+        sys.exit(1)
+    except (RendezvousError, SystemExit, KeyboardInterrupt, SignalException) as end:
+        files = Path(options.log_dir).glob(f"{options.rdzv_id}_*/attempt_*/*/error.json")
+        told = [_told(json.loads(file.read_text("utf-8"))["message"]) for file in files]
+        _print_first(failure for failure in told if not failure.knock_on)
+        if isinstance(end, SignalException):
+            sys.exit(128 + end.sigval)
+        if isinstance(end, RendezvousError):
+            what = f"the nodes do not find or have lost each other ({end.__cause__ or end})"
+            raise InputError(
+                options.rdzv_endpoint, what, "see the logs of all nodes, and run again"
+            ) from None
+        raise
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return whether a message of the agent says what the first failure does not: that a rank had to be killed."""
+    return str(record.msg).startswith("Unable to shutdown")
+
+
+def threads(ranks: int) -> dict[str, str]:
+    """Return the thread counts of a rank: its part of the job's CPUs.
+
+    Libraries start a thread per CPU in each process, which would be `ranks` times too many; one thread each, as
+    torchrun sets, leaves most CPUs idle where the work is not on the GPU.
+    """
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    every = {name: os.environ[name] for name in _THREADS if os.environ.get(name, "").isdigit()}
+    every = {"OMP_NUM_THREADS": str(cores)} | every
+    return {name: str(max(1, int(value) // ranks)) for name, value in every.items()}
+
+
+def _print_first(failures: Iterable[Failure]) -> None:
+    if cause := min(failures, default=None):
+        print(cause.text.rstrip(), file=sys.stderr)
+
+
+def _failure(rank: int, process: Any) -> Failure:
+    """Return the failure of a rank, from torchrun's ProcessFailure: as the rank told it, or what its end shows."""
+    if isinstance(process.message, dict):
+        return _told(process.message)
+    if process.exitcode < 0:
+        name = signal.Signals(-process.exitcode).name
+        memory = "; out of memory?" if process.exitcode == -signal.SIGKILL else ";"
+        remedy = "see the log; run again to resume from the last checkpoint"
+        reason = f"killed by signal {-process.exitcode} ({name}){memory} {remedy}"
+    else:
+        reason = f"ended with exit code {process.exitcode}; its own message is above"
+    text = f"error: rank {rank} ({socket.gethostname()}, pid {process.pid}): {reason}"
+    return Failure(process.exitcode in _ABORTS, process.timestamp, text)
+
+
+def _told(message: dict[str, Any]) -> Failure:
+    """Return the failure in a rank's error file, be it by our scripts or by torch's `record`."""
+    more = message["extraInfo"]
+    return Failure(more.get(KNOCK_ON, False), more.get(SECONDS, int(more["timestamp"])), more["py_callstack"])
