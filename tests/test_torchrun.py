@@ -216,6 +216,17 @@ def test_ranks_that_do_not_stop_are_killed_when_grace_is_over(tmp_path: Path) ->
         assert not alive(pid)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not say which processes are children")
+def test_a_second_ctrl_c_kills_at_once(tmp_path: Path) -> None:
+    job = Job(tmp_path, *TWO, "--", "deaf")
+    ranks = job.notes("started", 2)
+    job.process.send_signal(signal.SIGINT)
+    time.sleep(0.5)  # or the two become one
+    job.process.send_signal(signal.SIGINT)
+    assert job.end() == (130, "")
+    assert not any(alive(pid) for pid in ranks)
+
+
 def test_a_failure_while_ranks_save_is_printed(tmp_path: Path) -> None:
     job = Job(tmp_path, *TWO, "--", "fail_when_told")
     job.notes("started", 2)

@@ -6,7 +6,7 @@ SIGKILL"). In a step of Snakemake's executor that is Snakemake, which does not p
 without having saved. A sentinel helps: a second, empty step of the same job, whose first process is told too.
 
 `main` is that of the watcher, a child of the job's process: it runs the sentinel, and sends its parent a TERM when the
-sentinel was sent one. It ends with its parent. On several nodes torchrun.py starts a step of its own, which Slurm tells.
+sentinel was sent one. It ends with its parent. On several nodes Slurm tells the ranks' own step (torchrun.py).
 """
 
 import contextlib

@@ -158,6 +158,8 @@ def _run(options: argparse.Namespace) -> None:
     # TERM and Ctrl-C raise SystemExit and KeyboardInterrupt, and the agent ends the ranks. Its own handlers would give
     # up the wait for them at a second TERM, and Slurm sends one to the job and the watcher another.
     options.signals_to_handle = "SIGHUP,SIGQUIT"
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as it is in a shell's background
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         run(options)
     except ChildFailedError as error:
@@ -178,6 +180,19 @@ def _run(options: argparse.Namespace) -> None:
                 options.rdzv_endpoint, what, "see the logs of all nodes, and run again"
             ) from None
         raise
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    """Handle a Ctrl-C: the agent asks the ranks to end and waits. Who presses it again does not want to wait."""
+    signal.signal(number, _kill_ranks)
+    raise KeyboardInterrupt
+
+
+def _kill_ranks(number: int, frame: object) -> None:
+    """Handle a further Ctrl-C; Linux says which processes are our children."""
+    for children in Path("/proc/self/task").glob("*/children"):
+        for pid in children.read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
 
 
 def _is_news(record: logging.LogRecord) -> bool:
