@@ -3,16 +3,20 @@
 import copy
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
 from catid2.config import document
 from catid2.config.base import parse
+from catid2.config.entries import Bm25Method, Dataset, DenseMethod, DualEncoderMethod, GenerativeMethod
+from catid2.config.file import PipelineConfig
 from catid2.config.retriever import LightConfig, RetrieverConfig
 from catid2.config.rqvae import RqvaeConfig
+from catid2.config.stages import STAGES
 from catid2.plan.comparison import comparison, require_own_report
-from catid2.plan.settings import METHOD_STAGES, Pipeline, read_pipeline
+from catid2.plan.settings import Pipeline, read_pipeline
 from catid2.runtime.errors import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -309,10 +313,17 @@ def test_a_stage_reads_its_settings_from_json():
             parse(RqvaeConfig, text)
 
 
-def test_every_stage_of_a_method_can_be_overridden_by_a_dataset():
-    from catid2.config.entries import Dataset
-
-    assert set(METHOD_STAGES) <= set(Dataset.model_fields)
+def test_a_stage_is_a_key_of_the_file_of_datasets_and_of_the_methods_that_run_through_it():
+    methods = (GenerativeMethod, Bm25Method, DenseMethod, DualEncoderMethod)
+    for name, stage in STAGES.items():
+        assert PipelineConfig.model_fields[name].description
+        assert name in Dataset.model_fields
+        found = {
+            get_args(model.model_fields["search"].annotation)[0]
+            for model in methods
+            if name in model.model_fields
+        }
+        assert found == set(stage.searches)
 
 
 def test_constraints_are_exact_versions_and_nothing_else():

@@ -1,20 +1,21 @@
 """The named entries of a configuration file: datasets, methods, and the studies that compare them.
 
-A method says what differs from the defaults; so may a dataset.
+A method says what differs from the defaults; so may a dataset. Their keys for stages come from catid2.config.stages.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from catid2.config.base import LARGEST_SEED, StageConfig
 from catid2.config.grids import Grid
 from catid2.config.sources import Locale
+from catid2.config.stages import Overrides, with_overrides
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-Overrides = dict[str, Any]
 
 
+@with_overrides
 class Dataset(StageConfig):
     """One locale of a source. The other keys replace defaults of stages, for this dataset only."""
 
@@ -22,16 +23,9 @@ class Dataset(StageConfig):
     locale: Locale = Field(description="product_locale of its queries and products")
     corpus: Overrides = Field({}, description="keys of `corpus` that differ here")
     views: dict[Name, Overrides] = Field({}, description="keys of `views` that differ here, by view")
-    taxonomy: Overrides = Field({}, description="keys of `taxonomy` that differ here")
-    rqvae: Overrides = Field({}, description="keys of `rqvae` that differ here")
-    docids: Overrides = Field({}, description="keys of `docids` that differ here")
-    retriever: Overrides = Field({}, description="keys of `retriever` that differ here")
-    retrieve: Overrides = Field({}, description="keys of `retrieve` that differ here")
-    bm25: Overrides = Field({}, description="keys of `bm25` that differ here")
-    dual_encoder: Overrides = Field({}, description="keys of `dual_encoder` that differ here")
-    dense: Overrides = Field({}, description="keys of `dense` that differ here")
 
 
+@with_overrides
 class GenerativeMethod(StageConfig):
     """DocIDs from an ID scheme, a generative retriever, constrained beam search."""
 
@@ -39,23 +33,16 @@ class GenerativeMethod(StageConfig):
     view: Name | None = Field(
         None, description="embedding view that the ID scheme reads; null: the default `view`"
     )
-    taxonomy: Overrides = Field({}, description="keys of `taxonomy` that differ in this method")
-    rqvae: Overrides = Field(
-        {},
-        description="keys of `rqvae` that differ in this method; ignored if `docids.scheme` trains no RQ-VAE",
-    )
-    docids: Overrides = Field({}, description="keys of `docids` that differ in this method")
-    retriever: Overrides = Field({}, description="keys of `retriever` that differ in this method")
-    retrieve: Overrides = Field({}, description="keys of `retrieve` that differ in this method")
 
 
+@with_overrides
 class Bm25Method(StageConfig):
     """Lexical search; needs no DocIDs and has no seed."""
 
     search: Literal["bm25"]
-    bm25: Overrides = Field({}, description="keys of `bm25` that differ in this method")
 
 
+@with_overrides
 class DenseMethod(StageConfig):
     """Exact search by inner product in a view; nothing is trained and there is no seed."""
 
@@ -63,15 +50,13 @@ class DenseMethod(StageConfig):
     view: Name | None = Field(
         None, description="embedding view of documents and queries; null: the default `view`"
     )
-    dense: Overrides = Field({}, description="keys of `dense` that differ in this method")
 
 
+@with_overrides
 class DualEncoderMethod(StageConfig):
     """Exact search by inner product of an encoder fine-tuned on the train queries (DPR)."""
 
     search: Literal["dual_encoder"]
-    dual_encoder: Overrides = Field({}, description="keys of `dual_encoder` that differ in this method")
-    dense: Overrides = Field({}, description="keys of `dense` that differ in this method")
 
 
 Method = Annotated[

@@ -5,28 +5,22 @@ from typing import Any
 from pydantic import BaseModel, Field, model_validator
 
 from catid2.config.base import StageConfig
-from catid2.config.bm25 import Bm25Config
 from catid2.config.corpus import CorpusConfig
-from catid2.config.dense import DenseConfig
-from catid2.config.docids import DocidsConfig
-from catid2.config.dual_encoder import DualEncoderConfig
 from catid2.config.efficiency import EfficiencyConfig
 from catid2.config.embed import View
-from catid2.config.entries import Dataset, DenseMethod, GenerativeMethod, Method, Name, Overrides, Study
+from catid2.config.entries import Dataset, DenseMethod, GenerativeMethod, Method, Name, Study
 from catid2.config.evaluate import EvaluateConfig
 from catid2.config.fetch import FetchEsciConfig, FetchEsciSConfig
 from catid2.config.geometry import Geometry
 from catid2.config.report import ReportConfig
-from catid2.config.retrieve import RetrieveConfig
-from catid2.config.retriever import AnyRetriever, RetrieverConfig
-from catid2.config.rqvae import RqvaeConfig
 from catid2.config.sources import CatalogueSource, EsciSource, SimulatedSource, Source
-from catid2.config.taxonomy import AnyTaxonomy, GivenTaxonomy
+from catid2.config.stages import Overrides, with_settings
 from catid2.runtime.errors import InputError, did_you_mean
 
 
-class PipelineConfig(BaseModel):
-    """A configuration file."""
+@with_settings
+class _UpToMethods(BaseModel):
+    """The first keys of a configuration file, down to the settings of the methods' stages, which come last."""
 
     model_config = StageConfig.model_config
 
@@ -41,22 +35,11 @@ class PipelineConfig(BaseModel):
         "_queries",
     )
     view: Name = Field(description="the view of methods that name no other")
-    taxonomy: AnyTaxonomy = Field(
-        GivenTaxonomy(),
-        description="the categories that ID schemes learn from: those of the corpus (`kind: given`), or others made "
-        "by rule make_taxonomy. Texts (`views`, the retriever's documents) have the corpus's categories in any "
-        "case.",
-    )
-    rqvae: RqvaeConfig = Field(RqvaeConfig(), description="rule train_rqvae")
-    docids: DocidsConfig = Field(DocidsConfig(), description="rule assign_docids")
-    retriever: AnyRetriever = Field(
-        RetrieverConfig(),
-        description="rule train_retriever; `kind: t5` (the default) or `kind: light`",
-    )
-    retrieve: RetrieveConfig = Field(RetrieveConfig(), description="rule retrieve")
-    bm25: Bm25Config = Field(Bm25Config(), description="rule search_bm25")
-    dual_encoder: DualEncoderConfig = Field(DualEncoderConfig(), description="rule train_dual_encoder")
-    dense: DenseConfig = Field(DenseConfig(), description="rule search_dense")
+
+
+class PipelineConfig(_UpToMethods):
+    """A configuration file."""
+
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="rule evaluate")
     efficiency: EfficiencyConfig = Field(
         EfficiencyConfig(), description="rules measure_latency and summarize_efficiency"

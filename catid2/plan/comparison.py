@@ -5,7 +5,8 @@ from typing import Any
 
 from catid2.config.report import Comparison, NamedDataset, ReportDataset, ReportMethod, ReportStudy
 from catid2.config.sources import EsciSource
-from catid2.plan.settings import CHAIN, METHOD_STAGES, Pipeline
+from catid2.config.stages import STAGES
+from catid2.plan.settings import Pipeline
 from catid2.runtime.errors import InputError
 
 
@@ -14,9 +15,7 @@ def comparison(pipeline: Pipeline, study: str) -> Comparison:
     runs = pipeline.runs(study)
     methods = dict.fromkeys(method for method, _ in runs)
     seeds = {method: tuple(seed for name, seed in runs if name == method) for method in methods}
-    defaults = _flat(
-        {stage: getattr(pipeline.config, stage).model_dump(mode="json") for stage in METHOD_STAGES}
-    )
+    defaults = _flat({stage: getattr(pipeline.config, stage).model_dump(mode="json") for stage in STAGES})
     datasets = tuple(
         ReportDataset(
             **_named(pipeline, dataset),
@@ -74,11 +73,11 @@ def _named(pipeline: Pipeline, dataset: str) -> dict[str, Any]:
 def _method(
     pipeline: Pipeline, dataset: str, method: str, seeds: tuple[int, ...], defaults: dict[str, Any]
 ) -> ReportMethod:
-    stages = pipeline.stages(method)
-    chain = pipeline.chain(dataset, method) if "docids" in stages else []
-    run = [stage for stage in stages if stage in chain or stage not in CHAIN]
-    settings = _flat({stage: pipeline.stage(stage, dataset, method).model_dump(mode="json") for stage in run})
-    shown = [stage for stage in chain if stage in ReportMethod.model_fields]
+    stages = pipeline.run_stages(dataset, method)
+    settings = _flat(
+        {stage: pipeline.stage(stage, dataset, method).model_dump(mode="json") for stage in stages}
+    )
+    shown = [stage for stage in pipeline.chain(dataset, method) if stage in ReportMethod.model_fields]
     owners = {stage: pipeline.owner(stage, dataset, method) for stage in shown}
     return ReportMethod(
         name=method,

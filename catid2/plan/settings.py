@@ -9,39 +9,17 @@ from functools import cache
 from typing import Any
 
 from catid2.config.base import StageConfig, validate
-from catid2.config.bm25 import Bm25Config
 from catid2.config.corpus import CorpusConfig
-from catid2.config.dense import DenseConfig
 from catid2.config.docids import DocidsConfig
-from catid2.config.dual_encoder import DualEncoderConfig
 from catid2.config.embed import View
-from catid2.config.entries import GenerativeMethod, Overrides
+from catid2.config.entries import GenerativeMethod
 from catid2.config.file import PipelineConfig, read_settings
 from catid2.config.grids import GridPoints, GridSummary, nested
 from catid2.config.pretrained import PretrainedModel
-from catid2.config.retrieve import RetrieveConfig
-from catid2.config.retriever import AnyRetriever
-from catid2.config.rqvae import RqvaeConfig
 from catid2.config.sources import CatalogueSource, EsciSource, SimulatedSource
-from catid2.config.taxonomy import AnyTaxonomy, MadeTaxonomy
+from catid2.config.stages import STAGES, Overrides, stages_of
+from catid2.config.taxonomy import MadeTaxonomy
 from catid2.runtime.errors import InputError
-
-METHOD_STAGES: dict[str, type[StageConfig]] = {
-    "taxonomy": AnyTaxonomy,
-    "rqvae": RqvaeConfig,
-    "docids": DocidsConfig,
-    "retriever": AnyRetriever,
-    "retrieve": RetrieveConfig,
-    "bm25": Bm25Config,
-    "dual_encoder": DualEncoderConfig,
-    "dense": DenseConfig,
-}
-CHAIN = (
-    "taxonomy",
-    "rqvae",
-    "docids",
-    "retriever",
-)  # stages whose results methods can share, each built on the one before
 
 
 class Pipeline:
@@ -128,9 +106,9 @@ class Pipeline:
 
     @cache  # noqa: B019
     def stage(self, stage: str, dataset: str, method: str) -> StageConfig:
-        """Return what `stage` (a key of METHOD_STAGES) runs with for `dataset` and `method`."""
+        """Return what `stage` (a key of STAGES) runs with for `dataset` and `method`."""
         places = {f"datasets.{dataset}": stage, f"methods.{method}": stage}
-        settings = self._overlay(stage, METHOD_STAGES[stage], getattr(self.config, stage), places)
+        settings = self._overlay(stage, STAGES[stage].model, getattr(self.config, stage), places)
         if isinstance(settings, DocidsConfig):
             rqvae = self.stage("rqvae", dataset, method)
             scheme = settings.scheme.sized(rqvae.layers, rqvae.codebook_size)
@@ -138,24 +116,31 @@ class Pipeline:
         return settings
 
     @cache  # noqa: B019
-    def chain(self, dataset: str, method: str) -> list[str]:
-        """Return the stages of CHAIN that `method` runs through.
+    def run_stages(self, dataset: str, method: str) -> list[str]:
+        """Return the stages (keys of STAGES) that `method` runs through.
 
         There is no taxonomy where it has the corpus's, and no RQ-VAE where its ID scheme reads none.
         """
-        run = {
-            "taxonomy": self.stage("taxonomy", dataset, method).made,
-            "rqvae": self.stage("docids", dataset, method).scheme.trained,
-        }
-        return [stage for stage in CHAIN if run.get(stage, True)]
+        stages = self.stages(method)
+        runs = {}
+        if "docids" in stages:
+            runs["taxonomy"] = self.stage("taxonomy", dataset, method).made
+            runs["rqvae"] = self.stage("docids", dataset, method).scheme.trained
+        return [stage for stage in stages if runs.get(stage, True)]
+
+    def chain(self, dataset: str, method: str) -> list[str]:
+        """Return the stages that `method` runs through whose results methods can share."""
+        return [stage for stage in self.run_stages(dataset, method) if STAGES[stage].chained]
 
     @cache  # noqa: B019
     def owner(self, stage: str, dataset: str, method: str) -> str:
         """Return the first method of the file whose chain up to `stage` runs with the same settings.
 
         Its results are those of `method` too, so that methods which differ only later share the work. `stage` is one
-        of the `chain` of `method`.
+        that `method` runs through; one that is not of the chain is its own.
         """
+        if not STAGES[stage].chained:
+            return method
         own = self._chain(stage, dataset, method)
         for other in self.methods("generative"):
             if self._chain(stage, dataset, other) == own:
@@ -175,18 +160,18 @@ class Pipeline:
             self.stage(stage, dataset, method)
             for dataset in self.config.datasets
             for method in self.config.methods
-            for stage in {"retriever", "dual_encoder"} & set(self.stages(method))
+            for stage in self.stages(method)
         ]
-        models = {reader.pretrained_model for reader in readers} - {None}
+        models = {getattr(reader, "pretrained_model", None) for reader in readers} - {None}
         return {model.key: model for model in models if model.on_hub}
 
     def methods(self, search: str) -> list[str]:
         """Return the names of the methods that search in the way `search`."""
         return [name for name, method in self.config.methods.items() if method.search == search]
 
-    def is_trained(self, method: str) -> bool:
-        """Return whether `method` trains something, so that its runs differ by seed."""
-        return bool({"retriever", "dual_encoder"} & set(self.stages(method)))
+    def is_seeded(self, method: str) -> bool:
+        """Return whether the runs of `method` differ by seed."""
+        return any(STAGES[stage].seeded for stage in self.stages(method))
 
     def note(self, dataset: str, method: str) -> str | None:
         """Return what a figure of `method` needs beside it, if it is found without DocIDs; None otherwise."""
@@ -196,17 +181,16 @@ class Pipeline:
         return None if search == "generative" else self.stage(search, dataset, method).note()
 
     def stages(self, method: str) -> list[str]:
-        """Return the stages (keys of METHOD_STAGES) that `method` runs through."""
-        fields = type(self.config.methods[method]).model_fields
-        return [stage for stage in METHOD_STAGES if stage in fields]
+        """Return the stages (keys of STAGES) whose settings `method` has."""
+        return [stage.name for stage in stages_of(self.config.methods[method].search)]
 
     def runs(self, study: str) -> list[tuple[str, int]]:
-        """Return the (method, seed) pairs of a study; a method without training has one seed."""
+        """Return the (method, seed) pairs of a study; a method whose runs do not differ by seed has one."""
         entry = self.config.studies[study]
         return [
             (method, seed)
             for method in entry.methods
-            for seed in (entry.seeds if self.is_trained(method) else entry.seeds[:1])
+            for seed in (entry.seeds if self.is_seeded(method) else entry.seeds[:1])
         ]
 
     def grid_summary(self, dataset: str, study: str) -> GridSummary:
@@ -301,7 +285,8 @@ class Pipeline:
             raise InputError(where, what, "take the method out of the studies, or choose a repair")
 
     def _chain(self, stage: str, dataset: str, method: str) -> str:
-        stages = [name for name in self.chain(dataset, method) if CHAIN.index(name) <= CHAIN.index(stage)]
+        order = list(STAGES)
+        stages = [name for name in self.chain(dataset, method) if order.index(name) <= order.index(stage)]
         settings = [self.stage(name, dataset, method).model_dump(mode="json") for name in stages]
         return json.dumps([self.method_view(method), settings], sort_keys=True)
 

@@ -2,15 +2,8 @@
 
 from typing import NamedTuple
 
+from catid2.config.stages import STAGES
 from catid2.plan.settings import Pipeline
-
-# of a chain
-RULES = {
-    "taxonomy": "make_taxonomy",
-    "rqvae": "train_rqvae",
-    "docids": "assign_docids",
-    "retriever": "train_retriever",
-}
 
 
 class StageLog(NamedTuple):
@@ -27,25 +20,23 @@ def stage_logs(pipeline: Pipeline, dataset: str, method: str, seed: int) -> list
     def own(rule: str, owner: str = method) -> StageLog:
         return StageLog(rule, owner, f"logs/{dataset}/{owner}/seed{seed}/{rule}")
 
-    def of_view(*rules: str) -> list[StageLog]:
-        view = pipeline.method_view(method)
-        return [StageLog(rule, f"view {view}", f"logs/{dataset}/{rule}/{view}") for rule in rules]
-
-    search = pipeline.config.methods[method].search
-    if search == "bm25":
-        return [own("search_bm25")]
-    if search == "dense":
-        return [*of_view("embed", "embed_queries"), own("search_dense")]
-    if search == "dual_encoder":
-        return [own(rule) for rule in ("train_dual_encoder", "embed", "embed_queries", "search_dense")]
-    chain = [
-        own(RULES[stage], pipeline.owner(stage, dataset, method)) for stage in pipeline.chain(dataset, method)
+    logs = [
+        own(STAGES[stage].rule, pipeline.owner(stage, dataset, method))
+        for stage in pipeline.run_stages(dataset, method)
     ]
-    return [*of_view(*_embeddings(pipeline, dataset, method)), *chain, own("retrieve")]
+    if view := pipeline.method_view(method):
+        rules = _embeddings(pipeline, dataset, method)
+        return [*(StageLog(rule, f"view {view}", f"logs/{dataset}/{rule}/{view}") for rule in rules), *logs]
+    if pipeline.config.methods[method].search == "dual_encoder":  # a view of its own
+        return [logs[0], own("embed"), own("embed_queries"), *logs[1:]]
+    return logs
 
 
 def _embeddings(pipeline: Pipeline, dataset: str, method: str) -> list[str]:
-    """Return the rules that embed what a generative method reads: queries only where something compares them."""
-    ranks = pipeline.stage("retrieve", dataset, method).rank_below_level is not None
-    compared = ranks or pipeline.stage("retriever", dataset, method).reads_vectors
-    return ["embed", "embed_queries"] if compared else ["embed"]
+    """Return the rules that embed what a method reads: queries only where something compares them."""
+    if pipeline.config.methods[method].search == "generative" and not (
+        pipeline.stage("retrieve", dataset, method).rank_below_level is not None
+        or pipeline.stage("retriever", dataset, method).reads_vectors
+    ):
+        return ["embed"]
+    return ["embed", "embed_queries"]
