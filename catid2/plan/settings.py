@@ -11,7 +11,7 @@ from typing import Any
 from catid2.config.base import StageConfig, validate
 from catid2.config.corpus import CorpusConfig
 from catid2.config.docids import DocidsConfig
-from catid2.config.embed import View
+from catid2.config.embed import View, ViewConfig
 from catid2.config.entries import GenerativeMethod
 from catid2.config.file import PipelineConfig, read_settings
 from catid2.config.grids import GridPoints, GridSummary, nested
@@ -98,6 +98,15 @@ class Pipeline:
         """Return what embed and embed_queries run with for `dataset` and `view`."""
         values = _merge(_as_dict(self.config.views[view]), self.config.datasets[dataset].views.get(view, {}))
         return validate(View, values, f"{self.where}: datasets.{dataset}.views.{view}")
+
+    def documents_view(self, dataset: str, view: str) -> ViewConfig:
+        """Return what embed runs with for `dataset` and `view`."""
+        return self.view(dataset, view).of_documents()
+
+    def own_view(self, dataset: str, method: str, seed: str) -> ViewConfig:
+        """Return what embed runs with for the encoder that `method` has trained."""
+        encoder = f"results/{dataset}/{method}/seed{seed}/encoder"
+        return self.stage("dual_encoder", dataset, method).view(encoder)
 
     def method_view(self, method: str) -> str | None:
         """Return the name of the view that the ID scheme or the search of `method` reads; None if it reads none."""

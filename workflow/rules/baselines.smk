@@ -4,8 +4,8 @@
 rule search_bm25:
     """Rank documents for the test queries by BM25."""
     input:
-        products=corpus("products.parquet"),
-        queries=corpus("queries.parquet"),
+        products="results/{dataset}/corpus/products.parquet",
+        queries="results/{dataset}/corpus/queries.parquet",
     output:
         "results/{dataset}/{method}/seed{seed}/run.parquet",
     log:
@@ -18,7 +18,7 @@ rule search_bm25:
         ENVIRONMENT
     params:
         code=code("search_bm25"),
-        config=settings("bm25"),
+        config=of_job(Pipeline.stage, "bm25"),
     shell:
         'python "$CATID2_SCRIPTS/search_bm25.py" --config {params.config:q} --products {input.products} --queries {input.queries}'
         " --output {output} > {log} 2>&1"
@@ -27,9 +27,9 @@ rule search_bm25:
 rule search_dense:
     """Rank documents for the test queries by the inner product of their vectors, exactly."""
     input:
-        products=corpus("products.parquet"),
-        queries=corpus("queries.parquet"),
-        vectors=vectors_of_dense_search,
+        products="results/{dataset}/corpus/products.parquet",
+        queries="results/{dataset}/corpus/queries.parquet",
+        vectors=of_job(files.read_by_dense_search),
     output:
         "results/{dataset}/{method}/seed{seed}/run.parquet",
     log:
@@ -37,12 +37,12 @@ rule search_dense:
     benchmark:
         "logs/{dataset}/{method}/seed{seed}/search_dense.benchmark.tsv"
     wildcard_constraints:
-        method=names(SEARCHED_BY_VECTORS),
+        method=names(pipeline.methods("dense") + pipeline.methods("dual_encoder")),
     conda:
         ENVIRONMENT
     params:
         code=code("search_dense"),
-        config=settings("dense"),
+        config=of_job(Pipeline.stage, "dense"),
     shell:
         'python "$CATID2_SCRIPTS/search_dense.py" --config {params.config:q} --embeddings {input.vectors[0]} --products {input.products}'
         " --queries {input.queries} --output {output} > {log} 2>&1"
@@ -51,10 +51,10 @@ rule search_dense:
 rule train_dual_encoder:
     """Fine-tune an encoder on the train queries with in-batch negatives; keep the checkpoint best on held-out queries."""
     input:
-        products=corpus("products.parquet"),
-        queries=corpus("queries.parquet"),
-        judgements=corpus("judgements.parquet"),
-        model=fetched(model_of_stage("dual_encoder")),
+        products="results/{dataset}/corpus/products.parquet",
+        queries="results/{dataset}/corpus/queries.parquet",
+        judgements="results/{dataset}/corpus/judgements.parquet",
+        model=of_job(files.fetched, "dual_encoder"),
     output:
         directory("results/{dataset}/{method}/seed{seed}/encoder"),
     log:
@@ -70,8 +70,8 @@ rule train_dual_encoder:
         nodes=1,
     params:
         code=code("train_dual_encoder"),
-        config=settings("dual_encoder"),
-        model=contents_of_model(model_of_stage("dual_encoder")),
+        config=of_job(Pipeline.stage, "dual_encoder"),
+        model=of_job(files.contents_of_model, files_in, "dual_encoder"),
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/encoder",
     shell:
         'python "$CATID2_SCRIPTS/torchrun.py" --nnodes {resources.nodes} --gpus {resources.gpu} "$CATID2_SCRIPTS/train_dual_encoder.py"'
@@ -85,7 +85,7 @@ rule train_dual_encoder:
 
 use rule embed as embed_by_own_encoder with:
     input:
-        products=corpus("products.parquet"),
+        products="results/{dataset}/corpus/products.parquet",
         encoder="results/{dataset}/{method}/seed{seed}/encoder",
     output:
         embeddings="results/{dataset}/{method}/seed{seed}/embeddings/own.npy",
@@ -98,15 +98,15 @@ use rule embed as embed_by_own_encoder with:
         method=names(pipeline.methods("dual_encoder")),
     params:
         code=code("embed"),
-        config=own_view_settings,
+        config=of_job(Pipeline.own_view),
         model={},
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/embed",
 
 
 use rule embed_queries as embed_queries_by_own_encoder with:
     input:
-        products=corpus("products.parquet"),
-        queries=corpus("queries.parquet"),
+        products="results/{dataset}/corpus/products.parquet",
+        queries="results/{dataset}/corpus/queries.parquet",
         embeddings="results/{dataset}/{method}/seed{seed}/embeddings/own.npy",
         description="results/{dataset}/{method}/seed{seed}/embeddings/own.json",
         encoder="results/{dataset}/{method}/seed{seed}/encoder",

@@ -15,8 +15,8 @@ rule simulate_esci:
         ENVIRONMENT
     params:
         code=code("simulate_esci"),
-        config=source_settings("simulate"),
-        seed=source_seed,
+        config=lambda wildcards: pipeline.config.sources[wildcards.source].simulate.model_dump_json(),
+        seed=lambda wildcards: pipeline.config.sources[wildcards.source].seed,
     shell:
         'python "$CATID2_SCRIPTS/simulate_esci.py" --config {params.config:q} --seed {params.seed} --examples {output.examples}'
         " --products {output.products} --esci-s {output.esci_s} > {log} 2>&1"
@@ -25,9 +25,9 @@ rule simulate_esci:
 rule import_catalogue:
     """Write the user's own catalogue as raw files of ESCI's shape, with its category paths and tags."""
     input:
-        products=own_file("products"),
-        queries=own_file("queries"),
-        judgements=own_file("judgements"),
+        products=of_job(files.own_file, "products"),
+        queries=of_job(files.own_file, "queries"),
+        judgements=of_job(files.own_file, "judgements"),
     output:
         examples=f"resources/{{source}}/{RAW_FILES['examples']}",
         products=f"resources/{{source}}/{RAW_FILES['products']}",
@@ -42,10 +42,10 @@ rule import_catalogue:
         ENVIRONMENT
     params:
         code=code("import_catalogue"),
-        contents=contents_of_catalogue,
-        config=import_settings,
-        locale=source_locale,
-        products=own_path("products"),
+        contents=of_job(files.contents_of_catalogue),
+        config=lambda wildcards: pipeline.config.sources[wildcards.source].importing(),
+        locale=lambda wildcards: pipeline.config.sources[wildcards.source].locale,
+        products=of_job(files.own_path, "products"),
         judged=judged_options,
     shell:
         'python "$CATID2_SCRIPTS/import_catalogue.py" --config {params.config:q} --locale {params.locale} --products {params.products:q}'
@@ -89,7 +89,7 @@ rule fetch_esci_s:
 rule extract_categories:
     """Read the category paths out of the ESCI-S records, once for all locales of a source."""
     input:
-        esci_s=raw_file("esci_s"),
+        esci_s=of_job(files.raw_file, "esci_s"),
     output:
         "resources/{source}/category_paths.parquet",
     log:
@@ -100,7 +100,7 @@ rule extract_categories:
         ENVIRONMENT
     params:
         code=code("extract_categories"),
-        contents=contents_of_raw_files("esci_s"),
+        contents=of_job(files.contents_of_raw_files, "esci_s"),
     shell:
         'python "$CATID2_SCRIPTS/extract_categories.py" --esci-s {input.esci_s:q} --output {output} --threads {threads}'
         " --temp-dir {resources.tmpdir:q} > {log} 2>&1"
@@ -109,26 +109,26 @@ rule extract_categories:
 rule build_corpus:
     """Join judgements, products and category paths of one locale into documents, queries and a tree."""
     input:
-        examples=raw_file("examples"),
-        products=raw_file("products"),
-        category_paths=category_paths,
+        examples=of_job(files.raw_file, "examples"),
+        products=of_job(files.raw_file, "products"),
+        category_paths=of_job(files.category_paths),
     output:
-        products=corpus("products.parquet"),
-        queries=corpus("queries.parquet"),
-        judgements=corpus("judgements.parquet"),
-        categories=corpus("categories.parquet"),
-        stats=corpus("stats.json"),
+        products="results/{dataset}/corpus/products.parquet",
+        queries="results/{dataset}/corpus/queries.parquet",
+        judgements="results/{dataset}/corpus/judgements.parquet",
+        categories="results/{dataset}/corpus/categories.parquet",
+        stats="results/{dataset}/corpus/stats.json",
     log:
         "logs/{dataset}/build_corpus.log",
     conda:
         ENVIRONMENT
     params:
         code=code("build_corpus"),
-        contents=contents_of_raw_files("examples", "products"),
-        config=corpus_settings,
-        locale=locale,
-        examples=raw_path("examples"),
-        products=raw_path("products"),
+        contents=of_job(files.contents_of_raw_files, "examples", "products"),
+        config=of_job(Pipeline.corpus),
+        locale=lambda wildcards: pipeline.config.datasets[wildcards.dataset].locale,
+        examples=of_job(files.raw_path, "examples"),
+        products=of_job(files.raw_path, "products"),
     shell:
         'python "$CATID2_SCRIPTS/build_corpus.py" --config {params.config:q} --locale {params.locale}'
         " --examples {params.examples:q} --products {params.products:q} --category-paths {input.category_paths:q}"

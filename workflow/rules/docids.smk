@@ -4,8 +4,8 @@
 rule embed:
     """Encode every document of a dataset with the text template and encoder of a view."""
     input:
-        products=corpus("products.parquet"),
-        model=fetched(model_of_view),
+        products="results/{dataset}/corpus/products.parquet",
+        model=of_job(files.fetched, "embed"),
     output:
         embeddings="results/{dataset}/embeddings/{view}.npy",
         metadata="results/{dataset}/embeddings/{view}.json",
@@ -20,8 +20,8 @@ rule embed:
         nodes=1,
     params:
         code=code("embed"),
-        config=view_settings,
-        model=contents_of_model(model_of_view),
+        config=of_job(Pipeline.documents_view),
+        model=of_job(files.contents_of_model, files_in, "embed"),
         checkpoints="results/{dataset}/embeddings/checkpoints/{view}",
     shell:
         'python "$CATID2_SCRIPTS/torchrun.py" --nnodes {resources.nodes} --gpus {resources.gpu} "$CATID2_SCRIPTS/embed.py"'
@@ -32,11 +32,11 @@ rule embed:
 rule embed_queries:
     """Encode every query of a dataset in the space of a view's documents."""
     input:
-        products=corpus("products.parquet"),
-        queries=corpus("queries.parquet"),
+        products="results/{dataset}/corpus/products.parquet",
+        queries="results/{dataset}/corpus/queries.parquet",
         embeddings="results/{dataset}/embeddings/{view}.npy",
         description="results/{dataset}/embeddings/{view}.json",
-        model=fetched(model_of_view),
+        model=of_job(files.fetched, "embed"),
     output:
         embeddings="results/{dataset}/embeddings/{view}_queries.npy",
         metadata="results/{dataset}/embeddings/{view}_queries.json",
@@ -50,8 +50,8 @@ rule embed_queries:
         gpu=0,
     params:
         code=code("embed_queries"),
-        prefix=query_prefix,
-        model=contents_of_model(model_of_view),
+        prefix=lambda wildcards: pipeline.view(wildcards.dataset, wildcards.view).query_prefix,
+        model=of_job(files.contents_of_model, files_in, "embed"),
     shell:
         'python "$CATID2_SCRIPTS/embed_queries.py" --embeddings {input.embeddings} --products {input.products} --queries {input.queries}'
         " --prefix={params.prefix:q} --output {output.embeddings} --metadata {output.metadata} > {log} 2>&1"
@@ -60,9 +60,9 @@ rule embed_queries:
 rule make_taxonomy:
     """Make the category tree of a method that does not learn from the corpus's."""
     input:
-        products=corpus("products.parquet"),
-        embeddings=vectors_of_taxonomy,
-        tags=tags_of_taxonomy,
+        products="results/{dataset}/corpus/products.parquet",
+        embeddings=of_job(files.read_by_taxonomy, "vectors"),
+        tags=of_job(files.read_by_taxonomy, "tags"),
     output:
         table="results/{dataset}/{method}/seed{seed}/taxonomy.parquet",
         report="results/{dataset}/{method}/seed{seed}/taxonomy.json",
@@ -74,7 +74,7 @@ rule make_taxonomy:
         ENVIRONMENT
     params:
         code=code("make_taxonomy"),
-        config=settings("taxonomy"),
+        config=of_job(Pipeline.stage, "taxonomy"),
         inputs=taxonomy_options,
     shell:
         'python "$CATID2_SCRIPTS/make_taxonomy.py" --config {params.config:q} --seed {wildcards.seed} --products {input.products}'
@@ -84,8 +84,8 @@ rule make_taxonomy:
 rule train_rqvae:
     """Train the residual-quantised autoencoder of a method (paper: the four losses)."""
     input:
-        embeddings=view_of_method,
-        products=categories_of_method,
+        embeddings=of_job(files.documents),
+        products=of_job(files.categories),
     output:
         model="results/{dataset}/{method}/seed{seed}/rqvae/model.safetensors",
         model_config="results/{dataset}/{method}/seed{seed}/rqvae/config.json",
@@ -101,7 +101,7 @@ rule train_rqvae:
         nodes=1,
     params:
         code=code("train_rqvae"),
-        config=settings("rqvae"),
+        config=of_job(Pipeline.stage, "rqvae"),
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/rqvae",
     shell:
         'python "$CATID2_SCRIPTS/torchrun.py" --nnodes {resources.nodes} --gpus {resources.gpu} "$CATID2_SCRIPTS/train_rqvae.py"'
@@ -113,11 +113,11 @@ rule train_rqvae:
 rule assign_docids:
     """Give every document a DocID of its own: code it as the method's ID scheme says, then repair collisions."""
     input:
-        embeddings=view_of_method,
-        products=corpus("products.parquet"),
-        taxonomy=from_owner("taxonomy", "taxonomy.parquet"),
-        model=from_owner("rqvae", "rqvae/model.safetensors"),
-        model_config=from_owner("rqvae", "rqvae/config.json"),
+        embeddings=of_job(files.documents),
+        products="results/{dataset}/corpus/products.parquet",
+        taxonomy=of_job(files.of_stage, "taxonomy", "taxonomy.parquet"),
+        model=of_job(files.of_stage, "rqvae", "rqvae/model.safetensors"),
+        model_config=of_job(files.of_stage, "rqvae", "rqvae/config.json"),
     output:
         docids="results/{dataset}/{method}/seed{seed}/docids.parquet",
         report="results/{dataset}/{method}/seed{seed}/docids.json",
@@ -129,7 +129,7 @@ rule assign_docids:
         ENVIRONMENT
     params:
         code=code("assign_docids"),
-        config=settings("docids"),
+        config=of_job(Pipeline.stage, "docids"),
         taxonomy=taxonomy_option,
         model=model_options,
     shell:

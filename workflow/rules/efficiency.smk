@@ -4,11 +4,11 @@
 rule measure_latency:
     """Time the search of the test queries, one at a time and in batches."""
     input:
-        retriever=from_owner("retriever", "retriever"),
-        docids=from_owner("docids", "docids.parquet"),
-        products=corpus("products.parquet"),
-        queries=corpus("queries.parquet"),
-        embeddings=vectors_of_search,
+        retriever=of_job(files.of_stage, "retriever", "retriever"),
+        docids=of_job(files.of_stage, "docids", "docids.parquet"),
+        products="results/{dataset}/corpus/products.parquet",
+        queries="results/{dataset}/corpus/queries.parquet",
+        embeddings=of_job(files.read_by_search),
     output:
         "results/{dataset}/{method}/seed{seed}/latency.json",
     log:
@@ -19,7 +19,7 @@ rule measure_latency:
         gpu=0,
     params:
         code=code("measure_latency"),
-        config=settings("retrieve"),
+        config=of_job(Pipeline.stage, "retrieve"),
         searched=searched_by_retriever,
         plan=latency_options,
     shell:
@@ -29,13 +29,13 @@ rule measure_latency:
 
 use rule measure_latency as measure_latency_of_bm25 with:
     input:
-        products=corpus("products.parquet"),
-        queries=corpus("queries.parquet"),
+        products="results/{dataset}/corpus/products.parquet",
+        queries="results/{dataset}/corpus/queries.parquet",
     wildcard_constraints:
         method=names(pipeline.methods("bm25")),
     params:
         code=code("measure_latency"),
-        config=settings("bm25"),
+        config=of_job(Pipeline.stage, "bm25"),
         searched="",
         plan=latency_options,
 
@@ -43,8 +43,8 @@ use rule measure_latency as measure_latency_of_bm25 with:
 rule summarize_efficiency:
     """Put what the stages of a study's methods took into one table."""
     input:
-        benchmarks=benchmarks_of_study,
-        latencies=latencies_of_study,
+        benchmarks=of_job(tables.benchmarks),
+        latencies=of_job(tables.latencies),
     output:
         report(
             "results/{dataset}/efficiency.tsv",
@@ -58,8 +58,8 @@ rule summarize_efficiency:
         ENVIRONMENT
     params:
         code=code("summarize_efficiency"),
-        stages=stage_options,
-        latencies=latency_of_method_options,
+        stages=option("stage", tables.named_stages),
+        latencies=option("latency", tables.named_latencies),
         seed=pipeline.first_seed(pipeline.config.efficiency.study),
     shell:
         'python "$CATID2_SCRIPTS/summarize_efficiency.py" --dataset {wildcards.dataset} --seed {params.seed} {params.stages} {params.latencies}'

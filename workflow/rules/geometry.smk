@@ -4,11 +4,11 @@
 rule measure_geometry:
     """Probe a method's embeddings, latents, residuals and codes for the categories of each level."""
     input:
-        embeddings=view_of_method,
-        products=corpus("products.parquet"),
-        docids=from_owner("docids", "docids.parquet"),
-        model=from_owner("rqvae", "rqvae/model.safetensors"),
-        model_config=from_owner("rqvae", "rqvae/config.json"),
+        embeddings=of_job(files.documents),
+        products="results/{dataset}/corpus/products.parquet",
+        docids=of_job(files.of_stage, "docids", "docids.parquet"),
+        model=of_job(files.of_stage, "rqvae", "rqvae/model.safetensors"),
+        model_config=of_job(files.of_stage, "rqvae", "rqvae/config.json"),
     output:
         "results/{dataset}/{method}/seed{seed}/geometry.json",
     log:
@@ -27,7 +27,7 @@ rule measure_geometry:
 rule compare_geometry:
     """Put the geometry of a study's methods and seeds into one table; those without DocIDs have none."""
     input:
-        geometry=geometry_files,
+        geometry=of_job(tables.geometry),
     output:
         report(
             "results/{dataset}/{study}_geometry.tsv",
@@ -42,7 +42,7 @@ rule compare_geometry:
         ENVIRONMENT
     params:
         code=code("compare_geometry"),
-        geometry=geometry_options,
+        geometry=option("geometry", tables.named_geometry),
     shell:
         'python "$CATID2_SCRIPTS/compare_geometry.py" --dataset {wildcards.dataset} {params.geometry} --output {output} > {log} 2>&1'
 

@@ -8,12 +8,12 @@ rule fetch_model:
     log:
         "logs/fetch_model/{model}.log",
     wildcard_constraints:
-        model=names(HUB_MODELS),
+        model=names(pipeline.hub_models()),
     retries: 3
     conda:
         ENVIRONMENT
     params:
-        config=lambda wildcards: HUB_MODELS[wildcards.model].model_dump_json(),
+        config=lambda wildcards: pipeline.hub_models()[wildcards.model].model_dump_json(),
         folder=f"{MODELS}/{{model}}",
     shell:
         'python "$CATID2_SCRIPTS/fetch_model.py" --config {params.config:q} --output {params.folder:q}'

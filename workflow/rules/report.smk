@@ -27,9 +27,9 @@ rule plot_recall:
 rule plot_layers:
     """Draw which categories the codes of each layer hold."""
     input:
-        products=corpus("products.parquet"),
-        categories=corpus("categories.parquet"),
-        docids=docids_files,
+        products="results/{dataset}/corpus/products.parquet",
+        categories="results/{dataset}/corpus/categories.parquet",
+        docids=of_job(tables.docids_by_owner),
     output:
         report(
             "results/{dataset}/figures/layers.svg",
@@ -40,13 +40,13 @@ rule plot_layers:
     log:
         "logs/{dataset}/plot_layers.log",
     wildcard_constraints:
-        dataset=names(REPORTED_NAMES),
+        dataset=names(dataset.name for dataset in REPORTED.datasets),
     conda:
         ENVIRONMENT
     params:
         code=code("plot_layers"),
         config=fixed(pipeline.config.report),
-        docids=docids_options,
+        docids=option("docids", tables.named_docids_by_owner),
         simulated=simulated_option,
     shell:
         'python "$CATID2_SCRIPTS/plot_layers.py" --config {params.config:q} --corpus results/{wildcards.dataset}/corpus {params.docids}'
@@ -56,19 +56,19 @@ rule plot_layers:
 rule report_locales:
     """Put the locales side by side: a table, and a page that stands alone."""
     input:
-        tables=reported_tables,
-        corpora=[path for dataset in REPORTED.datasets for path in corpus_tables(dataset.name)],
-        views=views(),
-        docids=shared("docids", "docids.parquet", "docids.json"),
-        histories=shared("rqvae", "rqvae/history.tsv"),
-        retrievers=shared("retriever", "retriever"),
-        studies=tables_of_other_studies(),
-        times=[
-            f"results/{name}/efficiency.tsv" for name in REPORTED_NAMES if pipeline.config.report.efficiency
-        ],
+        tables=of_job(tables.reported_recall),
+        corpora=tables.of_datasets(
+            REPORTED, "corpus/products.parquet", "corpus/categories.parquet", "corpus/stats.json"
+        ),
+        views=tables.of_views(REPORTED),
+        docids=tables.of_methods(REPORTED, "docids", "docids.parquet", "docids.json"),
+        histories=tables.of_methods(REPORTED, "rqvae", "rqvae/history.tsv"),
+        retrievers=tables.of_methods(REPORTED, "retriever", "retriever"),
+        studies=tables.of_other_studies(REPORTED),
+        times=tables.of_datasets(REPORTED, "efficiency.tsv") if pipeline.config.report.efficiency else [],
     output:
-        table=report(REPORT_TABLE, caption="../report/locales.rst", category="Locales"),
-        page=report(REPORT_PAGE, caption="../report/page.rst", category="Locales"),
+        table=report(tables.report_files(pipeline)[0], caption="../report/locales.rst", category="Locales"),
+        page=report(tables.report_files(pipeline)[1], caption="../report/page.rst", category="Locales"),
     log:
         "logs/report_locales.log",
     conda:

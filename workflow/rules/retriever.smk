@@ -4,13 +4,13 @@
 rule train_retriever:
     """Train T5 or the light retriever to write DocIDs that answer queries; keep the checkpoint best on held-out ones."""
     input:
-        products=corpus("products.parquet"),
-        queries=corpus("queries.parquet"),
-        judgements=corpus("judgements.parquet"),
-        docids=from_owner("docids", "docids.parquet"),
-        embeddings=vectors_of_training,
-        pairs=pairs_of_training,
-        model=fetched(model_of_stage("retriever")),
+        products="results/{dataset}/corpus/products.parquet",
+        queries="results/{dataset}/corpus/queries.parquet",
+        judgements="results/{dataset}/corpus/judgements.parquet",
+        docids=of_job(files.of_stage, "docids", "docids.parquet"),
+        embeddings=of_job(files.read_by_training),
+        pairs=of_job(files.pairs),
+        model=of_job(files.fetched, "retriever"),
     output:
         directory("results/{dataset}/{method}/seed{seed}/retriever"),
     log:
@@ -24,9 +24,9 @@ rule train_retriever:
         nodes=1,
     params:
         code=code("train_retriever"),
-        contents=contents_of_pairs,
-        config=settings("retriever"),
-        model=contents_of_model(model_of_stage("retriever")),
+        contents=of_job(files.contents_of_pairs),
+        config=of_job(Pipeline.stage, "retriever"),
+        model=of_job(files.contents_of_model, files_in, "retriever"),
         embeddings=embeddings_option,
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/retriever",
     shell:
@@ -39,11 +39,11 @@ rule train_retriever:
 rule retrieve:
     """Decode the DocIDs of the test queries with constrained beam search."""
     input:
-        retriever=from_owner("retriever", "retriever"),
-        docids=from_owner("docids", "docids.parquet"),
-        products=corpus("products.parquet"),
-        queries=corpus("queries.parquet"),
-        embeddings=vectors_of_search,
+        retriever=of_job(files.of_stage, "retriever", "retriever"),
+        docids=of_job(files.of_stage, "docids", "docids.parquet"),
+        products="results/{dataset}/corpus/products.parquet",
+        queries="results/{dataset}/corpus/queries.parquet",
+        embeddings=of_job(files.read_by_search),
     output:
         "results/{dataset}/{method}/seed{seed}/run.parquet",
     log:
@@ -57,7 +57,7 @@ rule retrieve:
         nodes=1,
     params:
         code=code("retrieve"),
-        config=settings("retrieve"),
+        config=of_job(Pipeline.stage, "retrieve"),
         embeddings=embeddings_option,
     shell:
         'python "$CATID2_SCRIPTS/torchrun.py" --nnodes {resources.nodes} --gpus {resources.gpu} "$CATID2_SCRIPTS/retrieve.py"'

@@ -4,10 +4,10 @@
 rule evaluate:
     """Compare the methods of a study on the test queries: recall, intervals, significance."""
     input:
-        products=corpus("products.parquet"),
-        queries=corpus("queries.parquet"),
-        judgements=corpus("judgements.parquet"),
-        runs=study_runs,
+        products="results/{dataset}/corpus/products.parquet",
+        queries="results/{dataset}/corpus/queries.parquet",
+        judgements="results/{dataset}/corpus/judgements.parquet",
+        runs=of_job(tables.runs),
     output:
         table=report(
             "results/{dataset}/{study}.tsv",
@@ -24,8 +24,8 @@ rule evaluate:
     params:
         code=code("evaluate"),
         config=fixed(pipeline.config.evaluate),
-        runs=run_options,
-        notes=note_options,
+        runs=option("run", tables.named_runs),
+        notes=option("note", tables.notes),
     shell:
         'python "$CATID2_SCRIPTS/evaluate.py" --config {params.config:q} --dataset {wildcards.dataset}'
         " --products {input.products} --queries {input.queries} --judgements {input.judgements} {params.runs} {params.notes}"
@@ -36,9 +36,9 @@ rule summarize_grids:
     """Put recall and DocID quality of the points of a study's grids side by side."""
     input:
         recall="results/{dataset}/{study}.tsv",
-        products=corpus("products.parquet"),
-        categories=corpus("categories.parquet"),
-        docids=study_docids_files,
+        products="results/{dataset}/corpus/products.parquet",
+        categories="results/{dataset}/corpus/categories.parquet",
+        docids=of_job(tables.docids),
     output:
         report(
             "results/{dataset}/{study}_grids.tsv",
@@ -50,13 +50,13 @@ rule summarize_grids:
     log:
         "logs/{dataset}/summarize_grids_{study}.log",
     wildcard_constraints:
-        study=names(GRID_STUDIES),
+        study=names(tables.studies_with_grids(pipeline)),
     conda:
         ENVIRONMENT
     params:
         code=code("summarize_grids"),
-        config=grid_settings,
-        docids=study_docids_options,
+        config=of_job(Pipeline.grid_summary),
+        docids=option("docids", tables.named_docids),
     shell:
         'python "$CATID2_SCRIPTS/summarize_grids.py" --config - --recall {input.recall}'
         " --corpus results/{wildcards.dataset}/corpus {params.docids} --output {output} <<< {params.config:q} > {log} 2>&1"
@@ -77,7 +77,7 @@ rule plot_grids:
     log:
         "logs/{dataset}/plot_grids_{study}.log",
     wildcard_constraints:
-        study=names(GRID_STUDIES),
+        study=names(tables.studies_with_grids(pipeline)),
     conda:
         ENVIRONMENT
     params:
