@@ -1,5 +1,6 @@
 """What all stage models share: strict validation, and one-line errors that name the key and the remedy."""
 
+import functools
 import json
 import os.path
 import sys
@@ -29,6 +30,8 @@ class StageConfig(BaseModel):
 
 
 Model = TypeVar("Model", bound=BaseModel)
+# An adapter of a union takes milliseconds to make, and a study of hundreds of methods asks for thousands.
+_adapter = functools.cache(TypeAdapter)
 
 
 def validate(model: type[Model], values: Any, where: str) -> Model:
@@ -39,7 +42,7 @@ def validate(model: type[Model], values: Any, where: str) -> Model:
             and what is allowed there.
     """
     try:
-        return TypeAdapter(model).validate_python(values)
+        return _adapter(model).validate_python(values)
     except ValidationError as error:
         raise InputError(where, *_explain(model, error)) from None
 

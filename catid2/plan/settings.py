@@ -293,6 +293,7 @@ class Pipeline:
             what = "DocIDs of several documents (docids.allow_collisions) cannot be searched"
             raise InputError(where, what, "take the method out of the studies, or choose a repair")
 
+    @cache  # noqa: B019
     def _chain(self, stage: str, dataset: str, method: str) -> str:
         order = list(STAGES)
         stages = [name for name in self.chain(dataset, method) if order.index(name) <= order.index(stage)]
