@@ -17,7 +17,7 @@ from catid2.docids.schemes.coding import Documents
 from catid2.docids.schemes.registry import SCHEMES
 from catid2.docids.table import docids_table
 from catid2.quantizer.model import CONFIG_FILE
-from catid2.runtime.command import entry_point, new_parser
+from catid2.runtime.command import OPTIONAL_PATH, entry_point, new_parser
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import read_embeddings, write_json, write_table
 from catid2.runtime.writing import atomic, claim
@@ -35,11 +35,11 @@ def main() -> None:
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
     parser.add_argument(
         "--taxonomy",
-        type=Path,
+        **OPTIONAL_PATH,
         help="taxonomy.parquet that a scheme reads in place of the corpus's categories",
     )
-    parser.add_argument("--model", type=Path, help="rqvae/model.safetensors, for the scheme rqvae")
-    parser.add_argument("--model-config", type=Path, help="rqvae/config.json, beside the model")
+    parser.add_argument("--model", **OPTIONAL_PATH, help="rqvae/model.safetensors, for the scheme rqvae")
+    parser.add_argument("--model-config", **OPTIONAL_PATH, help="rqvae/config.json, beside the model")
     parser.add_argument("--output", required=True, type=Path, help="docids.parquet to write")
     parser.add_argument("--report", required=True, type=Path, help="docids.json to write")
     options = parser.parse_args()

@@ -1,6 +1,7 @@
 """Put the geometry of several methods and seeds of one dataset into one long table.
 
 Give --geometry once per method and seed.
+`@FILE` reads further options from a file, one a line, as `--geometry=tiger:0:geometry.json`.
 """
 
 from pathlib import Path
@@ -24,7 +25,7 @@ def parse_geometry(text: str) -> GeometryFile:
 @entry_point
 def main() -> None:
     """Parse the command line and write the table."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, long=True)
     parser.add_argument("--dataset", required=True, help="name of the dataset, for the table")
     parser.add_argument(
         "--geometry",

@@ -1,6 +1,7 @@
 """Evaluate runs against the test judgements: recall.tsv and the recall of every query.
 
 Give --run once per method and seed; significance is against the method of the first one.
+`@FILE` reads further options from a file, one a line, as `--run=tiger:0:run.parquet`.
 """
 
 from pathlib import Path
@@ -36,7 +37,7 @@ def parse_note(text: str) -> tuple[str, str]:
 @entry_point
 def main() -> None:
     """Parse the command line and write both tables."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, long=True)
     parser.add_argument(
         "--config", required=True, help="settings as JSON (catid2.config.evaluate.EvaluateConfig)"
     )

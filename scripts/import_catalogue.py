@@ -10,7 +10,7 @@ from catid2.config.catalogue import CatalogueConfig
 from catid2.corpus.catalogue.importing import ImportedFiles, OwnFiles, import_catalogue
 from catid2.corpus.database import Resources
 from catid2.corpus.esci import LOCALES
-from catid2.runtime.command import entry_point, new_parser
+from catid2.runtime.command import OPTIONAL_PATH, entry_point, new_parser
 from catid2.runtime.writing import claim
 
 
@@ -21,8 +21,8 @@ def main() -> None:
     parser.add_argument("--config", required=True, help="settings as JSON: keys of CatalogueConfig")
     parser.add_argument("--locale", required=True, choices=LOCALES)
     parser.add_argument("--products", required=True, type=Path, help="products: parquet, CSV or JSON lines")
-    parser.add_argument("--queries", type=Path, help="queries, in one of these formats")
-    parser.add_argument("--judgements", type=Path, help="judgements, in one of these formats")
+    parser.add_argument("--queries", **OPTIONAL_PATH, help="queries, in one of these formats")
+    parser.add_argument("--judgements", **OPTIONAL_PATH, help="judgements, in one of these formats")
     for name in ImportedFiles._fields:
         option = f"--{name.replace('_', '-')}-out"
         parser.add_argument(option, required=True, type=Path, help=f"{name} to write, parquet")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from catid2.config.base import parse, require_seed
 from catid2.config.taxonomy import AnyTaxonomy
-from catid2.runtime.command import entry_point, new_parser
+from catid2.runtime.command import OPTIONAL_PATH, entry_point, new_parser
 from catid2.runtime.tables import write_json, write_table
 from catid2.runtime.writing import atomic, claim
 from catid2.taxonomies.making import make_taxonomy
@@ -21,8 +21,8 @@ def main() -> None:
     parser.add_argument("--config", required=True, help="settings as JSON (catid2.config.taxonomy)")
     parser.add_argument("--seed", type=int, default=0, help="of what the kind draws (default 0)")
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
-    parser.add_argument("--embeddings", type=Path, help="(N, D) float16 .npy, for kind clusters")
-    parser.add_argument("--tags", type=Path, help="parquet of product_id and tags, for kind tags")
+    parser.add_argument("--embeddings", **OPTIONAL_PATH, help="(N, D) float16 .npy, for kind clusters")
+    parser.add_argument("--tags", **OPTIONAL_PATH, help="parquet of product_id and tags, for kind tags")
     parser.add_argument("--output", required=True, type=Path, help="taxonomy.parquet to write")
     parser.add_argument("--report", required=True, type=Path, help="taxonomy.json to write")
     options = parser.parse_args()

@@ -10,7 +10,7 @@ from pathlib import Path
 from catid2.config.base import parse
 from catid2.config.geometry import GeometryConfig
 from catid2.quantizer.model import CONFIG_FILE
-from catid2.runtime.command import entry_point, new_parser
+from catid2.runtime.command import OPTIONAL_PATH, entry_point, new_parser
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import write_json
 from catid2.runtime.writing import claim
@@ -25,8 +25,10 @@ def main() -> None:
     parser.add_argument("--embeddings", required=True, type=Path, help="(N, D) float16 .npy, row = doc_id")
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
     parser.add_argument("--docids", required=True, type=Path, help="docids.parquet of these products")
-    parser.add_argument("--model", type=Path, help="rqvae/model.safetensors that made the codes, if one did")
-    parser.add_argument("--model-config", type=Path, help="rqvae/config.json, beside the model")
+    parser.add_argument(
+        "--model", **OPTIONAL_PATH, help="rqvae/model.safetensors that made the codes, if one did"
+    )
+    parser.add_argument("--model-config", **OPTIONAL_PATH, help="rqvae/config.json, beside the model")
     parser.add_argument("--output", required=True, type=Path, help="geometry.json to write")
     options = parser.parse_args()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from catid2.config.base import parse, require_at_least
 from catid2.config.bm25 import Bm25Config
 from catid2.config.retrieve import RetrieveConfig
-from catid2.runtime.command import entry_point, keep_bars_out_of_logs, new_parser
+from catid2.runtime.command import OPTIONAL_PATH, entry_point, keep_bars_out_of_logs, new_parser
 from catid2.runtime.errors import InputError
 
 
@@ -19,11 +19,13 @@ def main() -> None:
     parser.add_argument(
         "--config", required=True, help="settings of the search as JSON (RetrieveConfig or Bm25Config)"
     )
-    parser.add_argument("--retriever", type=Path, help="folder written by train_retriever; without it: BM25")
-    parser.add_argument("--docids", type=Path, help="docids.parquet of the method, with --retriever")
+    parser.add_argument(
+        "--retriever", **OPTIONAL_PATH, help="folder written by train_retriever; without it: BM25"
+    )
+    parser.add_argument("--docids", **OPTIONAL_PATH, help="docids.parquet of the method, with --retriever")
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
     parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
-    parser.add_argument("--embeddings", type=Path, help="VIEW.npy, for a retriever that reads vectors")
+    parser.add_argument("--embeddings", **OPTIONAL_PATH, help="VIEW.npy, for a retriever that reads vectors")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 32], help="queries searched at once")
     parser.add_argument("--searches", type=int, default=100, help="searches timed per batch size")
     parser.add_argument("--warm-up", type=int, default=3, help="searches before them that do not count")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from catid2.report.figure_command import add_simulated
 from catid2.report.grid_figures import write_grids_figure
 from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.writing import claim
@@ -14,13 +15,13 @@ def main() -> None:
     parser.add_argument("--grids", required=True, type=Path, help="table of summarize_grids")
     parser.add_argument("--cutoff", required=True, type=int, help="the k of recall@k")
     parser.add_argument("--protocol", required=True, help="seen or all")
-    parser.add_argument(
-        "--simulated", action="store_true", help="say in the title that the data are simulated"
-    )
+    add_simulated(parser)
     parser.add_argument("--output", required=True, type=Path, help="SVG file to write")
     options = parser.parse_args()
     with claim(options.output):
-        write_grids_figure(options.output, options.grids, options.cutoff, options.protocol, options.simulated)
+        write_grids_figure(
+            options.output, options.grids, options.cutoff, options.protocol, options.simulated == "yes"
+        )
 
 
 if __name__ == "__main__":

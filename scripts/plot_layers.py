@@ -1,12 +1,14 @@
 """Draw how category levels line up with codebook layers for one dataset: a panel per method, as one SVG file.
 
 Give --docids once per set of DocIDs.
+`@FILE` reads further options from a file, one a line, as `--docids=tiger:docids.parquet:docids.json`.
 """
 
 from pathlib import Path
 
 from catid2.config.base import parse
 from catid2.config.report import ReportConfig
+from catid2.report.figure_command import add_simulated
 from catid2.report.panels import parse_docids, write_layers_figure
 from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.writing import claim
@@ -15,7 +17,7 @@ from catid2.runtime.writing import claim
 @entry_point
 def main() -> None:
     """Parse the command line and write the figure."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, long=True)
     parser.add_argument(
         "--config", required=True, help="settings as JSON (catid2.config.report.ReportConfig)"
     )
@@ -25,15 +27,13 @@ def main() -> None:
     parser.add_argument(
         "--docids", required=True, action="append", metavar="NAME:PARQUET:JSON", help="DocIDs (repeatable)"
     )
-    parser.add_argument(
-        "--simulated", action="store_true", help="say in the title that the data are simulated"
-    )
+    add_simulated(parser)
     parser.add_argument("--output", required=True, type=Path, help="SVG file to write")
     arguments = parser.parse_args()
     config = parse(ReportConfig, arguments.config)
     docids = [parse_docids(text) for text in arguments.docids]
     with claim(arguments.output):
-        write_layers_figure(arguments.output, arguments.corpus, docids, config, arguments.simulated)
+        write_layers_figure(arguments.output, arguments.corpus, docids, config, arguments.simulated == "yes")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from catid2.config.base import parse, require_at_least
 from catid2.config.retrieve import RetrieveConfig
-from catid2.runtime.command import entry_point, keep_bars_out_of_logs, new_parser
+from catid2.runtime.command import OPTIONAL_PATH, entry_point, keep_bars_out_of_logs, new_parser
 
 
 @entry_point
@@ -19,7 +19,9 @@ def main() -> None:
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
     parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
     parser.add_argument(
-        "--embeddings", type=Path, help="VIEW.npy, with VIEW_queries.npy beside it, for rank_below_level"
+        "--embeddings",
+        **OPTIONAL_PATH,
+        help="VIEW.npy, with VIEW_queries.npy beside it, for rank_below_level",
     )
     parser.add_argument("--output", required=True, type=Path, help="run.parquet to write")
     parser.add_argument(

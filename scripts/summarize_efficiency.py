@@ -1,6 +1,7 @@
 """Put what the stages of a study's methods took into one table: time, memory, latency.
 
 Give --stage once per method and stage, in the order of the rows.
+`@FILE` reads further options from a file, one a line, as `--latency=tiger:latency.json`.
 """
 
 from pathlib import Path
@@ -32,7 +33,7 @@ def parse_latency(text: str) -> tuple[str, Path]:
 @entry_point
 def main() -> None:
     """Parse the command line and write the table."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, long=True)
     parser.add_argument("--dataset", required=True, help="name of the dataset, for the table")
     parser.add_argument("--seed", type=int, default=0, help="of the runs, for the table (default 0)")
     parser.add_argument(

@@ -1,6 +1,7 @@
 """Put recall and DocID quality of the points of a study's grids side by side, and say which are stable or collapsed.
 
 Give --docids once per method and seed; methods without DocIDs have none.
+`@FILE` reads further options from a file, one a line, as `--docids=tiger:docids.parquet:docids.json`.
 """
 
 from pathlib import Path
@@ -17,7 +18,7 @@ from catid2.runtime.writing import claim
 @entry_point
 def main() -> None:
     """Parse the command line and write the table."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, long=True)
     parser.add_argument("--config", required=True, help="grids as JSON (catid2.config.grids.GridSummary)")
     parser.add_argument("--recall", required=True, type=Path, help="the study's table")
     parser.add_argument(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from catid2.config.base import parse, require_at_least, require_seed
 from catid2.config.retriever import AnyRetriever
-from catid2.runtime.command import entry_point, keep_bars_out_of_logs, new_parser
+from catid2.runtime.command import OPTIONAL_PATH, entry_point, keep_bars_out_of_logs, new_parser
 from catid2.runtime.errors import InputError
 
 
@@ -24,7 +24,9 @@ def main() -> None:
     parser.add_argument("--judgements", required=True, type=Path, help="corpus/judgements.parquet")
     parser.add_argument("--docids", required=True, type=Path, help="docids.parquet of the method")
     parser.add_argument(
-        "--embeddings", type=Path, help="VIEW.npy, with VIEW_queries.npy beside it, for the light retriever"
+        "--embeddings",
+        **OPTIONAL_PATH,
+        help="VIEW.npy, with VIEW_queries.npy beside it, for the light retriever",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and dropout (default 0)")
     parser.add_argument(

@@ -191,7 +191,7 @@ TABLES = [
             planned("report", "report_locales", '"stable_share":0.74'),
             planned("methods", "search_bm25 dataset=first method=words seed=5", '"k1":0.741'),
             planned("variants", "train_rqvae dataset=third method=main-varied seed=8", '"hidden":[751]'),
-            planned("studies", "evaluate dataset=first study=recall", "--run main:5:"),
+            planned("studies", "evaluate dataset=first study=recall", "--run=main:5:"),
         ],
     ),
     Table(
@@ -242,11 +242,11 @@ TABLES = [
     Table(
         entries.Study,
         [
-            planned("methods", "evaluate dataset=first study=recall", "--run main:5:", "--run dpr:5:"),
-            planned("seeds", "evaluate dataset=first study=recall", "--run main:5:", "--run main:6:"),
-            planned("datasets", f"evaluate {SECOND} study=changes", "--run changed:7:"),
+            planned("methods", "evaluate dataset=first study=recall", "--run=main:5:", "--run=dpr:5:"),
+            planned("seeds", "evaluate dataset=first study=recall", "--run=main:5:", "--run=main:6:"),
+            planned("datasets", f"evaluate {SECOND} study=changes", "--run=changed:7:"),
             planned("grids", "summarize_grids dataset=third study=grid", "main-varied-mu0.752"),
-            planned("variant", "evaluate dataset=third study=grid", "--run main-varied:8:"),
+            planned("variant", "evaluate dataset=third study=grid", "--run=main-varied:8:"),
         ],
     ),
     Table(

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,15 +28,25 @@ class Job(NamedTuple):
         """The script, or `torchrun.py` and the script that it starts."""
         return [word for word in self.command if word.endswith(".py")]
 
-    def options(self, name: str) -> list[str]:
-        """Return the values of an option of the command, which may be given several times."""
+    @property
+    def fed(self) -> list[str]:
+        """The texts that the shell feeds to the script, which are no arguments of the command."""
         return [
-            value for option, value in zip(self.command, self.command[1:], strict=False) if option == name
+            value for sign, value in zip(self.command, self.command[1:], strict=False) if sign[-3:] == "<<<"
         ]
 
+    def options(self, name: str) -> list[str]:
+        """Return the values of an option, in the command and in lines that it is fed; it may be given several times."""
+        lines = [line.partition("=")[::2] for text in self.fed for line in text.splitlines()]
+        given = [*zip(self.command, self.command[1:], strict=False), *lines]
+        return [value for option, value in given if option == name]
 
-def plan(config: Path, folder: Path) -> list[Job]:
-    """Return the jobs that make all of `config`, which is read in the working directory `folder`."""
+
+def plan(config: Path, folder: Path, rules: Iterable[str] = (), targets: Iterable[str] = ()) -> list[Job]:
+    """Return the jobs that make `targets`, or all of `config`, which is read in the working directory `folder`.
+
+    With `rules` these alone may run, and the files of others are there.
+    """
     with (
         pytest.MonkeyPatch.context() as patch,
         SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, dryrun=True)) as api,
@@ -47,7 +58,9 @@ def plan(config: Path, folder: Path) -> list[Job]:
             snakefile=ROOT / "workflow" / "Snakefile",
             workdir=folder,
         )
-        workflow.dag(DAGSettings()).execute_workflow(executor="dryrun")
+        workflow.dag(DAGSettings(targets=set(targets), allowed_rules=set(rules))).execute_workflow(
+            executor="dryrun"
+        )
         # what `--dry-run` prints has no parameters, and no other way out of Snakemake 9 has all three
         return [_job(job) for job in workflow._workflow.dag.jobs]
 

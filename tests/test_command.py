@@ -18,7 +18,7 @@ import psutil
 import pytest
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-from catid2.runtime.command import AGENT_PID, entry_point
+from catid2.runtime.command import AGENT_PID, OPTIONAL_PATH, entry_point, new_parser
 from catid2.runtime.errors import InputError
 
 
@@ -224,3 +224,22 @@ def test_a_step_that_does_not_start_is_said(tmp_path: Path) -> None:
     late, failed = done.stderr.splitlines()
     assert "not yet started" in late
     assert failed == "Slurm will not tell this job of its end (no steps): periodic checkpoints only"
+
+
+@pytest.mark.parametrize("given", [(), ("--tree",), ("--tree", ""), ("--tree=",)])
+def test_an_optional_path_may_be_left_empty(given):
+    parser = new_parser("")
+    parser.add_argument("--tree", **OPTIONAL_PATH)
+    parser.add_argument("--output")
+    options = parser.parse_args([*given, "--output", "o"])
+    assert (options.tree, options.output) == (None, "o")
+    assert parser.parse_args(["--tree", "t.parquet"]).tree == Path("t.parquet")
+
+
+@pytest.mark.parametrize("values", [[], ["a b", "@c", "\"d'\\"]])
+def test_a_file_of_options_has_one_a_line(values, tmp_path):
+    lines = tmp_path / "lines"
+    lines.write_text("\n".join(f"--run={value}" for value in values) + "\n")
+    parser = new_parser("", long=True)
+    parser.add_argument("--run", action="append", default=[])
+    assert parser.parse_args([f"@{lines}", "--run=last"]).run == [*values, "last"]

@@ -4,10 +4,12 @@ import polars as pl
 import pytest
 import yaml
 from bad_inputs import GRIDS
+from plan import plan
 from svg_reader import Picture, read_svg
 
 from catid2.config.grids import Grid, GridPoints, GridSummary
 from catid2.evaluation.table import KEYS, Evaluation, write_evaluation
+from catid2.plan import tables
 from catid2.plan.settings import Pipeline
 from catid2.report.grid_figures import write_grids_figure
 from catid2.report.grids import Quality, read_grids, summarize_grids
@@ -121,6 +123,57 @@ def test_what_only_a_variant_or_a_grid_runs_is_checked_on_the_studys_datasets_al
     study["datasets"] = ["demo_us"]
     with pytest.raises(InputError, match="levels of deep-wide is 4, but the corpus has 3"):
         Pipeline(values, "demo.yaml")
+
+
+LONGEST_ARGUMENT = 128 * 1024  # bytes, on Linux
+
+
+def test_a_study_of_216_points_in_three_datasets_needs_no_long_argument(tmp_path):
+    """Not of the jobs that get lists of its points: those that the lists name are there already."""
+    over = {
+        "retriever.epochs": range(1, 7),
+        "retrieve.beams": range(100, 106),
+        "retrieve.top_k": range(90, 96),
+    }
+    grid = {"method": "catid2", "over": {key: list(values) for key, values in over.items()}}
+    values = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
+    values["studies"] = {"recall": {"methods": ["catid2"], "grids": [grid]}}
+    values["geometry"] = {"studies": ["recall"]}
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(values, sort_keys=False))
+    points = Pipeline(values, "")
+    datasets = ("demo_us", "demo_es", "demo_jp")
+    there = tables.of_datasets(
+        tables.reported(points),
+        *(f"corpus/{name}.parquet" for name in ("products", "queries", "judgements", "categories")),
+        *("corpus/stats.json", "catid2/seed0/rqvae/history.tsv", "embeddings/text.json"),
+    )
+    there += tables.of_methods(tables.reported(points), "retriever", "retriever")
+    for dataset in datasets:
+        of_study = [f(points, dataset, "recall") for f in (tables.runs, tables.docids, tables.geometry)]
+        there += [path for paths in of_study for path in paths]
+        there += tables.latencies(points, dataset) + tables.benchmarks(points, dataset)
+    for path in there:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    ends = ("recall_grids.tsv", "recall_geometry.tsv", "efficiency.tsv", "figures/layers.svg")
+    wanted = [f"results/demo_us/{end}" for end in ends] + ["results/locales.tsv"]
+    rules = (
+        "evaluate",
+        "summarize_grids",
+        "compare_geometry",
+        "summarize_efficiency",
+        "plot_layers",
+        "report_locales",
+    )
+    jobs = plan(config, tmp_path, rules, wanted)
+    assert {job.rule for job in jobs} == set(rules)
+    for job in jobs:
+        arguments = set(job.command) - set(job.fed)
+        assert max(len(argument.encode()) for argument in arguments) < 4096, job.rule
+        assert sum(len(argument.encode()) for argument in arguments) < LONGEST_ARGUMENT, job.rule
+    [fed] = [job.fed for job in jobs if job.rule == "report_locales"]
+    assert len(fed[0].encode()) > LONGEST_ARGUMENT
 
 
 # --- table and figure

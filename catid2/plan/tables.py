@@ -46,6 +46,11 @@ def notes(pipeline: Pipeline, dataset: str, study: str) -> list[str]:
     return [f"{method}={note}" for method, note in found.items() if note]
 
 
+def simulated(pipeline: Pipeline, dataset: str) -> str:
+    """Return whether the data are simulated, as the title of a figure has to say."""
+    return "yes" if pipeline.source(dataset).kind == "simulated" else "no"
+
+
 def studies_with_grids(pipeline: Pipeline) -> list[str]:
     """Return the names of the studies that vary settings."""
     return [name for name, study in pipeline.config.studies.items() if study.grids]

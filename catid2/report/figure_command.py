@@ -1,5 +1,6 @@
 """The command line of a script that draws one table as one SVG file."""
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,10 +21,20 @@ def draw_table(description: str, table: str, what: str, write: Callable[[Path, P
     parser.add_argument(
         f"--{table}", dest="table", required=True, type=Path, metavar=table.upper(), help=what
     )
-    parser.add_argument(
-        "--simulated", action="store_true", help="say in the title that the data are simulated"
-    )
+    add_simulated(parser)
     parser.add_argument("--output", required=True, type=Path, help="SVG file to write")
     arguments = parser.parse_args()
     with claim(arguments.output):
-        write(arguments.output, arguments.table, arguments.simulated)
+        write(arguments.output, arguments.table, arguments.simulated == "yes")
+
+
+def add_simulated(parser: argparse.ArgumentParser) -> None:
+    """Add the option of all figures that says whether the data are simulated; without a value it is `yes`."""
+    parser.add_argument(
+        "--simulated",
+        nargs="?",
+        choices=("yes", "no"),
+        const="yes",
+        default="no",
+        help="say in the title that the data are simulated",
+    )

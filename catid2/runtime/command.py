@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from catid2.runtime.errors import REFUSED, InputError
 from catid2.runtime.writing import FULL, MAKE_ROOM
@@ -26,12 +26,27 @@ AGENT_PID = "CATID2_AGENT_PID"
 # In the error file, besides what torch writes: when it was, exactly, and whether it looks like the loss of a peer
 SECONDS, KNOCK_ON = "seconds", "knock_on"
 _LOST_PEER = re.compile(r"connection (closed|reset|refused)|broken pipe|gloo|nccl|c10d", re.IGNORECASE)
+# How an option takes a path that not every job has: without a value, or with an empty one, there is none.
+OPTIONAL_PATH: dict[str, Any] = {"nargs": "?", "type": lambda value: Path(value) if value else None}
 
 
-def new_parser(description: str) -> argparse.ArgumentParser:
-    """Return a parser for a script's options; its help begins with `description`, the script's docstring, as it is."""
-    return argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+class _Parser(argparse.ArgumentParser):
+    def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
+        """Return the option in a line of `@FILE`; there is none in the empty line that a shell feeds for no options."""
+        return [arg_line] if arg_line else []
+
+
+def new_parser(description: str, long: bool = False) -> argparse.ArgumentParser:
+    """Return a parser for a script's options; its help begins with `description`, the script's docstring, as it is.
+
+    Args:
+        description: of the script.
+        long: options may be more than a command line holds: `@FILE` stands for the lines of a file, an option each.
+    """
+    return _Parser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        fromfile_prefix_chars="@" if long else None,
     )
 
 

@@ -3,7 +3,6 @@
 import functools
 import os
 import re
-import shlex
 import sys
 from inspect import signature
 from pathlib import Path
@@ -113,50 +112,19 @@ def fixed(model):
     return lambda wildcards: model.model_dump_json()
 
 
-# --- for the moment
+def lines(**options):
+    """Return a params function: options of a script, one a line, which it reads as a file (`@/dev/stdin`).
+
+    There may be more of them than a command line holds.
+    """
+
+    def of_wildcards(wildcards):
+        values = {name: of_job(function)(wildcards) for name, function in options.items()}
+        return "\n".join(f"--{name}={value}" for name, found in values.items() for value in found)
+
+    return of_wildcards
 
 
-def taxonomy_options(wildcards, input):
-    given = {"--embeddings": input.embeddings, "--tags": input.tags}
-    return " ".join(f"{option} {path}" for option, path in given.items() if path)
-
-
-def taxonomy_option(wildcards, input):
-    return f"--taxonomy {input.taxonomy}" if input.taxonomy else ""
-
-
-def model_options(wildcards, input):
-    return f"--model {input.model} --model-config {input.model_config}" if input.model else ""
-
-
-def embeddings_option(wildcards, input):
-    return f"--embeddings {input.embeddings[0]}" if input.embeddings else ""
-
-
-def searched_by_retriever(wildcards, input):
-    return f"--retriever {input.retriever} --docids {input.docids} {embeddings_option(wildcards, input)}".rstrip()
-
-
-def simulated_option(wildcards):
-    return "--simulated" if pipeline.source(wildcards.dataset).kind == "simulated" else ""
-
-
-def judged_options(wildcards):
-    source = pipeline.config.sources[wildcards.source]
-    return (
-        f"--queries {shlex.quote(source.queries)} --judgements {shlex.quote(source.judgements)}"
-        if source.queries
-        else ""
-    )
-
-
-def option(name, function):
-    """Return a params function: the option once for each value."""
-    values = of_job(function)
-    return lambda wildcards: [f"--{name} {shlex.quote(value)}" for value in values(wildcards)]
-
-
-def latency_options(wildcards):
-    plan = pipeline.config.efficiency
-    batches = " ".join(map(str, plan.batches))
-    return f"--batches {batches} --searches {plan.searches} --warm-up {plan.warm_up}"
+def first(name):
+    """Return a params function: the first file of an input that may have none."""
+    return lambda wildcards, input: input[name][:1]

@@ -46,10 +46,11 @@ rule import_catalogue:
         config=lambda wildcards: pipeline.config.sources[wildcards.source].importing(),
         locale=lambda wildcards: pipeline.config.sources[wildcards.source].locale,
         products=of_job(files.own_path, "products"),
-        judged=judged_options,
+        queries=of_job(files.own_path, "queries"),
+        judgements=of_job(files.own_path, "judgements"),
     shell:
         'python "$CATID2_SCRIPTS/import_catalogue.py" --config {params.config:q} --locale {params.locale} --products {params.products:q}'
-        " {params.judged} --examples-out {output.examples} --products-out {output.products}"
+        " --queries {params.queries:q} --judgements {params.judgements:q} --examples-out {output.examples} --products-out {output.products}"
         " --category-paths-out {output.category_paths} --tags-out {output.tags} --query-ids-out {output.query_ids}"
         " --threads {threads} --temp-dir {resources.tmpdir:q} > {log} 2>&1"
 

@@ -75,10 +75,9 @@ rule make_taxonomy:
     params:
         code=code("make_taxonomy"),
         config=of_job(Pipeline.stage, "taxonomy"),
-        inputs=taxonomy_options,
     shell:
         'python "$CATID2_SCRIPTS/make_taxonomy.py" --config {params.config:q} --seed {wildcards.seed} --products {input.products}'
-        " {params.inputs} --output {output.table} --report {output.report} > {log} 2>&1"
+        " --embeddings {input.embeddings} --tags {input.tags} --output {output.table} --report {output.report} > {log} 2>&1"
 
 
 rule train_rqvae:
@@ -130,9 +129,7 @@ rule assign_docids:
     params:
         code=code("assign_docids"),
         config=of_job(Pipeline.stage, "docids"),
-        taxonomy=taxonomy_option,
-        model=model_options,
     shell:
         'python "$CATID2_SCRIPTS/assign_docids.py" --config {params.config:q} --seed {wildcards.seed} --embeddings {input.embeddings}'
-        " --products {input.products} {params.taxonomy} {params.model}"
+        " --products {input.products} --taxonomy {input.taxonomy} --model {input.model} --model-config {input.model_config}"
         " --output {output.docids} --report {output.report} > {log} 2>&1"

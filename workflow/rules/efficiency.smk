@@ -20,15 +20,20 @@ rule measure_latency:
     params:
         code=code("measure_latency"),
         config=of_job(Pipeline.stage, "retrieve"),
-        searched=searched_by_retriever,
-        plan=latency_options,
+        embeddings=first("embeddings"),
+        batches=pipeline.config.efficiency.batches,
+        searches=pipeline.config.efficiency.searches,
+        warm_up=pipeline.config.efficiency.warm_up,
     shell:
-        'python "$CATID2_SCRIPTS/measure_latency.py" --config {params.config:q} {params.searched}'
-        " --products {input.products} --queries {input.queries} {params.plan} --output {output} > {log} 2>&1"
+        'python "$CATID2_SCRIPTS/measure_latency.py" --config {params.config:q} --retriever {input.retriever}'
+        " --docids {input.docids} --embeddings {params.embeddings} --products {input.products} --queries {input.queries}"
+        " --batches {params.batches} --searches {params.searches} --warm-up {params.warm_up} --output {output} > {log} 2>&1"
 
 
 use rule measure_latency as measure_latency_of_bm25 with:
     input:
+        retriever=[],
+        docids=[],
         products="results/{dataset}/corpus/products.parquet",
         queries="results/{dataset}/corpus/queries.parquet",
     wildcard_constraints:
@@ -36,8 +41,10 @@ use rule measure_latency as measure_latency_of_bm25 with:
     params:
         code=code("measure_latency"),
         config=of_job(Pipeline.stage, "bm25"),
-        searched="",
-        plan=latency_options,
+        embeddings=[],
+        batches=pipeline.config.efficiency.batches,
+        searches=pipeline.config.efficiency.searches,
+        warm_up=pipeline.config.efficiency.warm_up,
 
 
 rule summarize_efficiency:
@@ -58,12 +65,11 @@ rule summarize_efficiency:
         ENVIRONMENT
     params:
         code=code("summarize_efficiency"),
-        stages=option("stage", tables.named_stages),
-        latencies=option("latency", tables.named_latencies),
+        stages=lines(stage=tables.named_stages, latency=tables.named_latencies),
         seed=pipeline.first_seed(pipeline.config.efficiency.study),
     shell:
-        'python "$CATID2_SCRIPTS/summarize_efficiency.py" --dataset {wildcards.dataset} --seed {params.seed} {params.stages} {params.latencies}'
-        " --output {output} > {log} 2>&1"
+        'python "$CATID2_SCRIPTS/summarize_efficiency.py" --dataset {wildcards.dataset} --seed {params.seed} @/dev/stdin'
+        " --output {output} <<< {params.stages:q} > {log} 2>&1"
 
 
 rule plot_efficiency:
@@ -83,6 +89,6 @@ rule plot_efficiency:
         ENVIRONMENT
     params:
         code=code("plot_efficiency"),
-        simulated=simulated_option,
+        simulated=of_job(tables.simulated),
     shell:
-        'python "$CATID2_SCRIPTS/plot_efficiency.py" --efficiency {input.efficiency} {params.simulated} --output {output} > {log} 2>&1'
+        'python "$CATID2_SCRIPTS/plot_efficiency.py" --efficiency {input.efficiency} --simulated {params.simulated} --output {output} > {log} 2>&1'

@@ -18,10 +18,9 @@ rule measure_geometry:
     params:
         code=code("measure_geometry"),
         config=fixed(pipeline.config.geometry.of_method()),
-        model=model_options,
     shell:
         'python "$CATID2_SCRIPTS/measure_geometry.py" --config {params.config:q} --embeddings {input.embeddings} --products {input.products}'
-        " --docids {input.docids} {params.model} --output {output} > {log} 2>&1"
+        " --docids {input.docids} --model {input.model} --model-config {input.model_config} --output {output} > {log} 2>&1"
 
 
 rule compare_geometry:
@@ -42,9 +41,9 @@ rule compare_geometry:
         ENVIRONMENT
     params:
         code=code("compare_geometry"),
-        geometry=option("geometry", tables.named_geometry),
+        geometry=lines(geometry=tables.named_geometry),
     shell:
-        'python "$CATID2_SCRIPTS/compare_geometry.py" --dataset {wildcards.dataset} {params.geometry} --output {output} > {log} 2>&1'
+        'python "$CATID2_SCRIPTS/compare_geometry.py" --dataset {wildcards.dataset} @/dev/stdin --output {output} <<< {params.geometry:q} > {log} 2>&1'
 
 
 rule plot_geometry:
@@ -65,6 +64,6 @@ rule plot_geometry:
         ENVIRONMENT
     params:
         code=code("plot_geometry"),
-        simulated=simulated_option,
+        simulated=of_job(tables.simulated),
     shell:
-        'python "$CATID2_SCRIPTS/plot_geometry.py" --geometry {input.geometry} {params.simulated} --output {output} > {log} 2>&1'
+        'python "$CATID2_SCRIPTS/plot_geometry.py" --geometry {input.geometry} --simulated {params.simulated} --output {output} > {log} 2>&1'

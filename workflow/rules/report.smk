@@ -19,9 +19,9 @@ rule plot_recall:
         ENVIRONMENT
     params:
         code=code("plot_recall"),
-        simulated=simulated_option,
+        simulated=of_job(tables.simulated),
     shell:
-        'python "$CATID2_SCRIPTS/plot_recall.py" --recall {input.recall} {params.simulated} --output {output} > {log} 2>&1'
+        'python "$CATID2_SCRIPTS/plot_recall.py" --recall {input.recall} --simulated {params.simulated} --output {output} > {log} 2>&1'
 
 
 rule plot_layers:
@@ -46,11 +46,11 @@ rule plot_layers:
     params:
         code=code("plot_layers"),
         config=fixed(pipeline.config.report),
-        docids=option("docids", tables.named_docids_by_owner),
-        simulated=simulated_option,
+        docids=lines(docids=tables.named_docids_by_owner),
+        simulated=of_job(tables.simulated),
     shell:
-        'python "$CATID2_SCRIPTS/plot_layers.py" --config {params.config:q} --corpus results/{wildcards.dataset}/corpus {params.docids}'
-        " {params.simulated} --output {output} > {log} 2>&1"
+        'python "$CATID2_SCRIPTS/plot_layers.py" --config {params.config:q} --corpus results/{wildcards.dataset}/corpus @/dev/stdin'
+        " --simulated {params.simulated} --output {output} <<< {params.docids:q} > {log} 2>&1"
 
 
 rule report_locales:

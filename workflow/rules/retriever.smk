@@ -27,13 +27,13 @@ rule train_retriever:
         contents=of_job(files.contents_of_pairs),
         config=of_job(Pipeline.stage, "retriever"),
         model=of_job(files.contents_of_model, files_in, "retriever"),
-        embeddings=embeddings_option,
+        embeddings=first("embeddings"),
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/retriever",
     shell:
         'python "$CATID2_SCRIPTS/torchrun.py" --nnodes {resources.nodes} --gpus {resources.gpu} "$CATID2_SCRIPTS/train_retriever.py"'
         " --config {params.config:q} --seed {wildcards.seed}"
         " --products {input.products} --queries {input.queries} --judgements {input.judgements}"
-        " --docids {input.docids} {params.embeddings} --checkpoints {params.checkpoints} --output {output} > {log} 2>&1"
+        " --docids {input.docids} --embeddings {params.embeddings} --checkpoints {params.checkpoints} --output {output} > {log} 2>&1"
 
 
 rule retrieve:
@@ -58,9 +58,9 @@ rule retrieve:
     params:
         code=code("retrieve"),
         config=of_job(Pipeline.stage, "retrieve"),
-        embeddings=embeddings_option,
+        embeddings=first("embeddings"),
     shell:
         'python "$CATID2_SCRIPTS/torchrun.py" --nnodes {resources.nodes} --gpus {resources.gpu} "$CATID2_SCRIPTS/retrieve.py"'
         " --config {params.config:q} --retriever {input.retriever}"
         " --docids {input.docids} --products {input.products} --queries {input.queries}"
-        " {params.embeddings} --output {output} > {log} 2>&1"
+        " --embeddings {params.embeddings} --output {output} > {log} 2>&1"

@@ -24,12 +24,11 @@ rule evaluate:
     params:
         code=code("evaluate"),
         config=fixed(pipeline.config.evaluate),
-        runs=option("run", tables.named_runs),
-        notes=option("note", tables.notes),
+        runs=lines(run=tables.named_runs, note=tables.notes),
     shell:
         'python "$CATID2_SCRIPTS/evaluate.py" --config {params.config:q} --dataset {wildcards.dataset}'
-        " --products {input.products} --queries {input.queries} --judgements {input.judgements} {params.runs} {params.notes}"
-        " --output {output.table} --per-query {output.per_query} > {log} 2>&1"
+        " --products {input.products} --queries {input.queries} --judgements {input.judgements} @/dev/stdin"
+        " --output {output.table} --per-query {output.per_query} <<< {params.runs:q} > {log} 2>&1"
 
 
 rule summarize_grids:
@@ -56,10 +55,10 @@ rule summarize_grids:
     params:
         code=code("summarize_grids"),
         config=of_job(Pipeline.grid_summary),
-        docids=option("docids", tables.named_docids),
+        docids=lines(docids=tables.named_docids),
     shell:
         'python "$CATID2_SCRIPTS/summarize_grids.py" --config - --recall {input.recall}'
-        " --corpus results/{wildcards.dataset}/corpus {params.docids} --output {output} <<< {params.config:q} > {log} 2>&1"
+        " --corpus results/{wildcards.dataset}/corpus @/dev/fd/3 --output {output} <<< {params.config:q} 3<<< {params.docids:q} > {log} 2>&1"
 
 
 rule plot_grids:
@@ -84,7 +83,7 @@ rule plot_grids:
         code=code("plot_grids"),
         cutoff=pipeline.config.report.cutoff,
         protocol=pipeline.config.evaluate.protocols[-1],
-        simulated=simulated_option,
+        simulated=of_job(tables.simulated),
     shell:
         'python "$CATID2_SCRIPTS/plot_grids.py" --grids {input.grids} --cutoff {params.cutoff} --protocol {params.protocol}'
-        " {params.simulated} --output {output} > {log} 2>&1"
+        " --simulated {params.simulated} --output {output} > {log} 2>&1"
