@@ -1,10 +1,14 @@
-# make setup  the virtual environment .venv with everything in it; the others do this themselves
-# make demo   the whole path on simulated data, offline, on two CPU cores
-# make studies  the studies at the size of the demo, with the light retriever (about an hour)
-# make test   the test suite
-# make bench  the benchmarks, each with a ratio against an alternative (about 25 minutes); bench-full: every size, hours
-# make mutants  small faults put into the code, and how many of them fail a test (hours); MODULES=quantizer.losses SAMPLE=40
-# make lint   ruff, snakefmt, snakemake --lint
+# make             this list
+# make setup       the virtual environment .venv with everything in it; the others do this themselves
+# make demo        the complete path on simulated data, offline, on two CPU cores: 4 minutes
+# make studies     the studies at the size of the demo, with the light retriever: an hour
+# make test        unit and workflow tests: 6 minutes on two cores
+# make test-all    also kills, full disks, resuming, pretrained layouts, a real Slurm: half an hour
+# make bench       the benchmarks, each with a ratio against an alternative: 25 minutes; bench-full: every size, hours
+# make mutants     small faults put into the code, and how many fail a test: hours; MODULES=quantizer.losses SAMPLE=40
+# make lint        ruff, snakefmt, snakemake --lint; make format applies what they ask for
+# make document    config/README.md and the JSON schema from the models in catid2/config
+# make clean       remove .venv and logs; downloads and results stay
 # Each sets up what it needs in .venv; PYTHON names the interpreter to build it from (3.11 or later).
 
 PYTHON ?= python3
@@ -13,7 +17,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # nothing may reach for a model hub
 export HF_HUB_OFFLINE := 1
 
-.PHONY: setup demo studies test bench bench-full mutants lint format document clean
+.PHONY: help setup demo studies test test-all bench bench-full mutants lint format document clean
+
+help:
+	@sed -n 's/^# //p; /^$$/q' Makefile
 
 setup: .venv/installed
 
@@ -24,8 +31,13 @@ studies: .venv/installed
 	@snakemake --cores all --configfile config/demo.yaml config/studies.yaml config/studies_demo.yaml
 
 # a file of tests on each core at a time, in the order of tests/conftest.py
+PYTEST := OMP_NUM_THREADS=1 pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
 test: .venv/installed
-	@OMP_NUM_THREADS=1 pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	@$(PYTEST) -m "not slow"
+
+test-all: .venv/installed
+	@$(PYTEST)
 
 bench: .venv/installed
 	@python benchmarks/run.py --output results/bench.tsv --chart results/bench.svg

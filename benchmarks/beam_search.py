@@ -108,7 +108,7 @@ def compare_ways(
     ways: dict[str, dict],
     device: str,
 ) -> list[Measured]:
-    """Measure one setting: ours beside `generate` under each constraint of `ways`."""
+    """Measure one setting: ours next to `generate` under each constraint of `ways`."""
     gpu = "" if device == "cpu" else "_gpu"
     judged = setting.beams == 100 and setting.batch >= 16 and setting.documents == ES
     input_ids = torch.randint(3, 300, (setting.queries, TOKENS), device=device)

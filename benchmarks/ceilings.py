@@ -1,4 +1,4 @@
-"""Measure what the machine can do at most: multiply matrices, and move memory. Other rows are read beside these.
+"""Measure what the machine can do at most: multiply matrices, and move memory. Other rows are read next to these.
 
 python benchmarks/ceilings.py [--device cuda]
 """

@@ -1,4 +1,4 @@
-"""What a benchmark yields: this project's figure beside that of an alternative; and how time and memory are taken."""
+"""What a benchmark yields: this project's figure next to that of an alternative; and how time and memory are taken."""
 
 import argparse
 import ctypes

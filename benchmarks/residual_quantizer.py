@@ -1,4 +1,4 @@
-"""Time this project's residual quantiser beside ResidualVQ of vector-quantize-pytorch, on the same latents.
+"""Time this project's residual quantiser next to ResidualVQ of vector-quantize-pytorch, on the same latents.
 
     python benchmarks/residual_quantizer.py [--device cuda]
 

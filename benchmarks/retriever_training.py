@@ -2,7 +2,7 @@
 
     python benchmarks/retriever_training.py --device cuda
 
-The model has T5-base's shape and random weights. A step is what the trainer's is: forward and backward under
+The model has T5-base's shape and random weights. A step is that of catid2.training.loop: forward and backward under
 bfloat16 autocast, the gradient's norm clipped, AdamW; reading batches and logging are left out. Operations are
 those of the matrix products and attentions that PyTorch counts; the device's rate is that of a product of two
 square matrices in bfloat16, several in a row: a single one is over before a GPU has reached its rate.
@@ -42,7 +42,7 @@ SCALES: dict[Size, Scale] = {
 
 
 def benchmark(size: Size, device: str = "cpu") -> list[Measured]:
-    """Return the rate of a training step beside that of a matrix product."""
+    """Return the rate of a training step next to that of a matrix product."""
     scale = SCALES[size]
     torch.manual_seed(0)
     retriever = t5(scale).to(device).train()

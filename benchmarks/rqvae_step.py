@@ -1,4 +1,4 @@
-"""Time a training step with all four losses beside the same model's plain RQ-VAE step, and their peak memory.
+"""Time a training step with all four losses next to the same model's plain RQ-VAE step, and their peak memory.
 
     python benchmarks/rqvae_step.py [--device cuda]
 

@@ -82,7 +82,7 @@ def _benchmark(name: str, size: Size, device: str) -> list[Measured]:
 
 
 def write_table(path: Path, measured: Iterable[Measured], device: str) -> None:
-    """Write results/bench.tsv: measured pairs in the order of their aims, then those without; whole or not at all."""
+    """Write results/bench.tsv: measured pairs in the order of their aims, then the others; complete or not at all."""
     measured, here = list(measured), machine(device)
     rows = [
         [

@@ -163,7 +163,7 @@ def _sample(process: int, largest: list[int], ended: threading.Event) -> None:
                 largest[0] = max(largest[0], int(line.split()[1]))
 
 
-# --- stages: the command line of each, after making what it needs beside the pipeline's own files -----------
+# --- stages: the command line of each, after making what it needs next to the pipeline's own files -----------
 
 
 def simulate(catalogue: Catalogue) -> list[str | Path]:

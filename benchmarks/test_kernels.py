@@ -1,4 +1,4 @@
-"""The inner loops beside other ways to compute them, in groups: pytest benchmarks (not part of make test)."""
+"""The inner loops next to other ways to compute them, in groups: pytest benchmarks (not part of make test)."""
 
 import numpy as np
 import pytest

@@ -12,7 +12,7 @@ def main() -> None:
     """Parse the command line and write the queries' vectors."""
     parser = new_parser(__doc__)
     parser.add_argument(
-        "--embeddings", required=True, type=Path, help="embeddings/VIEW.npy, with VIEW.json beside it"
+        "--embeddings", required=True, type=Path, help="embeddings/VIEW.npy, with VIEW.json next to it"
     )
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
     parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")

@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument(
         "--embeddings",
         **OPTIONAL_PATH,
-        help="VIEW.npy, with VIEW_queries.npy beside it, for rank_below_level",
+        help="VIEW.npy, with VIEW_queries.npy next to it, for rank_below_level",
     )
     parser.add_argument("--output", required=True, type=Path, help="run.parquet to write")
     parser.add_argument(

@@ -19,7 +19,7 @@ def main() -> None:
         "--embeddings",
         required=True,
         type=Path,
-        help="embeddings/VIEW.npy, with VIEW.json, VIEW_queries.npy and VIEW_queries.json beside it",
+        help="embeddings/VIEW.npy, with VIEW.json, VIEW_queries.npy and VIEW_queries.json next to it",
     )
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
     parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")

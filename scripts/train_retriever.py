@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument(
         "--embeddings",
         **OPTIONAL_PATH,
-        help="VIEW.npy, with VIEW_queries.npy beside it, for the light retriever",
+        help="VIEW.npy, with VIEW_queries.npy next to it, for the light retriever",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and dropout (default 0)")
     parser.add_argument(

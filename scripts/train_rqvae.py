@@ -42,7 +42,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--model", type=Path, required=True, help="output: weights (model.safetensors)")
     parser.add_argument(
-        "--model-config", type=Path, required=True, help="output: config.json beside the weights"
+        "--model-config", type=Path, required=True, help="output: config.json next to the weights"
     )
     parser.add_argument("--history", type=Path, required=True, help="output: one line per epoch, TSV")
     return parser.parse_args()

@@ -79,7 +79,7 @@ CASES = [
     Case(
         "own parquet cut", "import_catalogue",
         b.all_of(parquet(id=["a"], name=["b"], path=[["c"]]), b.cut(f"{OWN}/products.parquet")),
-        ("products.parquet: not a whole parquet file",), IN_PARQUET,
+        ("products.parquet: not a complete parquet file",), IN_PARQUET,
     ),
     Case(
         "own ids are fractions", "import_catalogue", parquet(id=[1.0, 2.5], name=["a", "b"], path=["A", "B"]),

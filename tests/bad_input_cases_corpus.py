@@ -13,7 +13,7 @@ CASES = [
         "corpus gone", "embed", b.gone(PRODUCT_TABLE),
         ("corpus/products.parquet: no such file", "run the stage"),
     ),
-    Case("corpus cut", "embed", b.cut(PRODUCT_TABLE), ("corpus/products.parquet: not a whole parquet file",)),
+    Case("corpus cut", "embed", b.cut(PRODUCT_TABLE), ("corpus/products.parquet: not a complete parquet file",)),
     Case(
         "corpus empty", "embed", b.empty(PRODUCT_TABLE),
         ("corpus/products.parquet: no products", "build the corpus"),
@@ -83,7 +83,7 @@ CASES = [
         ("row 2",),
     ),
     # --- corpus: queries and judgements
-    Case("queries cut", "search_bm25", b.cut(QUERIES), ("queries.parquet: not a whole parquet file",)),
+    Case("queries cut", "search_bm25", b.cut(QUERIES), ("queries.parquet: not a complete parquet file",)),
     Case(
         "query without text", "train_retriever", b.values(QUERIES, "query", None),
         ("has no text (null)", "remove it"),
@@ -157,7 +157,7 @@ CASES = [
     ),
     Case(
         "embeddings cut", "assign_docids", b.cut(EMBEDDINGS),
-        ("text.npy: not a whole .npy matrix", "run embed"),
+        ("text.npy: not a complete .npy matrix", "run embed"),
     ),
     # --- vectors of queries
     Case(
@@ -182,7 +182,7 @@ CASES = [
         "vectors of a query not finite", "search_dense", b.matrix(f"{VIEW}_queries.npy", b.at(0, 0, NAN)),
         ("text_queries.npy: row 0: a value is no finite number",),
     ),
-    Case("vectors of documents cut", "search_dense", b.cut(EMBEDDINGS), ("text.npy: not a whole .npy matrix",)),
+    Case("vectors of documents cut", "search_dense", b.cut(EMBEDDINGS), ("text.npy: not a complete .npy matrix",)),
     Case(
         "no test query to search for", "search_dense", b.values(QUERIES, "split", "train"),
         ("queries.parquet: no test query", "build the corpus"),

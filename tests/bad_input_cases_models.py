@@ -77,10 +77,10 @@ CASES = [
     ),
     Case(
         "config elsewhere", "assign_docids", b.nothing,
-        ("not beside the model",), {"--model-config": FIGURES},
+        ("not next to the model",), {"--model-config": FIGURES},
     ),
     # --- DocIDs
-    Case("DocIDs cut", "retrieve", b.cut(DOCIDS), ("docids.parquet: not a whole parquet file",)),
+    Case("DocIDs cut", "retrieve", b.cut(DOCIDS), ("docids.parquet: not a complete parquet file",)),
     Case(
         "DocIDs of others", "retrieve", b.value(DOCIDS, "product_id", 0, "Z"),
         ("not the DocIDs of the documents in",),

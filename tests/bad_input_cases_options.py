@@ -93,7 +93,7 @@ CASES = [
         {"--config": '{"kind": "light", "num_heads": 3}', "--embeddings": EMBEDDINGS},
     ),
     Case(
-        "vectors of queries cut", "train_retriever", b.cut(f"{VIEW}_queries.npy"), ("text_queries.npy: not a whole",),
+        "vectors of queries cut", "train_retriever", b.cut(f"{VIEW}_queries.npy"), ("text_queries.npy: not a",),
         {"--config": '{"kind": "light"}', "--embeddings": EMBEDDINGS},
     ),
     Case(

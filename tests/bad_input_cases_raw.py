@@ -17,11 +17,11 @@ CASES = [
     ),
     Case(
         "examples cut", "build_corpus", b.cut(EXAMPLES),
-        ("examples.parquet: not a whole parquet", "download"),
+        ("examples.parquet: not a complete parquet", "download"),
     ),
     Case(
         "examples are text", "build_corpus", b.content(EXAMPLES, b"query,id\n"),
-        ("examples.parquet: not a whole",),
+        ("examples.parquet: not a complete",),
     ),
     Case(
         "examples a folder", "build_corpus", b.nothing,
@@ -89,7 +89,7 @@ CASES = [
     # --- ESCI: products
     Case(
         "products cut", "build_corpus", b.cut(PRODUCTS, 0.9),
-        ("products.parquet: not a whole parquet", "download"),
+        ("products.parquet: not a complete parquet", "download"),
     ),
     Case(
         "products no title", "build_corpus", b.without(PRODUCTS, "product_title"),
@@ -150,7 +150,7 @@ CASES = [
         "temp folder", "extract_categories", b.nothing,
         ("--temp-dir none: no such folder",), {"--temp-dir": "none"},
     ),
-    Case("paths cut", "build_corpus", b.cut(PATHS), ("category_paths.parquet: not a whole parquet file",)),
+    Case("paths cut", "build_corpus", b.cut(PATHS), ("category_paths.parquet: not a complete parquet file",)),
     Case(
         "paths of another shape", "build_corpus", b.without(PATHS, "state"),
         ("category_paths.parquet: not a table of category paths", "run extract_categories"),

@@ -29,7 +29,7 @@ TRAINED = f"{LOGS}/train_rqvae.benchmark.tsv"
 
 CASES = [
     # --- runs
-    Case("run cut", "evaluate", b.cut(RUN), ("run.parquet: not a whole parquet file",)),
+    Case("run cut", "evaluate", b.cut(RUN), ("run.parquet: not a complete parquet file",)),
     Case("run empty", "evaluate", b.empty(RUN), ("run.parquet: no row", "search again")),
     Case(
         "run doc", "evaluate", b.value(RUN, "doc_id", 5, 9999),
@@ -136,7 +136,7 @@ CASES = [
     Case("geometry RQ-VAE gone", "measure_geometry", b.gone(RQVAE), ("model.safetensors: no such file",)),
     Case(
         "geometry config elsewhere", "measure_geometry", b.nothing,
-        ("not beside the model",), {"--model-config": FIGURES},
+        ("not next to the model",), {"--model-config": FIGURES},
     ),
     Case(
         "geometry setting", "measure_geometry", b.nothing,

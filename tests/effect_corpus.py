@@ -32,7 +32,7 @@ PAIRS = FOLDER / "corpus" / "pairs.parquet"
 
 
 class Corpus(NamedTuple):
-    """Files of the corpus; `embeddings` is VIEW.npy with the files beside it."""
+    """Files of the corpus; `embeddings` is VIEW.npy with the files next to it."""
 
     products: Path
     queries: Path

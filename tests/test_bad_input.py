@@ -124,7 +124,7 @@ def test_a_planted_pickle_is_not_loaded(script, path, tiny_run, tmp_path):
         (folder / path).unlink()
         np.save(folder / path, array, allow_pickle=True)
         line = refused(script, folder, b.nothing)
-        assert "text.npy: not a whole .npy matrix" in line
+        assert "text.npy: not a complete .npy matrix" in line
     else:
         planted = pickle.dumps({"shared.weight": b.Planted(str(trace))})
         line = refused(

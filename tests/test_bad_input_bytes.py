@@ -84,7 +84,7 @@ def with_duckdb(load: Callable) -> Callable[[Path], object]:
 
 
 def documents_beside(docids: Path) -> int:
-    """Return how many documents the corpus beside a method has."""
+    """Return how many documents the corpus next to a method has."""
     return read_footer(docids.parents[2] / "corpus" / "products.parquet")[1]
 
 
@@ -230,7 +230,7 @@ def test_embeddings_with_a_shape_that_is_none_are_refused(shape, tmp_path):
     header += b" " * (-(len(header) + 11) % 64) + b"\n"
     file = tmp_path / "x.npy"
     file.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64))
-    with pytest.raises(InputError, match=r"x.npy: not a whole .npy matrix"):
+    with pytest.raises(InputError, match=r"x.npy: not a complete .npy matrix"):
         read_embeddings(file)
 
 

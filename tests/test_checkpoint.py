@@ -155,7 +155,7 @@ def test_a_cut_file_starts_the_run_anew(tmp_path: Path, caplog: pytest.LogCaptur
     checkpoints.save(STATE)
     checkpoints.path.write_bytes(checkpoints.path.read_bytes()[:size])
     assert checkpoints.load() is None
-    assert "not a whole checkpoint" in caplog.text
+    assert "not a complete checkpoint" in caplog.text
 
 
 @pytest.mark.parametrize("part", [b'"loss": 0.1'.replace(b'"', b'\\"'), torch.arange(3).numpy().tobytes()])
@@ -221,7 +221,7 @@ def test_of_two_states_the_newest_that_is_undamaged_is_loaded(
     assert not caplog.messages
     checkpoints.path.write_bytes(checkpoints.path.read_bytes()[:size])
     assert checkpoints.load().progress == "second"
-    assert f"{checkpoints.path}: not a whole checkpoint" in caplog.text
+    assert f"{checkpoints.path}: not a complete checkpoint" in caplog.text
     # The damaged one is gone: the next save must not put it in the place of the good one.
     checkpoints.save(STATE._replace(progress="fourth"))
     checkpoints.path.unlink()

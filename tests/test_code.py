@@ -124,7 +124,6 @@ class K(Base):
 """
     same = """
 '''A docstring.'''
-from typing import TYPE_CHECKING
 from a import d, c
 import b
 if TYPE_CHECKING:
@@ -137,7 +136,7 @@ def f(x):
 class K(Base):
     '''A third.'''
     width: int = Field(3, ge=1, description="in metres")
-""".replace("from typing import TYPE_CHECKING\n", "")
+"""
     assert meaning(plain) == meaning(same)
 
 

@@ -507,7 +507,7 @@ def test_the_script_writes_all_files(tmp_path, raw_files):
 def test_the_script_says_one_line_and_leaves_nothing(tmp_path, raw_files, fault):
     _, files = raw_files
     out = outputs(tmp_path / "out")
-    config, message = "{}", f"error: {tmp_path / 'cut.parquet'}: not a whole parquet file"
+    config, message = "{}", f"error: {tmp_path / 'cut.parquet'}: not a complete parquet file"
     if fault == "config":
         config, message = '{"level": 2}', "error: --config: unknown key 'level'; did you mean 'levels'?"
     else:

@@ -320,7 +320,7 @@ def test_wrong_columns(tmp_path):
     with pytest.raises(InputError, match="column 'product_id' is null, not string"):
         check_columns(path, PRODUCTS)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(InputError, match="not a whole parquet file"):
+    with pytest.raises(InputError, match="not a complete parquet file"):
         check_columns(path, PRODUCTS)
 
 

@@ -328,7 +328,7 @@ def test_the_figure_shows_means_over_seeds_by_level_and_chance(tmp_path: Path) -
         vectors, codes, prefixes = picture.plots[3 * place : 3 * place + 3]
         assert list(vectors.x.labels) == ["embedding"]
         assert list(codes.x.labels) == list(prefixes.x.labels) == ["1", "2"]
-        # the percent labels of the plot beside it hold for the prefixes, which have none
+        # the percent labels of the plot next to it hold for the prefixes, which have none
         for plot, of in zip((vectors, codes, prefixes._replace(y=codes.y)), names, strict=True):
             dashed = [line for line in plot.curves() if "dasharray" in line.style]
             for colour, level in levels.items():

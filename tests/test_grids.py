@@ -18,7 +18,7 @@ from workflow import ROOT
 
 
 def pipeline(**studies) -> Pipeline:
-    """Return the demo's configuration with other studies beside `recall`."""
+    """Return the demo's configuration with other studies next to `recall`."""
     values = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
     values["variants"] = {"wide": {"retrieve": {"beams": 200}}}
     values["studies"] |= studies

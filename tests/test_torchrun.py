@@ -255,6 +255,13 @@ def test_one_process_is_the_script_itself(tmp_path: Path) -> None:
     assert job.end() == (143, "")
 
 
+def test_options_of_torchrun_come_before_the_script(tmp_path: Path) -> None:
+    job = Job(tmp_path, "--nnodes", "1", "--gpus", "1", "--standalone", "--", "idle")
+    job.notes("started", 1)
+    job.process.terminate()
+    assert job.end() == (143, "")
+
+
 def test_what_another_job_left_in_the_environment_does_no_harm(tmp_path: Path) -> None:
     left = {"RANK": "7", "WORLD_SIZE": "9", "LOCAL_RANK": "3", "MASTER_ADDR": "192.0.2.1", "MASTER_PORT": "1"}
     left |= {

@@ -27,7 +27,7 @@ SCHEDULES = {  # of eight steps, of which the first two rise (a fifth, rounded u
 
 
 class Kind(NamedTuple):
-    """A stage that trains with the loop, at the Trainer's schedules."""
+    """A stage that trains with the loop, at the loop's own schedules."""
 
     module: Any
     train: Callable

@@ -96,5 +96,5 @@ def test_docids_are_read_as_written(tmp_path):
     assert np.array_equal(read, codes)
     assert np.array_equal(doc_ids, np.arange(20))
     (tmp_path / "cut.parquet").write_bytes((tmp_path / "docids.parquet").read_bytes()[:-20])
-    with pytest.raises(InputError, match="not a whole parquet file"):
+    with pytest.raises(InputError, match="not a complete parquet file"):
         read_docids(tmp_path / "cut.parquet")

@@ -140,7 +140,7 @@ def as_small_numbers(path: Path) -> None:
 
 
 def with_more_columns_in_another_order(path: Path) -> None:
-    """Write columns backwards, some more beside them, some with our names for other things."""
+    """Write columns backwards, some more next to them, some with our names for other things."""
     table = pq.read_table(path).append_column("row", pa.nulls(pq.read_metadata(path).num_rows))
     table = table.append_column("file_row", pa.array([[1]] * len(table)))
     pq.write_table(table.select(table.column_names[::-1]), path, row_group_size=2)

@@ -1,4 +1,4 @@
-"""Writing: whole or not at all, by the process that claimed last, and one line where there is no room."""
+"""Writing: complete or not at all, by the process that claimed last, and one line where there is no room."""
 
 import errno
 import json

@@ -10,7 +10,7 @@ from catid2.config.base import StageConfig
 from catid2.runtime.errors import InputError
 
 MODELS = "resources/models"  # fetched ones
-RECORD = "fetched.json"  # beside the files of a fetched model: which they are
+RECORD = "fetched.json"  # next to the files of a fetched model: which they are
 _HUB_NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
 
 

@@ -27,7 +27,7 @@ class Stage(NamedTuple):
     """A stage of a method."""
 
     name: str  # its key
-    model: type[StageConfig]  # its settings; a union of several models is fine, too
+    model: type[StageConfig]  # its settings, or a union of models
     rule: str
     searches: tuple[str, ...]  # methods that search in these ways run through it
     # Built on the chained stages before it: methods whose settings agree so far share its result.
@@ -35,7 +35,7 @@ class Stage(NamedTuple):
     seeded: bool = False  # the result differs by seed
     default: StageConfig | None = None  # None: the model's own
     description: str = ""  # of its key in the file; empty: names the rule
-    in_method: str = ""  # what its key in a method needs to say more
+    in_method: str = ""  # added to the description of its key in a method
 
 
 STAGES = {

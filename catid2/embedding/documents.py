@@ -153,7 +153,7 @@ def _embed_transformer(
                 np.save(aside, vectors)
             log.info("%d of %d documents", start + len(vectors), len(texts))
         if device.type == "cuda":
-            log.info("peak GPU memory %.1f GB", torch.cuda.max_memory_allocated(device) / 1e9)
+            log.info("peak GPU memory %.1f GiB", torch.cuda.max_memory_allocated(device) / 2**30)
         barrier()
     if ranks.rank == 0:
         details = {

@@ -1,4 +1,4 @@
-"""What the report compares, told from the configuration: datasets, methods, seeds, shared folders, settings."""
+"""What the report compares, derived from the configuration: datasets, methods, seeds, shared folders, settings."""
 
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,7 @@
-"""The files that a job reads, told from the configuration.
+"""The files that a job reads, derived from the configuration.
 
-The parameters behind those that a rule gives have the names of wildcards: `of_job` of workflow/rules/common.smk passes
-them the job's values, and as `source` that of the job's dataset. What a job does not have is an empty list.
+A rule passes the first parameters. The others are named like wildcards, and `of_job` (workflow/rules/common.smk) fills
+them in; `source` is that of the job's dataset. What a job does not have is an empty list.
 """
 
 import re
@@ -202,7 +202,7 @@ def read_by_dense_search(pipeline: Pipeline, dataset: str, method: str, seed: st
 
 
 def _vectors(path: str) -> list[str]:
-    """Return the vectors of documents and queries beside each other, those at `path` first."""
+    """Return the vectors of documents and queries next to each other, those at `path` first."""
     return [path.removesuffix(".npy") + end for end in VECTORS]
 
 

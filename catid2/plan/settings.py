@@ -183,7 +183,7 @@ class Pipeline:
         return any(STAGES[stage].seeded for stage in self.stages(method))
 
     def note(self, dataset: str, method: str) -> str | None:
-        """Return what a figure of `method` needs beside it, if it is found without DocIDs; None otherwise."""
+        """Return what a figure of `method` needs next to it, if it is found without DocIDs; None otherwise."""
         search = self.config.methods[method].search
         if search == "dense":
             return self.view(dataset, self.method_view(method)).note()

@@ -1,4 +1,4 @@
-"""What tables, figures and the report are made of, told from the configuration.
+"""What tables, figures and the report are made of, derived from the configuration.
 
 Parameters with the names of wildcards are passed as catid2.plan.files says.
 """
@@ -41,7 +41,7 @@ def named_runs(pipeline: Pipeline, dataset: str, study: str) -> list[str]:
 
 
 def notes(pipeline: Pipeline, dataset: str, study: str) -> list[str]:
-    """Return METHOD=TEXT of the methods of a study that need words beside their figures."""
+    """Return METHOD=TEXT of the methods of a study that need words next to their figures."""
     found = {method: pipeline.note(dataset, method) for method in pipeline.config.studies[study].methods}
     return [f"{method}={note}" for method, note in found.items() if note]
 
@@ -80,7 +80,7 @@ def named_geometry(pipeline: Pipeline, dataset: str, study: str) -> list[str]:
 def _with_docids(
     pipeline: Pipeline, dataset: str, study: str, names: tuple[str, ...] = DOCIDS
 ) -> list[tuple[str, int, list[str]]]:
-    """Return (method, seed, files `names` beside its DocIDs) of a study's methods that have DocIDs, in its order."""
+    """Return (method, seed, files `names` next to its DocIDs) of a study's methods that have DocIDs, in its order."""
     return [
         (method, seed, [f"results/{dataset}/{owner}/seed{seed}/{name}" for name in names])
         for method, seed in pipeline.runs(study)
@@ -190,7 +190,7 @@ def of_views(compared: Comparison) -> list[str]:
 
 
 def of_other_studies(compared: Comparison) -> list[str]:
-    """Return the tables of the studies that the report shows beside its own."""
+    """Return the tables of the studies that the report shows besides its own."""
     return [
         f"results/{dataset.name}/{study.name}{end}.tsv"
         for study in compared.studies

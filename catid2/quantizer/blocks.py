@@ -80,9 +80,8 @@ def _one(reconstruction: Tensor, originals: Tensor, block: _Block) -> Contrasted
 
 
 def _all_at_once(reconstruction: Tensor, originals: Tensor, blocks: tuple[_Block, ...]) -> Contrasted:
-    if (
-        len(blocks) * len(blocks[0].keys) == len(originals) == len(reconstruction)
-    ):  # all of one size, and on one rank
+    # all of one size, and on one rank
+    if len(blocks) * len(blocks[0].keys) == len(originals) == len(reconstruction):
         anchors, keys = (rows.reshape(len(blocks), -1, rows.shape[1]) for rows in (reconstruction, originals))
         places = torch.arange(anchors.shape[1], device=anchors.device)
         return Contrasted(anchors, keys, places.repeat(len(blocks)), None)

@@ -45,7 +45,7 @@ def nmi(labels: np.ndarray, categories: np.ndarray) -> float:
     from 0, few more of them than documents.
 
     Unrelated labellings have 0 only in the limit of many documents per label: N unique labels and 30 equal
-    categories of N = 5,000 documents have 0.57, whatever the categories are. Read it beside `category_nmi_chance`.
+    categories of N = 5,000 documents have 0.57, whatever the categories are. Read it next to `category_nmi_chance`.
     """
     width = int(categories.max()) + 1
     both = labels.astype(np.int64) * width + categories

@@ -25,7 +25,7 @@ def encode(model: RQVAE, embeddings: np.ndarray, order: np.ndarray, where: str |
     Args:
         model: a trained RQ-VAE on the CPU.
         embeddings: (N, D), for instance a memory map of float16.
-        order: (N,) rows in the order to batch them in, `docids.canonical_order`.
+        order: (N,) rows in the order to batch them in, `catid2.corpus.products.canonical_order`.
         where: the file of the embeddings, for messages.
 
     Raises:

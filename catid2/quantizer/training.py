@@ -38,6 +38,7 @@ from catid2.training.distributed import (
     Group,
     any_rank,
     gather,
+    report_peak_memory,
     saved_state,
     sum_gradients,
     sum_over_ranks,
@@ -76,7 +77,7 @@ def train(
     checkpoints: Checkpoints,
     checkpoint_seconds: float = 60.0,
 ) -> Trained:
-    """Train an RQ-VAE, going on from the newest checkpoint that fits.
+    """Train an RQ-VAE, resuming from the newest checkpoint that fits.
 
     A run that was killed and started again gives the same result on the CPU as one that never was. On TERM or INT
     it saves at the end of the epoch, which is soon enough: at the size of ESCI us an epoch takes two seconds on a GPU
@@ -104,8 +105,7 @@ def train(
         logger.info("resuming after epoch %d of %d from %s", done, config.epochs, checkpoints.path)
     with deferred_stop() as stop:
         _run(training, checkpoints, checkpoint_seconds, stop)
-    if group.device.type == "cuda":
-        logger.info("peak GPU memory %.2f GB", torch.cuda.max_memory_allocated(group.device) / 1e9)
+    report_peak_memory(group)
     return Trained(training.model.cpu().eval(), training.history)
 
 
@@ -133,7 +133,7 @@ def _run(training: "Training", checkpoints: Checkpoints, checkpoint_seconds: flo
         if stopping:
             wait_for_all(group)  # a rank that ended now could get the one that still writes killed
             place = f"epoch {epoch + 1} of {config.epochs}"
-            logger.info("stopped by %s after %s, checkpoint saved; run again to go on", stop.cause, place)
+            logger.info("stopped by %s after %s, checkpoint saved; run again to resume", stop.cause, place)
             stop.exit()
 
 

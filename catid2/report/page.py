@@ -26,7 +26,7 @@ def write_page(
     datasets: list[DatasetTables],
     commit: str | None = None,
 ) -> None:
-    """Write the page, whole or not at all; the same tables give the same bytes.
+    """Write the page, complete or not at all; the same tables give the same bytes.
 
     Args:
         path: the page to write.

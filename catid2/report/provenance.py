@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = (
-    "catid2", "torch", "transformers", "accelerate", "numpy", "POT", "pyarrow", "duckdb", "polars",
+    "catid2", "torch", "transformers", "numpy", "POT", "pyarrow", "duckdb", "polars",
     "scikit-learn", "bm25s", "ir-measures", "matplotlib", "snakemake",
 )  # fmt: skip
 

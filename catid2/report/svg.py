@@ -140,7 +140,7 @@ def svg_text(figure: Figure) -> str:
 
 
 def save_svg(path: str | Path, figure: Figure) -> None:
-    """Write `figure` as an SVG file with a white ground, whole or not at all."""
+    """Write `figure` as an SVG file with a white ground, complete or not at all."""
     figure.patch.set(visible=True, facecolor="white")
     with atomic(path) as aside:
         aside.write_text(svg_text(figure), encoding="utf-8")

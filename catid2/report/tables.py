@@ -47,7 +47,7 @@ def docid_columns(runs: list[DocidStatistics], layers: int) -> dict[str, float |
 
 
 def write_locales(path: str | Path, datasets: list[DatasetTables]) -> None:
-    """Write locales.tsv, whole or not at all."""
+    """Write locales.tsv, complete or not at all."""
     definitions = list(dict.fromkeys(line for tables in datasets for line in tables.definitions))
     table = pl.DataFrame(locale_rows(datasets), infer_schema_length=None)
     write_tsv(path, (*DEFINITIONS, *definitions), table)

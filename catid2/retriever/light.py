@@ -25,7 +25,7 @@ from catid2.runtime.tables import read_json, require_file
 if TYPE_CHECKING:
     from catid2.config.retriever import LightConfig
 
-_TRAINED_ON = ("docid_sha256", "vectors_sha256")  # keys of config.json beside the shape
+_TRAINED_ON = ("docid_sha256", "vectors_sha256")  # keys of config.json besides the shape
 
 
 class Shape(NamedTuple):

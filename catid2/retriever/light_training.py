@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Inputs(NamedTuple):
-    """The files that training reads; `embeddings` is VIEW.npy, with the files of catid2.embedding.vectors beside it."""
+    """The files that training reads; `embeddings` is VIEW.npy, with those of catid2.embedding.vectors next to it."""
 
     products: Path
     queries: Path

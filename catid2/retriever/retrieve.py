@@ -21,7 +21,7 @@ from catid2.search.below_node import DenseRanking, dense_ranking, require_depth
 from catid2.search.decode import Queries, Retriever, Search, search
 from catid2.search.rankings import run_table
 from catid2.search.trie import Trie
-from catid2.training.distributed import process_group
+from catid2.training.distributed import process_group, report_peak_memory
 from catid2.training.tokens import tokenize
 
 if TYPE_CHECKING:
@@ -64,14 +64,14 @@ def retrieve(config: RetrieveConfig, retriever: Path, corpus: Corpus, output: Pa
     """
     with process_group() as group:
         model, trie, queries, query_ids, dense = load(config, retriever, corpus, group.device)
-        log.info("%d test queries, %d documents, %d beams", len(query_ids), len(trie), config.beams)
+        if group.is_first:
+            log.info("%d test queries, %d documents, %d beams", len(query_ids), len(trie), config.beams)
         how = Search(config.beams, config.top_k, batch_size)
         found = search(model, trie, queries, how, group, dense)
         if group.is_first:
             run = run_table(query_ids, found).replace_schema_metadata({MADE_BY: model.kind})
             write_table(output, run)
-            if group.device.type == "cuda":
-                log.info("peak GPU memory %.1f GiB", torch.cuda.max_memory_allocated() / 2**30)
+        report_peak_memory(group)
 
 
 def load(config: RetrieveConfig, retriever: Path, corpus: Corpus, device: torch.device) -> Loaded:

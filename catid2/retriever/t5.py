@@ -2,7 +2,7 @@
 
 Code k of position l is the token `<c_l_k>`; the tokens of a position are neighbours, so the scores of its codes are one
 slice of the output layer. Position l can only ever be one of K codes, and the model is trained and
-searched with the softmax over those K, not over the 32,000 and more text tokens beside them.
+searched with the softmax over those K, not over the 32,000 and more text tokens besides.
 """
 
 from __future__ import annotations

@@ -184,7 +184,7 @@ def _read(path: Path) -> State:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except SafetensorError as error:
-        raise ValueError(f"not a whole checkpoint ({error})") from None
+        raise ValueError(f"not a complete checkpoint ({error})") from None
     except OSError as error:
         raise unreadable(path, error) from None
     progress = header.get("progress", "")

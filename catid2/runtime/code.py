@@ -1,7 +1,8 @@
 """What the code of a script means: a digest that changes when a result could change, and not with a comment.
 
-Snakemake does not follow imports, so an edit of a module would rerun nothing. Each rule carries the digest of its
-script as a parameter, and training carries it in its checkpoints. Nothing is executed: import statements are read.
+Snakemake does not follow imports, so an edit of a module would rerun nothing. Each rule but the downloads carries the
+digest of its script as a parameter, and training carries it in its checkpoints. Nothing is executed: import statements
+are read.
 """
 
 import ast
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = "catid2"
-# How a job starts, stops, reports and writes. None of it decides what a result is.
+# How a job starts, stops, reports and writes: an edit here reruns nothing. `checkpoint.fingerprint`, which names what a
+# retriever was trained on, and the format of tables must therefore stay as they are.
 RUNTIME = f"{PACKAGE}/runtime/"
 # Keyword arguments that describe a setting or an option to people.
 _WORDS = {"Field": "description", "add_argument": "help"}

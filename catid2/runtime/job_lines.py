@@ -32,7 +32,10 @@ class Job(NamedTuple):
 
 
 class JobLines(logging.Handler):
-    """Reports jobs on the screen and in Snakemake's log, also jobs on other machines."""
+    """Reports jobs on the screen and in Snakemake's log.
+
+    On a cluster a job starts when it is submitted, and its time includes the queue.
+    """
 
     def __init__(self) -> None:
         """Make the handler, for `show_job_lines`."""

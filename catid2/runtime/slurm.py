@@ -23,7 +23,7 @@ from catid2.runtime.command import signal_at_end_of_parent
 
 TOLD = 3  # the sentinel's exit code after a TERM
 SENTINEL = f'trap "exit {TOLD}" TERM; echo ready; while :; do sleep 1; done'
-# One task beside those of the job, which takes nothing from them.
+# One task next to those of the job, which takes nothing from them.
 STEP = [
     *("--overlap", "--ntasks=1", "--nodes=1", "--mem=0", "--gres=none"),
     *("--cpu-bind=none", "--mpi=none", "--input=none", "--quiet"),
@@ -83,4 +83,4 @@ def main() -> None:
 
 
 def _pass_over(_signal: int, _frame: FrameType | None) -> None:
-    """Handle a signal by going on."""
+    """Ignore a signal."""

@@ -1,7 +1,7 @@
 """Files between stages: their columns, and reading and writing that is checked and whole.
 
 A reader names the file, the place and the remedy when something is wrong (`InputError`); a writer
-writes aside and renames (`catid2.runtime.writing`), so that an output is there whole or not at all.
+writes aside and renames (`catid2.runtime.writing`), so that an output is there complete or not at all.
 """
 
 import contextlib
@@ -167,7 +167,9 @@ def _whole_parquet(path: Path) -> Iterator[None]:
         with readable(path):
             yield
     except _NO_PARQUET as error:
-        raise InputError(path, f"not a whole parquet file ({error})", "make or download it again") from None
+        raise InputError(
+            path, f"not a complete parquet file ({error})", "make or download it again"
+        ) from None
 
 
 def row_group_sizes(path: str | Path) -> list[int]:
@@ -281,7 +283,7 @@ def require_codes(path: str | Path, kind: str, codes: np.ndarray, remedy: str) -
 
 
 def write_table(path: str | Path, table: pa.Table) -> None:
-    """Write a parquet file, whole or not at all; the same table gives the same bytes."""
+    """Write a parquet file, complete or not at all; the same table gives the same bytes."""
     with atomic(path) as aside:
         pq.write_table(table, aside, compression="zstd", write_page_checksum=True)
 
@@ -300,7 +302,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write JSON with sorted keys, whole or not at all."""
+    """Write JSON with sorted keys, complete or not at all."""
     with atomic(path) as aside:
         aside.write_text(
             json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
@@ -325,9 +327,9 @@ def read_embeddings(path: str | Path, rows: int | None = None) -> np.ndarray:
         with readable(path):
             matrix = np.load(path, mmap_mode="r", allow_pickle=False)
     except _NO_MATRIX as error:
-        raise InputError(path, f"not a whole .npy matrix ({error})", "run embed again") from None
+        raise InputError(path, f"not a complete .npy matrix ({error})", "run embed again") from None
     if path.stat().st_size != matrix.offset + matrix.nbytes:  # a damaged shape may still fit into the file
-        what = f"not a whole .npy matrix (more bytes than a shape of {matrix.shape} needs)"
+        what = f"not a complete .npy matrix (more bytes than a shape of {matrix.shape} needs)"
         raise InputError(path, what, "run embed again")
     if matrix.ndim != 2 or not matrix.shape[1] or matrix.dtype != np.float16:
         found = f"{matrix.dtype} of shape {matrix.shape}"

@@ -2,10 +2,11 @@
 
     python scripts/torchrun.py --nnodes NODES --gpus GPUS SCRIPT OPTION...
 
-The engine is torch's own (torch.distributed.run), with all its options. By itself it prints 41 lines on a bad input and
-61 on an exception, and always exits with 1. This adapter prints what the first failure was (scripts write it to
-torchrun's error file), exits with 143 after a TERM, ends when Slurm is about to end the job, and starts itself on all
-nodes of a Slurm job. Nothing is restarted: Snakemake does that, and training resumes from a checkpoint.
+The engine is torch's own (torch.distributed.run), with all its options but --signals-to-handle. By itself it prints 41
+lines on a bad input and 61 on an exception, and always exits with 1. This adapter prints what the first failure was
+(scripts write it to torchrun's error file), exits with 143 after a TERM, ends when Slurm is about to end the job, and
+starts itself on all nodes of a Slurm job. Nothing is restarted: Snakemake does that, and training resumes from a
+checkpoint.
 """
 
 import argparse
@@ -52,7 +53,7 @@ def main() -> None:
 @entry_point
 def _main() -> None:
     match sys.argv[1:]:
-        case ["--nnodes", "1", "--gpus", "0" | "1", script, *options]:
+        case ["--nnodes", "1", "--gpus", "0" | "1", script, *options] if not script.startswith("-"):
             watch_for_end()
             # Signals then reach the script itself, and 2 s are saved, in which torch would be imported.
             os.execv(sys.executable, [sys.executable, script, *options])
@@ -70,6 +71,7 @@ def _options() -> tuple[argparse.Namespace, int]:
     """Return torchrun's options, and the number of nodes."""
     torchrun = _engine()
     parser = torchrun.get_args_parser()
+    parser.set_defaults(master_port=None)  # torch 2.11 sets 29500, for every job of a machine
     parser.prog = "python scripts/torchrun.py"
     parser.description = "This is torchrun with one-line errors: a job ends with what its first failure was."
     parser.epilog = (
@@ -97,6 +99,7 @@ def _options() -> tuple[argparse.Namespace, int]:
     options.nproc_per_node = str(ranks)
     if nodes == 1:
         options.local_addr = options.local_addr or "127.0.0.1"  # the host's own name may not be resolved
+        options.standalone = options.standalone or not (options.rdzv_endpoint or options.master_port)
     return options, nodes
 
 
@@ -164,14 +167,13 @@ def _run(options: argparse.Namespace) -> None:
         run(options)
     except ChildFailedError as error:
         dead = {rank: failure for rank, failure in error.failures.items() if failure.exitcode not in _STOPPED}
-        if not dead:
+        failures = [_failure(rank, failure) for rank, failure in dead.items()] + _causes(options)
+        if not failures:
             sys.exit(128 + signal.SIGTERM)  # it came to a rank alone
-        _print_first(_failure(rank, failure) for rank, failure in dead.items())
+        _print_first(failures)
         sys.exit(1)
     except (RendezvousError, SystemExit, KeyboardInterrupt, SignalException) as end:
-        files = Path(options.log_dir).glob(f"{options.rdzv_id}_*/attempt_*/*/error.json")
-        told = [_told(json.loads(file.read_text("utf-8"))["message"]) for file in files]
-        _print_first(failure for failure in told if not failure.knock_on)
+        _print_first(_causes(options))
         if isinstance(end, SignalException):
             sys.exit(128 + end.sigval)
         if isinstance(end, RendezvousError):
@@ -210,6 +212,17 @@ def threads(ranks: int) -> dict[str, str]:
     every = {name: os.environ[name] for name in _THREADS if os.environ.get(name, "").isdigit()}
     every = {"OMP_NUM_THREADS": str(cores)} | every
     return {name: str(max(1, int(value) // ranks)) for name, value in every.items()}
+
+
+def _causes(options: argparse.Namespace) -> list[Failure]:
+    """Return what the ranks of this node have told, but not what the loss of a peer leads to.
+
+    The agent itself does not list a rank that it ended, and the first to fail may be one: a peer that noticed can be
+    gone before it.
+    """
+    files = Path(options.log_dir).glob(f"{options.rdzv_id}_*/attempt_*/*/error.json")
+    told = [_told(json.loads(file.read_text("utf-8"))["message"]) for file in files]
+    return [failure for failure in told if not failure.knock_on]
 
 
 def _print_first(failures: Iterable[Failure]) -> None:

@@ -15,7 +15,7 @@ def write_tsv(
     significant: int | None = None,
     decimals: int | None = None,
 ) -> None:
-    """Write a table below the lines of `header`, whole or not at all.
+    """Write a table below the lines of `header`, complete or not at all.
 
     Args:
         path: of the file.

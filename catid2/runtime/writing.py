@@ -1,6 +1,6 @@
-"""Writing outputs: whole or not at all, by one process at a time, and one line when the disk is full.
+"""Writing outputs: complete or not at all, by one process at a time, and one line when the disk is full.
 
-A writer writes aside, to `.tmp-TOKEN-NAME` beside the target, and renames. A kill leaves nothing but such files,
+A writer writes aside, to `.tmp-TOKEN-NAME` next to the target, and renames. A kill leaves nothing but such files,
 which the next write of the same target removes, and the `.owner-NAME` of a claim, which the next claim replaces.
 """
 
@@ -38,14 +38,14 @@ _claims: list[_Claim] = []  # of this process
 _asides: set[Path] = set()  # what atomic blocks of this process are writing
 
 
-# --- whole or not at all ----------------------------------------------------------------------------
+# --- complete or not at all ----------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def atomic(*paths: str | Path) -> Iterator[Any]:
     """Yield one temporary path per target (one path if one target); rename all when the block succeeds.
 
-    Temporary paths lie beside their targets; those that killed writers left there are removed. Targets may be files
+    Temporary paths lie next to their targets; those that killed writers left there are removed. Targets may be files
     or folders; a folder is created by the block. A target that is itself a temporary path of a block around this
     one is yielded as it is: that block makes it whole.
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from catid2.config.simulate import SimulateConfig
 
 TRAIN_ONLY, TEST_ONLY, BOTH = range(3)
-ASKABLE = (*SLOTS, "brand")  # what a query can ask beside the type; the columns of `attributes`
+ASKABLE = (*SLOTS, "brand")  # what a query can ask besides the type; the columns of `attributes`
 BRAND = len(SLOTS)
 _BRANDS_OF_A_SECTION = 60
 

@@ -56,7 +56,7 @@ ROW_GROUP = 32_768  # rows; fixed, so that the bytes of a file do not depend on 
 def simulate(
     config: "SimulateConfig", seed: int, examples: Path, products: Path, esci_s: Path, chunk: int = 16_384
 ) -> None:
-    """Write examples and products (parquet) and ESCI-S (JSON lines, zstd), whole or not at all.
+    """Write examples and products (parquet) and ESCI-S (JSON lines, zstd), complete or not at all.
 
     Memory is bounded by about 60 bytes a product, 40 a judgement of one locale, and the texts of `chunk` products.
     The same config and seed give the same bytes, whatever the chunk.

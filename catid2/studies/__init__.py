@@ -1,1 +1,1 @@
-"""What studies measure beside recall: geometry, times, latency."""
+"""What studies measure besides recall: geometry, times, latency."""

@@ -37,7 +37,7 @@ HEADER = (
     "have none and cpu_s lacks what came after the last sample",
     "batchB_p50_ms, batchB_p95_ms: from the tokens of B queries (vectors, if a retriever reads these; for BM25 words, "
     "query by query) to their ranked documents: one process, one search after the other, queries in a drawn order",
-    "a stage that was stopped and went on from a checkpoint has the measures of its last run alone",
+    "a stage that was stopped and resumed from a checkpoint has the measures of its last run alone",
 )
 
 

@@ -10,6 +10,7 @@ import datetime
 import functools
 import itertools
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from torch.autograd.function import once_differentiable
 
 from catid2.runtime.checkpoint import Checkpoints, State
 from catid2.runtime.errors import InputError
+
+log = logging.getLogger(__name__)
 
 CPU = torch.device("cpu")
 # A rank may have to wait for the first one's validation or file writing. torchrun sees a lost peer long before.
@@ -184,6 +187,12 @@ def saved_state(checkpoints: Checkpoints, group: Group, own: tuple[str, ...] = (
     return State(tensors, progress)
 
 
+def report_peak_memory(group: Group) -> None:
+    """Log the most memory that the first rank had on its GPU; nothing on a CPU."""
+    if group.is_first and group.device.type == "cuda":
+        log.info("peak GPU memory %.1f GiB", torch.cuda.max_memory_allocated(group.device) / 2**30)
+
+
 def wait_for_all(group: Group) -> None:
     """Return when every rank has come here."""
     if group.world_size > 1:
@@ -194,7 +203,7 @@ def any_rank(flag: bool) -> bool:
     """Return whether `flag` is true on any rank; every rank has to ask, and gets the same answer.
 
     Sends one byte between the CPUs, over a gloo group of its own, so that no GPU has to come to the end of its
-    work first. Serves any default group, also one that a library has initialised; alone it returns `flag`.
+    work first. Alone it returns `flag`.
     """
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return flag
@@ -205,7 +214,7 @@ def any_rank(flag: bool) -> bool:
 
 @functools.lru_cache(maxsize=1)
 def _control_group(default: dist.ProcessGroup) -> dist.ProcessGroup:
-    """Return the gloo group beside the default one; a new default group gets a new one."""
+    """Return the gloo group next to the default one; a new default group gets a new one."""
     return dist.new_group(backend="gloo", timeout=PEER_TIMEOUT)
 
 

@@ -39,7 +39,14 @@ from catid2.runtime.complete import list_files
 from catid2.runtime.errors import InputError
 from catid2.runtime.stopping import deferred_stop
 from catid2.runtime.writing import atomic
-from catid2.training.distributed import Group, any_rank, gather, saved_state, wait_for_all
+from catid2.training.distributed import (
+    Group,
+    any_rank,
+    gather,
+    report_peak_memory,
+    saved_state,
+    wait_for_all,
+)
 from catid2.training.history import history
 
 if TYPE_CHECKING:
@@ -51,7 +58,10 @@ _BEST = "best."  # before the names of the best weights in a state
 
 
 class TrainingConfig(Protocol):
-    """The settings of a stage that trains with this loop; the stage's own model describes them."""
+    """The settings of a stage that trains with this loop; the stage's own model describes them.
+
+    Only `Training.learning_rate` reads `schedule`.
+    """
 
     epochs: int
     learning_rate: float
@@ -135,6 +145,7 @@ class Training:
             self.restore(state)
             log.info("resuming after %s from %s", self.place(), checkpoints.path)
         self._take_steps(checkpoints, checkpoint_seconds)
+        report_peak_memory(self.group)
         if self.group.is_first:
             restore_weights(self.best, self.model)
             with atomic(output) as aside:
@@ -150,7 +161,12 @@ class Training:
 
     def _take_steps(self, checkpoints: Checkpoints, checkpoint_seconds: float) -> None:
         steps, saved_at, examples = self.batches.steps, time.monotonic(), None
-        bar = tqdm(initial=self.step, total=self.config.epochs * steps, unit=" steps", disable=None)
+        bar = tqdm(
+            initial=self.step,
+            total=self.config.epochs * steps,
+            unit=" steps",
+            disable=None if self.group.is_first else True,
+        )
         with deferred_stop() as stop, bar:
             while self.step < self.config.epochs * steps:
                 epoch, step = divmod(self.step, steps)
@@ -167,7 +183,7 @@ class Training:
                         # A rank that ended now could get the one that still writes killed.
                         wait_for_all(self.group)
                         what = f"stopped by {stop.cause} after {self.place()}"
-                        log.info("%s, checkpoint saved; run again to go on", what)
+                        log.info("%s, checkpoint saved; run again to resume", what)
                         stop.exit()
 
     def descend(self, examples: np.ndarray) -> None:

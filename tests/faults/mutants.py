@@ -41,6 +41,7 @@ DECIDE_RESULTS = {
     "retriever.light_training": "light",
     "retriever.retrieve": "retrieval",
     "training.examples": "retriever",
+    "training.loop": "training_steps",
     "evaluation.recall": "evaluate",
     "evaluation.significance": "significance",
     "corpus.build": "corpus",

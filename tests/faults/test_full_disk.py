@@ -206,7 +206,7 @@ def test_a_checkpoint_without_room_leaves_the_one_before(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The state of the first epoch fits, that of the second does not fit beside it."""
+    """The state of the first epoch fits, that of the second does not fit next to it."""
     roomy = tmp_path / "roomy"
     roomy.mkdir()
     with monkeypatch.context() as patch:

@@ -87,13 +87,13 @@ def of_job(function, *given):
 
     As `source` it gets the source of the job's dataset. Models become JSON; of the user's files time stamps do not count.
     """
-    names = signature(function).parameters
+    wanted = signature(function).parameters
 
     def of_wildcards(wildcards):
         values = dict(wildcards.items())
         if "dataset" in values:
             values["source"] = pipeline.config.datasets[values["dataset"]].source
-        values = {name: value for name, value in values.items() if name in names}
+        values = {name: value for name, value in values.items() if name in wanted}
         found = or_exit(functools.partial(function, pipeline, *given, **values))
         if isinstance(found, StageConfig):
             return found.model_dump_json()

@@ -1,4 +1,4 @@
-"""Files between stages: whole or not at all, and errors of one line."""
+"""Files between stages: complete or not at all, and errors of one line."""
 
 import errno
 import os
@@ -86,7 +86,7 @@ def folder_in_its_place(path):
         (link_to_itself, "a link that leads to no file"),
         (folder_in_its_place, "a folder without parquet files"),
         (make_unreadable, "cannot be read (Input/output error); make it readable"),
-        (cut, "not a whole parquet file"),
+        (cut, "not a complete parquet file"),
         (rename, "column 'doc_id' is missing"),
         (retype, "column 'doc_id' is double, not int32"),
         (null, "column 'doc_id', row 1: null"),
@@ -165,7 +165,7 @@ def test_embeddings_are_checked(tmp_path):
         read_embeddings(path)
     np.save(path, np.zeros((300, 2), np.float16))
     cut(path)
-    with pytest.raises(InputError, match="not a whole"):
+    with pytest.raises(InputError, match="not a complete"):
         read_embeddings(path)
 
 
