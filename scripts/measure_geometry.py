@@ -36,7 +36,9 @@ def main() -> None:
     folder = options.model.parent if options.model else None
     if folder and options.model_config != folder / CONFIG_FILE:
         raise InputError(
-            options.model_config, "is not next to the model", f"name the {CONFIG_FILE} of its folder"
+            options.model_config or "--model-config",
+            "is not next to the model",
+            f"name the {CONFIG_FILE} of its folder",
         )
     with claim(options.output):
         inputs = Inputs(options.embeddings, options.products, options.docids, folder)

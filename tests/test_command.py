@@ -243,3 +243,12 @@ def test_a_file_of_options_has_one_a_line(values, tmp_path):
     parser = new_parser("", long=True)
     parser.add_argument("--run", action="append", default=[])
     assert parser.parse_args([f"@{lines}", "--run=last"]).run == [*values, "last"]
+
+
+def test_an_empty_path_is_refused_by_its_option(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = new_parser("")
+    parser.add_argument("--output", type=Path)
+    assert parser.parse_args(["--output", "x"]).output == Path("x")
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--output", ""])
+    assert "argument --output: empty; name a file or folder" in capsys.readouterr().err

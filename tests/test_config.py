@@ -251,6 +251,7 @@ def set_in(tree, path, value):
             ["datasets.demo_us", "unknown key 'levls'", "did you mean 'levels'?"],
         ),
         ("views.text.encoder", {"kind": "bert"}, ["'views.text.encoder'", "'hf'", "'tfidf_svd'"]),
+        ("retriever.pretrained", "", ["'retriever", "pretrained'", "at least 1"]),
         ("views.text.template", "{titel}", ["'views.text.template'", "titel"]),
         ("view", "picture", ["view names 'picture'"]),
         ("studies.recall", {"methods": []}, ["'studies.recall.methods'", "at least 1"]),

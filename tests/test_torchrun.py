@@ -262,6 +262,23 @@ def test_options_of_torchrun_come_before_the_script(tmp_path: Path) -> None:
     assert job.end() == (143, "")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--nnodes", "1", "--gpus", "1", "nope.py"], "error: nope.py: no such script"),
+        (["--gpus", "2", "nope.py"], "error: nope.py: no such script"),
+        (["--gpus", "2", ""], "error: SCRIPT: no such script"),
+        (["--nnodes", "0", "--gpus", "1", "nope.py"], "must be 1 or more"),
+        (["--nproc-per-node", "0", "nope.py"], "must be 1 or more"),
+    ],
+)
+def test_what_cannot_be_started_is_one_line(words: list[str], said: str) -> None:
+    command = [sys.executable, str(ROOT / "scripts/torchrun.py"), *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert said in done.stderr.splitlines()[-1]
+
+
 def test_what_another_job_left_in_the_environment_does_no_harm(tmp_path: Path) -> None:
     left = {"RANK": "7", "WORLD_SIZE": "9", "LOCAL_RANK": "3", "MASTER_ADDR": "192.0.2.1", "MASTER_PORT": "1"}
     left |= {

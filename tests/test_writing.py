@@ -129,6 +129,17 @@ def test_a_file_does_not_replace_a_folder(tmp_path):
     assert sorted(tmp_path.rglob("*")) == [tmp_path / "home", tmp_path / "home" / "thesis"]
 
 
+def test_one_bad_target_of_several_keeps_all_from_being_written(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with (
+        pytest.raises(InputError, match="folder: is a folder; name a file"),
+        atomic(tmp_path / "file", tmp_path / "folder") as asides,
+    ):
+        for aside in asides:
+            aside.write_text("")
+    assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
+
+
 def test_a_target_inside_another_block_is_made_whole_by_that_block(tmp_path):
     with atomic(tmp_path / "a", tmp_path / "b") as (first, second):
         with atomic(first) as aside:

@@ -40,6 +40,7 @@ class DualEncoderConfig(StageConfig):
 
     pretrained: UserPath | None = Field(
         "google-bert/bert-base-uncased",
+        min_length=1,
         description="hub name or folder of an encoder, as in a view (google-bert/bert-base-multilingual-cased for es "
         "and jp); null: `small`",
     )

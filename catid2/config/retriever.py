@@ -122,6 +122,7 @@ class RetrieverConfig(Validated):
     reads_vectors: ClassVar[bool] = False
     pretrained: UserPath | None = Field(
         "google-t5/t5-base",
+        min_length=1,
         description="hub name or folder of a T5 or mT5 (google/mt5-base for es and jp); null: `small`",
     )
     revision: str = Field("main", min_length=1, description="branch, tag or commit of a model on the hub")

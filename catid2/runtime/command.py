@@ -43,11 +43,19 @@ def new_parser(description: str, long: bool = False) -> argparse.ArgumentParser:
         description: of the script.
         long: options may be more than a command line holds: `@FILE` stands for the lines of a file, an option each.
     """
-    return _Parser(
+    parser = _Parser(
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         fromfile_prefix_chars="@" if long else None,
     )
+    parser.register("type", Path, _path)  # of every option with `type=Path`
+    return parser
+
+
+def _path(value: str) -> Path:
+    if not value:
+        raise argparse.ArgumentTypeError("empty; name a file or folder")  # Path("") is the working directory
+    return Path(value)
 
 
 def keep_bars_out_of_logs() -> None:

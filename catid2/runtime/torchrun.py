@@ -54,6 +54,7 @@ def main() -> None:
 def _main() -> None:
     match sys.argv[1:]:
         case ["--nnodes", "1", "--gpus", "0" | "1", script, *options] if not script.startswith("-"):
+            _require_script(script)
             watch_for_end()
             # Signals then reach the script itself, and 2 s are saved, in which torch would be imported.
             os.execv(sys.executable, [sys.executable, script, *options])
@@ -92,15 +93,24 @@ def _options() -> tuple[argparse.Namespace, int]:
         ranks = torchrun.determine_local_world_size(options.nproc_per_node)
     except ValueError as error:
         parser.error(str(error))
+    if nodes < 1 or ranks < 1 or (options.gpus or 0) < 0:
+        parser.error("--nnodes and --nproc-per-node must be 1 or more, --gpus 0 or more")
     if options.gpus is not None:
-        if options.gpus < 0 or options.gpus % nodes:
+        if options.gpus % nodes:
             parser.error(f"--gpus {options.gpus} of {nodes} nodes: every node needs the same number")
         ranks = max(1, options.gpus // nodes)
+    if not (options.module or options.no_python):
+        _require_script(options.training_script)
     options.nproc_per_node = str(ranks)
     if nodes == 1:
         options.local_addr = options.local_addr or "127.0.0.1"  # the host's own name may not be resolved
         options.standalone = options.standalone or not (options.rdzv_endpoint or options.master_port)
     return options, nodes
+
+
+def _require_script(path: str) -> None:
+    if not Path(path).is_file():
+        raise InputError(path or "SCRIPT", "no such script", "name a file of Python")
 
 
 def _engine() -> ModuleType:

@@ -72,6 +72,9 @@ def atomic(*paths: str | Path) -> Iterator[Any]:
             # to write its own.
             require_ownership()
             for target, aside in zip(targets, asides, strict=True):
+                if target.is_dir() and not aside.is_dir():
+                    raise InputError(target, "is a folder", "name a file")
+            for target, aside in zip(targets, asides, strict=True):
                 _replace(aside, target)
     except Exception:
         require_ownership()  # a newer process removes our temporary files: say that
@@ -109,8 +112,6 @@ def _prepare(target: Path) -> None:
 
 def _replace(aside: Path, target: Path) -> None:
     if target.is_dir():
-        if not aside.is_dir():
-            raise InputError(target, "is a folder", "name a file")
         shutil.rmtree(target)
     os.replace(aside, target)
 
