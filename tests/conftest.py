@@ -9,19 +9,31 @@ from filelock import FileLock
 
 from workflow import EFFICIENCY_FIGURE, ROOT, TINY_CONFIG, Project
 
-# The files of tests that last longest, a minute or more, the longest first.
+# The files of tests that last longest, half a minute or more, the longest first.
 LONGEST = (
     "test_slurm",
-    "test_kills",
+    "test_effects",
     "test_workflow",
-    "test_pipeline",
+    "test_torchrun",
     "test_models_in_workflow",
     "test_pretrained_run",
+    "test_kills",
+    "test_benchmarks",
     "test_replaced_inputs",
-    "test_retriever_training",
-    "test_torchrun",
-    "test_anywhere",
     "test_bad_input",
+    "test_pipeline",
+    "test_report",
+    "test_full_disk",
+    "test_anywhere",
+    "test_retriever_training",
+)
+# What `make test` leaves to `make test-all`, besides what needs the run of the workflow and tests marked as slow.
+SLOW = frozenset(
+    (
+        *("test_slurm", "test_kills", "test_full_disk", "test_forgotten_job", "test_stale_worker"),
+        *("test_torchrun", "test_stopping", "test_models_in_workflow", "test_pretrained_run"),
+        *("test_benchmarks", "test_replaced_inputs", "test_anywhere", "test_retriever_training"),
+    )
 )
 
 
@@ -57,15 +69,17 @@ def one_thread() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files, or one would run alone at the end, on one core; mark what needs the run.
+    """Begin with the longest files, or one would run alone at the end, on one core; mark what is slow.
 
-    `-m "not pipeline"` leaves that out, and with it minutes.
+    The mark `pipeline` says why: what needs the run of the workflow.
     """
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
     for item in items:
         if "tiny_run" in getattr(item, "fixturenames", ()):
             item.add_marker("pipeline")
+        if item.path.stem in SLOW or item.get_closest_marker("pipeline"):
+            item.add_marker("slow")
 
 
 # --- jobs of the test cluster, in the log of a run that passes too: what a fixture itself prints is captured

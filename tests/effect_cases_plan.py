@@ -259,7 +259,7 @@ TABLES = [
     Table(
         EfficiencyConfig,
         [
-            planned("study", "summarize_efficiency dataset=first", "--stage words:search_bm25"),
+            planned("study", "summarize_efficiency dataset=first", "--stage=words:search_bm25"),
             planned("batches", "measure_latency dataset=first method=main seed=5", "--batches 1 7"),
             planned("searches", "measure_latency dataset=first method=main seed=5", "--searches 736"),
             planned("warm_up", "measure_latency dataset=first method=main seed=5", "--warm-up 737"),

@@ -111,7 +111,7 @@ TABLES += [
             row("held_out", 0.2, 0.5, differs="held out, accuracy", same="sampled, distances"),
             row("seed", 0, 1, differs="accuracy, distances", same="sampled, held out"),
             row("ridge", 0.01, 10.0, differs="accuracy", same="codes, distances, sampled, held out"),
-            planned("studies", "compare_geometry dataset=first study=recall", "--geometry main:5:"),
+            planned("studies", "compare_geometry dataset=first study=recall", "--geometry=main:5:"),
         ],
         geometry,
     )

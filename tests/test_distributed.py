@@ -119,6 +119,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, 
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compute", [losses, step])
 def test_two_ranks_equal_one_process(ranks: list, compute: Callable) -> None:
     alone = compute(Group())

@@ -110,6 +110,7 @@ def on_a_rank(rank: int, port: int, folder: Path) -> None:
         torch.save(gradients(group), folder / f"rank{rank}.pt")
 
 
+@pytest.mark.slow
 def test_two_ranks_are_one(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

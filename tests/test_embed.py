@@ -269,6 +269,7 @@ def test_numbers_out_of_range_are_one_line(tmp_path, products, monkeypatch, caps
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_two_ranks_write_the_bytes_of_one(tmp_path, products, encoders):
     config = view({"kind": "hf", "model": encoders["t5"], "max_tokens": 32})
     embed(config, products, outputs(tmp_path / "one"), batching=Batching(shard=5))

@@ -93,6 +93,7 @@ def test_every_kind_of_line(tmp_path):
     assert (locales["A1"], locales["A2"]) == ("us", None)
 
 
+@pytest.mark.slow
 def test_order_and_threads_do_not_change_a_byte(tmp_path):
     lines = [line for line, *_ in LINES] * 40
     outputs = set()

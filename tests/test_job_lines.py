@@ -90,3 +90,17 @@ def test_an_error_is_the_last_line_and_stands_once(shown):
 def test_a_log_that_names_no_error_is_shown(shown):
     assert "Error in rule d" in shown
     assert shown.count("ValueError: a fault") == 2  # the command, and the log
+
+
+def test_the_error_of_an_attempt_is_shown_before_the_next(tmp_path):
+    fails_once = "{{ echo 'error: no luck; try again'; test -e tried || {{ touch tried; exit 1; }}; touch a; }} > {log}"
+    rule = f'rule a:\n    output: "a"\n    log: "a.log"\n    retries: 1\n    shell: "{fails_once}"\n'
+    (tmp_path / "Snakefile").write_text(SNAKEFILE.partition("rule all")[0] + rule)
+    shown = [line for line in run(tmp_path).splitlines() if "] a: " in line or "no luck" in line]
+    assert [re.sub(r"^\[.*?\] ", "", line)[:14] for line in shown] == [
+        "a: starts",
+        "a: failed afte",
+        "error: no luck",
+        "a: starts",
+        "a: took 0:00:0",
+    ]

@@ -163,6 +163,7 @@ def _kept(patch: pytest.MonkeyPatch, module: Any, name: str) -> list[Any]:
     return calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", GENERATING, ids=[ids[LAYOUTS.index(layout)] for layout in GENERATING])
 def test_a_trained_retriever_gives_the_same_scores_in_a_fresh_process(layout, trained):
     doc_ids, scores = trained.in_memory[layout]

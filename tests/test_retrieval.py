@@ -107,6 +107,7 @@ def test_the_run_ranks_each_test_query_by_falling_score(case, folder, tmp_path):
         assert rows.doc_id.is_unique
 
 
+@pytest.mark.slow
 def test_two_ranks_write_what_one_writes(case, folder, tmp_path):
     retrieve(CONFIG, folder, corpus_of(case), tmp_path / "one.parquet", 8)
     files = ["--docids", case.docids, "--products", case.products, "--queries", case.queries]

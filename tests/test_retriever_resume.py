@@ -91,7 +91,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(
     assert caught.value.code == code
     name = {143: "SIGTERM", 130: "SIGINT"}[code]
     place = f"after step {number} (epoch {epoch} of 3)"
-    assert f"stopped by {name} {place}, checkpoint saved; run again to go on" in caplog.text
+    assert f"stopped by {name} {place}, checkpoint saved; run again to resume" in caplog.text
     assert not (tmp_path / "retriever").exists()
     assert train(case, tmp_path, microbatch=microbatch) == expected
     assert re.search(rf"resuming {re.escape(place)} from \S+/{STATE_FILE}", caplog.text)

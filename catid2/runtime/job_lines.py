@@ -46,7 +46,7 @@ class JobLines(logging.Handler):
         self._errors: dict[int, list[str]] = {}  # of jobs that failed, by id
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print the line of a job that starts, has finished or has failed; repeat the warnings of a finished one."""
+        """Print the line of a job that starts, finishes or fails; repeat its warnings, and its error before a retry."""
         event = getattr(record, "event", None)
         if event == LogEvent.JOB_STARTED:
             self._executes = True
@@ -54,11 +54,12 @@ class JobLines(logging.Handler):
             name = " ".join(
                 [record.rule_name, *(f"{key}={value}" for key, value in record.wildcards.items())]
             )
+            for line in self._errors.pop(record.jobid, []):  # of the attempt before
+                _say(line, Quietness.RULES)
             self._jobs[record.jobid] = Job(name, [Path(path) for path in record.log], time.monotonic())
             _say(f"{name}: starts", Quietness.RULES)
         elif event == LogEvent.JOB_FINISHED and record.job_id in self._jobs:
             job = self._jobs.pop(record.job_id)
-            self._errors.pop(record.job_id, None)  # of an attempt before
             self._finished.append(f"{job.name}: took {_since(job.started)}")
             for line in _lines(job.logs, WARNING):
                 logger.warning(line)
