@@ -33,6 +33,7 @@ SLOW = frozenset(
         *("test_slurm", "test_kills", "test_full_disk", "test_forgotten_job", "test_stale_worker"),
         *("test_torchrun", "test_stopping", "test_models_in_workflow", "test_pretrained_run"),
         *("test_benchmarks", "test_replaced_inputs", "test_anywhere", "test_retriever_training"),
+        "test_retriever_resume",
     )
 )
 

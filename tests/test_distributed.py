@@ -131,6 +131,7 @@ def test_two_ranks_equal_one_process(ranks: list, compute: Callable) -> None:
             assert difference <= 1e-6 * scale, name
 
 
+@pytest.mark.slow
 def test_a_resumed_run_on_two_ranks_has_the_history_of_one(ranks: list, tmp_path: Path) -> None:
     alone = history(Group(), tmp_path)["history"]
     assert torch.equal(

@@ -221,6 +221,7 @@ def test_a_wrong_setting_is_named(changes, says):
     assert says in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_table_is_planned_when_it_is_asked_for_and_a_lost_benchmark_then_alone(tmp_path):
     project = Project(tmp_path / "project", stub=True)
     shutil.copy(ROOT / "tests" / "tiny.yaml", project.folder / "config")

@@ -172,6 +172,7 @@ def test_a_trained_retriever_gives_the_same_scores_in_a_fresh_process(layout, tr
     np.testing.assert_allclose([[hit.score for hit in row] for row in hits], scores, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ENCODERS, ids=[ids[LAYOUTS.index(layout)] for layout in ENCODERS])
 def test_a_trained_encoder_gives_the_same_vectors_in_a_fresh_process(layout, trained):
     np.testing.assert_allclose(trained.fresh[layout], trained.in_memory[layout], rtol=2e-3, atol=2e-3)
