@@ -3,7 +3,7 @@
 # make demo        the complete path on simulated data, offline, on two CPU cores: 4 minutes
 # make studies     the studies at the size of the demo, with the light retriever: an hour
 # make test        unit and workflow tests: 6 minutes on two cores
-# make test-all    also kills, full disks, resuming, pretrained layouts, a real Slurm: half an hour
+# make test-all    also kills, full disks, resuming, pretrained layouts, a real Slurm: 25 minutes
 # make bench       the benchmarks, each with a ratio against an alternative: 20 minutes; bench-full: every size, hours
 # make mutants     small faults put into the code, and how many fail a test: hours; MODULES=quantizer.losses SAMPLE=40
 # make lint        ruff, snakefmt, snakemake --lint; make format applies what they ask for
