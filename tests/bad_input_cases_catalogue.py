@@ -1,4 +1,4 @@
-"""Broken files of a catalogue of one's own; each case writes whole ones and puts a fault into one of them."""
+"""Broken files of a catalogue; each case writes complete ones and puts a fault into one of them."""
 
 import gzip
 from collections.abc import Callable

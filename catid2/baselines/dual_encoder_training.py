@@ -18,13 +18,12 @@ from catid2.baselines.dual_encoder import DualEncoder, build_encoder
 from catid2.corpus.text import DocumentTexts
 from catid2.embedding.encoders import token_batches
 from catid2.runtime.checkpoint import Checkpoints, Fingerprint, code_digest, fingerprint
-from catid2.runtime.errors import InputError
 from catid2.search.exact_search import nearest
 from catid2.search.rankings import recall
 from catid2.training.distributed import Group, gather
 from catid2.training.examples import EpochBatches, Examples, Task, TrainQueries, read_train_queries
 from catid2.training.history import CUTOFFS
-from catid2.training.loop import Training
+from catid2.training.loop import Training, require_own_folder
 from catid2.training.tokens import TokenTable, tokenize
 
 if TYPE_CHECKING:
@@ -77,21 +76,13 @@ def train_dual_encoder(
             something else or cannot be written; or the training diverged.
         SystemExit: 143 (TERM) or 130 (INT), when any rank was asked to stop and the state is saved.
     """
-    if output.is_dir() and any(output.iterdir()) and not (output / "history.tsv").is_file():
-        raise InputError(output, "holds files that are no encoder", "name an empty folder")
+    require_own_folder(output, "encoder")
     queries = read_train_queries(inputs.queries, inputs.judgements, config.labels, config.valid_share)
     documents = DocumentTexts(inputs.products, config.template, config.max_characters)
-    unknown = queries.doc[(queries.doc < 0) | (queries.doc >= len(documents))]
-    if len(unknown):
-        raise InputError(
-            inputs.judgements, f"document {unknown[0]} is not in {inputs.products}", "build the corpus again"
-        )
-    if config.select_by != "last" and not queries.held_out.any():
-        raise InputError(
-            "valid_share", "no query is held out", 'set a larger valid_share, or select_by "last"'
-        )
-    seen = [text for text, held_out in zip(queries.texts, queries.held_out, strict=True) if not held_out]
-    encoder, tokenizer = build_encoder(config, itertools.chain(seen, documents), seed)
+    queries.require_documents(len(documents), inputs.judgements, f"is not in {inputs.products}")
+    queries.require_validation(config.select_by)
+    texts = itertools.chain(queries.texts_where(held_out=False), documents)
+    encoder, tokenizer = build_encoder(config, texts, seed)
     data = make_data(config, tokenizer, queries, documents)
     saved = Checkpoints(checkpoints, run_fingerprint(config, encoder, data, seed, group.world_size))
     DualEncoderTraining(config, encoder, tokenizer, data, seed, group).run(saved, checkpoint_seconds, output)

@@ -24,7 +24,7 @@ COLUMNS = 52  # of text that a panel has room for
 
 
 class Point(NamedTuple):
-    """Recall of one point, in percent, and what is said of it."""
+    """Recall of one point, in percent, and its label."""
 
     values: tuple[Any, ...]  # of the keys that vary
     recall: float
@@ -34,7 +34,7 @@ class Point(NamedTuple):
     collapsed: bool
 
     def label(self) -> str:
-        """Return the values and what is said of the point."""
+        """Return the values and the label of the point."""
         said = [word for word, is_so in (("stable", self.stable), ("collapsed", self.collapsed)) if is_so]
         values = ", ".join(map(str, self.values))
         return f"{values} ({' and '.join(said)})" if said else values

@@ -21,12 +21,11 @@ from catid2.embedding.vectors import read_vectors
 from catid2.retriever.light import LightRetriever, QueryVectors, build_light, describe
 from catid2.retriever.validation import validate
 from catid2.runtime.checkpoint import Checkpoints, code_digest, fingerprint
-from catid2.runtime.errors import InputError
 from catid2.runtime.tables import write_json
 from catid2.search.trie import Trie
 from catid2.training.distributed import Group
 from catid2.training.examples import EpochBatches, Task, read_train_queries
-from catid2.training.loop import Training
+from catid2.training.loop import Training, require_own_folder
 
 if TYPE_CHECKING:
     from catid2.config.retriever import LightConfig
@@ -84,8 +83,7 @@ def train_light(
     """
     if os.environ.get("RANK", "0") != "0":
         return
-    if output.is_dir() and any(output.iterdir()) and not (output / "history.tsv").is_file():
-        raise InputError(output, "holds files that are no retriever", "name an empty folder")
+    require_own_folder(output, "retriever")
     data = read_data(config, inputs)
     model = build_light(config, data.trie.sizes, data.documents, data.trained_on, seed)
     settings = {"config": config.model_dump(mode="json"), "seed": seed, "code": code_digest(__file__)}
@@ -103,15 +101,10 @@ def read_data(config: LightConfig, inputs: Inputs) -> Data:
     sizes = tuple(int(size) for size in codes.max(axis=0) + 1)
     vectors = read_vectors(inputs.embeddings, inputs.queries, len(codes))
     queries = read_train_queries(inputs.queries, inputs.judgements, config.labels, config.valid_share)
-    unknown = queries.doc[(queries.doc < 0) | (queries.doc >= len(codes))]
-    if len(unknown):
-        raise InputError(inputs.judgements, f"document {unknown[0]} has no DocID", "build the corpus again")
+    queries.require_documents(len(codes), inputs.judgements, "has no DocID")
+    queries.require_validation(config.select_by)
     held_out = queries.held_out[queries.query]  # (P,)
     rows = np.flatnonzero(queries.held_out)
-    if config.select_by != "last" and not len(rows):
-        raise InputError(
-            "valid_share", "no query is held out", 'set a larger valid_share, or select_by "last"'
-        )
     own, documents = vectors.of_queries(queries.ids), np.arange(len(codes))
     asked = int((~held_out).sum())
     return Data(

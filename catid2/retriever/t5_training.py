@@ -18,7 +18,6 @@ from catid2.docids.table import docids_digest, read_docids, require_same_documen
 from catid2.retriever.t5 import DocIDRetriever, build_retriever
 from catid2.retriever.validation import validate
 from catid2.runtime.checkpoint import Checkpoints, Fingerprint, code_digest, fingerprint
-from catid2.runtime.errors import InputError
 from catid2.runtime.tables import read_table
 from catid2.search.trie import Trie
 from catid2.training.distributed import Group
@@ -33,7 +32,7 @@ from catid2.training.examples import (
     read_pairs,
     read_train_queries,
 )
-from catid2.training.loop import Training
+from catid2.training.loop import Training, require_own_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -84,8 +83,7 @@ def train_retriever(
             something else or cannot be written; or the training diverged.
         SystemExit: 143 (TERM) or 130 (INT), when any rank was asked to stop and the state is saved.
     """
-    if output.is_dir() and any(output.iterdir()) and not (output / "history.tsv").is_file():
-        raise InputError(output, "holds files that are no retriever", "name an empty folder")
+    require_own_folder(output, "retriever")
     require_same_documents(inputs.docids, inputs.products)
     doc_ids, codes = read_docids(inputs.docids)
     sizes = tuple(int(size) for size in codes.max(axis=0) + 1)
@@ -94,12 +92,9 @@ def train_retriever(
         inputs.queries, inputs.judgements, config.query_task.labels, config.valid_share
     )
     documents = _document_texts(config, inputs.products)
-    unknown = queries.doc[(queries.doc < 0) | (queries.doc >= len(codes))]
-    if len(unknown):
-        raise InputError(inputs.judgements, f"document {unknown[0]} has no DocID", "build the corpus again")
-
-    seen = [text for text, held_out in zip(queries.texts, queries.held_out, strict=True) if not held_out]
-    retriever, tokenizer = build_retriever(config, sizes, itertools.chain(seen, documents), seed)
+    queries.require_documents(len(codes), inputs.judgements, "has no DocID")
+    texts = itertools.chain(queries.texts_where(held_out=False), documents)
+    retriever, tokenizer = build_retriever(config, sizes, texts, seed)
     retriever.t5.config.docid_sha256 = docids_digest(inputs.docids)
     data = Data(
         make_examples(config, tokenizer, queries, documents, _pairs(config, inputs.products, queries)),
@@ -107,10 +102,7 @@ def train_retriever(
         codes.astype(np.int64),
         trie,
     )
-    if config.select_by != "last" and not len(data.validation.query):
-        raise InputError(
-            "valid_share", "no query is held out", 'set a larger valid_share, or select_by "last"'
-        )
+    queries.require_validation(config.select_by)
     saved = Checkpoints(checkpoints, run_fingerprint(config, retriever, data, seed, group.world_size))
     RetrieverTraining(config, retriever, tokenizer, data, seed, group).run(saved, checkpoint_seconds, output)
 
@@ -138,7 +130,7 @@ def _pairs(config: RetrieverConfig, products: Path, queries: TrainQueries) -> li
     if not config.pairs_files:
         return []
     product_ids = read_table(products, {"product_id": pa.string()})["product_id"].combine_chunks()
-    held_out = [text for text, out in zip(queries.texts, queries.held_out, strict=True) if out]
+    held_out = queries.texts_where(held_out=True)
     return [read_pairs(path, product_ids, held_out) for path in config.pairs_files]
 
 

@@ -61,7 +61,7 @@ def _say(line: str) -> None:
 def deferred_stop() -> Iterator[Stop]:
     """Yield a Stop that TERM and INT set while the block runs; the handlers of before come back at its end.
 
-    The first signal is said on stderr; a second INT raises KeyboardInterrupt where the block is.
+    The first signal is reported on stderr; a second INT raises KeyboardInterrupt where the block is.
 
     A signal that is ignored (INT in a job under nohup or in a shell's background) stays ignored.
 

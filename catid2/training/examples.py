@@ -45,6 +45,22 @@ class TrainQueries(NamedTuple):
     held_out: np.ndarray  # (Q,) bool: kept for validation
     ids: np.ndarray  # (Q,) query_id
 
+    def texts_where(self, held_out: bool) -> list[str]:
+        """Return the texts of the queries that are held out, or of those that are not."""
+        return [text for text, out in zip(self.texts, self.held_out, strict=True) if out == held_out]
+
+    def require_documents(self, documents: int, judgements: Path, unknown: str) -> None:
+        """Raise InputError if a doc_id is not in 0..`documents` - 1; `unknown` says what is wrong with such a one."""
+        outside = self.doc[(self.doc < 0) | (self.doc >= documents)]
+        if len(outside):
+            raise InputError(judgements, f"document {outside[0]} {unknown}", "build the corpus again")
+
+    def require_validation(self, select_by: str) -> None:
+        """Raise InputError if a model is to be selected by validation, and no query is held out."""
+        if select_by != "last" and not self.held_out.any():
+            remedy = 'set a larger valid_share, or select_by "last"'
+            raise InputError("valid_share", "no query is held out", remedy)
+
 
 class Pairs(NamedTuple):
     """Texts and the documents they belong to, of a file."""

@@ -18,6 +18,7 @@ import contextlib
 import logging
 import math
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -74,7 +75,7 @@ class TrainingConfig(Protocol):
     select_by: str
 
 
-class Training:
+class Training(ABC):
     """Model, optimiser, data and history of one run.
 
     Args:
@@ -118,17 +119,17 @@ class Training:
 
     # --- what a subclass says ------------------------------------------------------------------------
 
+    @abstractmethod
     def batch(self, rows: np.ndarray) -> dict[str, Tensor]:
         """Return what the model is called with for the examples `rows` (n,) of a micro-batch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def validate(self) -> dict[int, float]:
         """Return recall over the held-out queries at those CUTOFFS that are measured; the same on every rank."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write(self, folder: Path) -> None:
         """Write the model to a folder, and all that goes with it but the history."""
-        raise NotImplementedError
 
     # --- a run ---------------------------------------------------------------------------------------
 
@@ -293,6 +294,12 @@ class Training:
     def place(self) -> str:
         """Return how far training is, for the log."""
         return f"step {self.step} (epoch {-(-self.step // self.batches.steps)} of {self.config.epochs})"
+
+
+def require_own_folder(output: Path, kind: str) -> None:
+    """Raise InputError if the folder `output` holds files, and not those of a finished training; `kind` is of which."""
+    if output.is_dir() and any(output.iterdir()) and not (output / "history.tsv").is_file():
+        raise InputError(output, f"holds files that are no {kind}", "name an empty folder")
 
 
 def reduced(config: TrainingConfig, device: torch.device) -> bool:

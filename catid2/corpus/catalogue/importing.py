@@ -59,7 +59,7 @@ class ImportedFiles(NamedTuple):
     products: Path
     category_paths: Path
     tags: Path  # columns TAGS; no rows where the catalogue has no tags
-    query_ids: Path  # columns QUERY_IDS: which query of one's own a query_id is
+    query_ids: Path  # columns QUERY_IDS: which query of the catalogue a query_id is
 
 
 def import_catalogue(
