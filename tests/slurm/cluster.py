@@ -171,7 +171,7 @@ class Cluster:
         """Cancel all jobs and stop the daemons."""
         with contextlib.suppress(subprocess.SubprocessError, TimeoutError):
             self.run("scancel", "--user=root", check=False)
-            self._wait("the jobs' end", lambda: not self.jobs("RUNNING,COMPLETING"), 30)
+            self._wait("the jobs' end", lambda: not self.jobs("RUNNING"), 30)
         for name in ("slurmd", "slurmctld", "munged"):
             process = self.processes.pop(name, None)
             if process is None:
@@ -198,14 +198,22 @@ class Cluster:
         return self.run("sinfo", "-h", "-o", "%T", check=False).stdout.split("\n")[0].strip()
 
     def jobs(self, states: str = "all") -> list[dict[str, str]]:
-        """Return what `scontrol show job` says of every job in one of `states` (comma-separated), oldest first."""
+        """Return what `scontrol show job` says of every job in one of `states` (comma-separated), oldest first.
+
+        A job that has just ended is COMPLETING for a moment, whatever its last state will be: wait for that.
+        """
         wanted = None if states == "all" else set(states.split(","))
-        lines = self.run("scontrol", "--oneliner", "show", "job", check=False).stdout.splitlines()
-        jobs = [
-            dict(part.split("=", 1) for part in line.split() if "=" in part)
-            for line in lines
-            if line.startswith("JobId=")
-        ]
+        end = time.monotonic() + 60
+        while True:
+            lines = self.run("scontrol", "--oneliner", "show", "job", check=False).stdout.splitlines()
+            jobs = [
+                dict(part.split("=", 1) for part in line.split() if "=" in part)
+                for line in lines
+                if line.startswith("JobId=")
+            ]
+            if all(job["JobState"] != "COMPLETING" for job in jobs) or time.monotonic() > end:
+                break
+            time.sleep(0.1)
         jobs.sort(key=lambda job: int(job["JobId"]))
         return [job for job in jobs if wanted is None or job["JobState"] in wanted]
 
