@@ -5,7 +5,6 @@ saves after the step, or after the validation that is running, and ends with exi
 ends it at once, without saving.
 """
 
-import logging
 from pathlib import Path
 
 from catid2.config.base import parse, require_at_least, require_seed
@@ -49,8 +48,6 @@ def main() -> None:
     keep_bars_out_of_logs()
     inputs = Inputs(arguments.products, arguments.queries, arguments.judgements)
     with claim(arguments.output), process_group() as group:
-        if group.rank:
-            logging.getLogger().setLevel(logging.WARNING)
         train_dual_encoder(
             config,
             inputs,

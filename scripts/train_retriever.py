@@ -5,7 +5,6 @@ was killed resumes from its last complete checkpoint. On TERM or Ctrl-C it saves
 that is running, and ends with exit code 143 or 130; a second Ctrl-C ends it at once, without saving.
 """
 
-import logging
 from pathlib import Path
 
 from catid2.config.base import parse, require_at_least, require_seed
@@ -66,8 +65,6 @@ def main() -> None:
 
         keep_bars_out_of_logs()
         with process_group() as group:
-            if group.rank:
-                logging.getLogger().setLevel(logging.WARNING)
             train_retriever(config, Inputs(*corpus), *run, arguments.checkpoint_seconds, group)
 
 

@@ -6,7 +6,6 @@ Ctrl-C it saves at the end of the epoch, and ends with exit code 143 or 130.
 """
 
 import argparse
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -67,8 +66,6 @@ def main() -> None:
     with claim(arguments.model):
         checkpoints = Checkpoints(arguments.checkpoints, run)
         with process_group() as group:
-            if group.rank:
-                logging.getLogger().setLevel(logging.WARNING)
             seconds = arguments.checkpoint_seconds
             trained = train(embeddings, categories, config, arguments.seed, group, checkpoints, seconds)
         if not group.is_first:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from importlib.metadata import version
@@ -24,6 +23,7 @@ from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 from catid2.corpus.text import DocumentTexts
 from catid2.runtime.contents import file_sha256
 from catid2.runtime.errors import InputError
+from catid2.runtime.ranks import Ranks, read_ranks
 from catid2.runtime.tables import read_embeddings, require_file, write_json
 from catid2.runtime.writing import aside_pattern, atomic
 
@@ -33,14 +33,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SHARD = r"shard-\d{9}\.npy"
-
-
-class Ranks(NamedTuple):
-    """The place of this process among those of torchrun; `local` is that on the node, and its GPU."""
-
-    rank: int
-    world_size: int
-    local: int
 
 
 class Outputs(NamedTuple):
@@ -79,7 +71,7 @@ def embed(
             files; a document's vector is not finite in float16.
     """
     texts = DocumentTexts(products, config.template, config.max_characters)
-    ranks = _ranks()
+    ranks = read_ranks()
     if config.encoder.kind == "hf":
         _embed_transformer(config, products, texts, outputs, ranks, batching or Batching())
     elif ranks.rank == 0:  # the SVD is not shared among ranks
@@ -208,12 +200,6 @@ def _fingerprint(
 
 def _versions(*packages: str) -> dict[str, str]:
     return {package: version(package) for package in packages}
-
-
-def _ranks() -> Ranks:
-    """Read from the variables that torchrun sets; alone without them."""
-    names = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
-    return Ranks(*(int(os.environ.get(name, default)) for name, default in names.items()))
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ The loop, its checkpoints and how it resumes after a kill are catid2.training.lo
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +20,7 @@ from catid2.embedding.vectors import read_vectors
 from catid2.retriever.light import LightRetriever, QueryVectors, build_light, describe
 from catid2.retriever.validation import validate
 from catid2.runtime.checkpoint import Checkpoints, code_digest, fingerprint
+from catid2.runtime.ranks import read_ranks
 from catid2.runtime.tables import write_json
 from catid2.search.trie import Trie
 from catid2.training.distributed import Group
@@ -81,7 +81,7 @@ def train_light(
             something else; or the training diverged.
         SystemExit: 143 (TERM) or 130 (INT), when asked to stop and the state is saved.
     """
-    if os.environ.get("RANK", "0") != "0":
+    if read_ranks().rank:
         return
     require_own_folder(output, "retriever")
     data = read_data(config, inputs)

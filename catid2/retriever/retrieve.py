@@ -64,8 +64,7 @@ def retrieve(config: RetrieveConfig, retriever: Path, corpus: Corpus, output: Pa
     """
     with process_group() as group:
         model, trie, queries, query_ids, dense = load(config, retriever, corpus, group.device)
-        if group.is_first:
-            log.info("%d test queries, %d documents, %d beams", len(query_ids), len(trie), config.beams)
+        log.info("%d test queries, %d documents, %d beams", len(query_ids), len(trie), config.beams)
         how = Search(config.beams, config.top_k, batch_size)
         found = search(model, trie, queries, how, group, dense)
         if group.is_first:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from catid2.runtime.errors import REFUSED, InputError
+from catid2.runtime.ranks import read_ranks
 from catid2.runtime.writing import FULL, MAKE_ROOM
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -69,7 +70,7 @@ def keep_bars_out_of_logs() -> None:
 def entry_point(main: Callable[[], None]) -> Callable[[], None]:
     """Decorate a script's `main`: an InputError, or a full disk, becomes one line on stderr and exit code 1.
 
-    What the script logs goes to stderr, each line with its time.
+    What the script logs goes to stderr, each line with its time; of several ranks the first reports, the others warn.
 
     A TERM (a time limit, a cancelled job) ends the script by an exception, so that temporary files go away. A rank of
     torchrun leaves its error to the agent, which prints that of the rank that failed first, and ends with the agent.
@@ -78,7 +79,8 @@ def entry_point(main: Callable[[], None]) -> Callable[[], None]:
     @functools.wraps(main)
     def run() -> None:
         signal.signal(signal.SIGTERM, _end)
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+        level = logging.WARNING if read_ranks().rank else logging.INFO
+        logging.basicConfig(level=level, format="%(asctime)s %(message)s")
         if RUN_ID in os.environ:
             _end_with_agent()
         try:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from catid2.runtime.errors import InputError
+from catid2.runtime.ranks import read_ranks
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MAKE_ROOM = "make room and run again"
@@ -202,7 +203,7 @@ def claim(output: str | Path) -> Iterator[None]:
     Raises:
         InputError: the folder cannot be written.
     """
-    if os.environ.get("RANK", "0") != "0":
+    if read_ranks().rank:
         yield
         return
     output = Path(output)

@@ -11,7 +11,6 @@ import functools
 import itertools
 import json
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -24,6 +23,7 @@ from torch.autograd.function import once_differentiable
 
 from catid2.runtime.checkpoint import Checkpoints, State
 from catid2.runtime.errors import InputError
+from catid2.runtime.ranks import read_ranks
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Group:
 
 @contextlib.contextmanager
 def process_group() -> Iterator[Group]:
-    """Join the group that torchrun's RANK, WORLD_SIZE and LOCAL_RANK describe; without them, be alone.
+    """Join the group of torchrun's processes; without torchrun, be alone.
 
     Takes nccl where CUDA is there and gloo otherwise, and leaves the group at the end of the block. After an error
     nccl's is left to the end of the process: leaving it would wait for work on the GPU that a lost peer never ends.
@@ -60,9 +60,8 @@ def process_group() -> Iterator[Group]:
     Raises:
         InputError: the node has fewer GPUs than ranks.
     """
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    rank = int(os.environ.get("RANK", "0"))
-    device = _device(int(os.environ.get("LOCAL_RANK", "0")))
+    rank, world_size, local = read_ranks()
+    device = _device(local)
     if world_size == 1:
         yield Group(0, 1, device)
         return
