@@ -171,11 +171,11 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path, products, e
     embed(config, products, outputs(tmp_path / "whole"), batching=Batching(shard=5))
     encode, calls = TransformerEncoder.encode, []
 
-    def killed_in_the_third_shard(self, texts):
+    def killed_in_the_third_shard(self, texts, progress):
         calls.append(len(texts))
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return encode(self, texts)
+        return encode(self, texts, progress)
 
     monkeypatch.setattr(TransformerEncoder, "encode", killed_in_the_third_shard)
     with pytest.raises(KeyboardInterrupt):

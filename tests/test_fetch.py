@@ -306,7 +306,7 @@ def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatch,
     def refused(*_):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    opener = "pyarrow.parquet.read_metadata" if kind == "parquet" else "catid2.corpus.file_formats.tqdm"
+    opener = "pyarrow.parquet.read_metadata" if kind == "parquet" else "catid2.corpus.file_formats.Progress"
     monkeypatch.setattr(opener, refused if kind == "parquet" else lambda **_: refused())
     with unreadable:
         file_formats.fault(file, kind)

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -230,16 +231,21 @@ def test_something_else_than_a_hub_is_one_line(hub, folder, monkeypatch):
         fetch_model(MODEL, folder)
 
 
-def run(hub_address: str, folder: Path, **environment: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(SCRIPT), "--config", json.dumps({"name": NAME}), "--output", str(folder)]
+def run(
+    hub_address: str, folder: Path, start: Sequence[str] = (str(SCRIPT),), **environment: str
+) -> subprocess.CompletedProcess:
+    command = [sys.executable, *start, "--config", json.dumps({"name": NAME}), "--output", str(folder)]
     variables = os.environ | {"HF_ENDPOINT": hub_address, "HF_HOME": str(folder / "home")} | environment
     return subprocess.run(command, capture_output=True, text=True, env=variables)
 
 
 def test_the_script_shows_its_progress_and_logs_what_came(hub, folder):
-    done = run(hub.address, folder, HF_HUB_OFFLINE="0")
+    slow = "import itertools, tqdm.std; tqdm.std.time = itertools.count(0, 60).__next__; "  # a minute a look
+    script = f"import runpy; runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    done = run(hub.address, folder, ("-c", slow + script), HF_HUB_OFFLINE="0")
     assert done.returncode == 0, done.stderr
-    assert "100%" in done.stderr
+    assert "(100%), " in done.stderr
+    assert "\r" not in done.stderr
     assert f"sha256 {hashlib.sha256(WEIGHTS).hexdigest()}" in done.stderr
     assert set(content(folder)) == {*READ, RECORD}
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 from catid2.corpus.queries import read_queries
 from catid2.corpus.text import DocumentTexts, tokenize
 from catid2.runtime.errors import InputError
+from catid2.runtime.progress import Progress
 from catid2.runtime.tables import RUN
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Bm25Index:
         # Word numbers in arrays: a hundred million Python strings would fill the memory.
         documents = [
             array("i", (vocabulary.setdefault(word, len(vocabulary)) for word in self._words(text)))
-            for text in texts
+            for text in Progress(texts, desc="index", unit=" documents")
         ]
         if not vocabulary:
             raise InputError("texts of the products", "no word in any of them", "check the template")
@@ -90,7 +91,8 @@ def search_bm25(config: Bm25Config, products: Path, queries: Path) -> pa.Table:
     index = Bm25Index(DocumentTexts(products, config.template, config.max_characters), config)
     log.info("%s", config.note())
     query_ids = test.column("query_id").to_numpy()
-    hits = [index.search(query) for query in test.column("query").to_pylist()]
+    texts = test.column("query").to_pylist()
+    hits = [index.search(query) for query in Progress(texts, desc="search", unit=" queries")]
     sizes = [len(found.doc_id) for found in hits]
     log.info("%d queries, %d of them without a result", len(hits), sizes.count(0))
     columns = {

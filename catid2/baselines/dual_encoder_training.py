@@ -18,6 +18,7 @@ from catid2.baselines.dual_encoder import DualEncoder, build_encoder
 from catid2.corpus.text import DocumentTexts
 from catid2.embedding.encoders import token_batches
 from catid2.runtime.checkpoint import Checkpoints, Fingerprint, code_digest, fingerprint
+from catid2.runtime.progress import Progress
 from catid2.search.exact_search import nearest
 from catid2.search.rankings import recall
 from catid2.training.distributed import Group, gather
@@ -193,8 +194,13 @@ class DualEncoderTraining(Training):
             len(own), self.model.encoder.config.hidden_size, dtype=torch.float16, device=self.group.device
         )
         cuda = self.group.device.type == "cuda"
-        with torch.inference_mode(), torch.autocast(self.group.device.type, torch.bfloat16, enabled=cuda):
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.group.device.type, torch.bfloat16, enabled=cuda),
+            Progress(desc="embed", total=len(own), unit=" texts") as progress,
+        ):
             for batch in token_batches(tokens.lengths[own], BATCH_TOKENS):
+                progress.update(len(batch))
                 batch = batch[tokens.lengths[own[batch]] > 0]
                 if len(batch):
                     texts = tokens.batch(own[batch], self._padding).to(self.group.device)

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
-from tqdm import tqdm
 
 from catid2.corpus.file_formats import HEAD, Format, fault, fault_of_head
 from catid2.runtime.contents import file_sha256
 from catid2.runtime.errors import InputError
+from catid2.runtime.progress import Progress
 from catid2.runtime.writing import needs_room, require_ownership
 
 if TYPE_CHECKING:
@@ -207,9 +207,7 @@ class _Download:
         return itertools.chain([head], blocks)
 
     def _append(self, blocks: Iterator[bytes], start: int, size: int | None) -> None:
-        progress = tqdm(
-            total=size, initial=start, unit="B", unit_scale=True, desc=self.target.name, mininterval=1
-        )
+        progress = Progress(total=size, initial=start, unit="B", unit_scale=True, desc=self.target.name)
         have, checked = start, -math.inf
         # Two processes at once would mix their bytes, also one that has been told so and flushes a buffer: there is
         # none.

@@ -6,9 +6,9 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet
 import zstandard
-from tqdm import tqdm
 
 from catid2.runtime.errors import readable
+from catid2.runtime.progress import Progress
 from catid2.runtime.tables import LFS_POINTER
 
 Format = Literal["parquet", "zstd"]
@@ -70,7 +70,7 @@ def _zstd_fault(path: Path) -> str | None:
         with (
             readable(path),
             path.open("rb") as file,
-            tqdm(total=path.stat().st_size, unit="B", unit_scale=True, desc="verify") as progress,
+            Progress(total=path.stat().st_size, unit="B", unit_scale=True, desc="verify") as progress,
         ):
             while block := file.read(_BLOCK):
                 progress.update(len(block))

@@ -23,6 +23,7 @@ from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 from catid2.corpus.text import DocumentTexts
 from catid2.runtime.contents import file_sha256
 from catid2.runtime.errors import InputError
+from catid2.runtime.progress import Progress
 from catid2.runtime.ranks import Ranks, read_ranks
 from catid2.runtime.tables import read_embeddings, require_file, write_json
 from catid2.runtime.writing import aside_pattern, atomic
@@ -135,15 +136,17 @@ def _embed_transformer(
             runs.begin(fingerprint)
         starts = range(0, len(texts), batching.shard)
         shards = [runs.folder_of(fingerprint) / f"shard-{start:09d}.npy" for start in starts]
-        for start, shard in list(zip(starts, shards, strict=True))[ranks.rank :: ranks.world_size]:
-            if shard.exists():
-                log.info("documents from %d: taken from %s", start, shard)
-                continue
-            vectors = encoder.encode(texts[start : start + batching.shard])
-            require_finite(vectors, products, start)
-            with atomic(shard) as aside:
-                np.save(aside, vectors)
-            log.info("%d of %d documents", start + len(vectors), len(texts))
+        own = list(zip(starts, shards, strict=True))[ranks.rank :: ranks.world_size]
+        missing = [(start, shard) for start, shard in own if not shard.exists()]
+        if len(missing) < len(own):
+            log.info("%d of %d shards are taken from %s", len(own) - len(missing), len(own), runs.folder)
+        sizes = [min(batching.shard, len(texts) - start) for start, _ in missing]
+        with Progress(desc="embed", total=sum(sizes), unit=" documents") as progress:
+            for start, shard in missing:
+                vectors = encoder.encode(texts[start : start + batching.shard], progress)
+                require_finite(vectors, products, start)
+                with atomic(shard) as aside:
+                    np.save(aside, vectors)
         if device.type == "cuda":
             log.info("peak GPU memory %.1f GiB", torch.cuda.max_memory_allocated(device) / 2**30)
         barrier()

@@ -19,6 +19,7 @@ from catid2.pretrained.files import folder_to_read, identity
 from catid2.pretrained.loading import load_config, load_model, load_tokenizer
 from catid2.runtime.complete import require_complete
 from catid2.runtime.errors import InputError
+from catid2.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -58,8 +59,8 @@ class TransformerEncoder:
         self.modules = None if modules is None else modules.eval().to(device)
         self.identity = identity(folder)
 
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """Return the vectors of `texts`: (N, d) float16, in their order.
+    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> np.ndarray:
+        """Return the vectors of `texts`: (N, d) float16, in their order; `progress` counts them, or a new one.
 
         A text without tokens (empty, with a tokenizer that adds none) has the zero vector. A component outside
         float16's range is returned as inf: the caller knows the row's name.
@@ -72,8 +73,13 @@ class TransformerEncoder:
             return_attention_mask=False,
             return_token_type_ids=False,
         )["input_ids"]
+        if progress is None:
+            progress = Progress(desc="embed", total=len(texts), unit=" texts")
         batches = list(token_batches([len(ids) for ids in tokens], self.batch_tokens))
-        parts = [self._encode_batch([tokens[row] for row in rows]) for rows in batches]
+        parts = []
+        for rows in batches:
+            parts.append(self._encode_batch([tokens[row] for row in rows]))
+            progress.update(len(rows))
         return np.concatenate(parts)[np.argsort(np.concatenate(batches))]
 
     @torch.inference_mode()

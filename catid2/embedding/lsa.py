@@ -18,6 +18,7 @@ from sklearn.preprocessing import normalize
 
 from catid2.corpus.text import tokenize
 from catid2.runtime.errors import InputError
+from catid2.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from catid2.config.embed import TfidfSvdEncoder
@@ -52,7 +53,9 @@ def tfidf_svd(texts: Sequence[str], config: TfidfSvdEncoder, seed: int) -> Lsa:
     )
     sampled = len(texts) > config.fit_documents
     try:
-        counts = vectorizer.fit_transform(_sample(texts, config.fit_documents, seed) if sampled else texts)
+        learnt = _sample(texts, config.fit_documents, seed) if sampled else texts
+        size = min(config.fit_documents, len(texts))
+        counts = vectorizer.fit_transform(Progress(learnt, desc="count words", total=size, unit=" texts"))
     except ValueError as error:  # scikit-learn's "empty vocabulary"
         raise InputError("texts of the view", str(error), "check the template") from None
     if config.dims >= min(counts.shape):
@@ -68,7 +71,8 @@ def tfidf_svd(texts: Sequence[str], config: TfidfSvdEncoder, seed: int) -> Lsa:
 
     blocks: Iterable[np.ndarray] = [scaled(svd.fit_transform(counts))]
     if sampled:
-        blocks = (encode(texts[start : start + BLOCK]) for start in range(0, len(texts), BLOCK))
+        starts = Progress(range(0, len(texts), BLOCK), desc="embed", unit=" blocks of texts")
+        blocks = (encode(texts[start : start + BLOCK]) for start in starts)
     return Lsa(blocks, counts.shape[1], float(svd.explained_variance_ratio_.sum()), encode)
 
 

@@ -23,12 +23,12 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.hf_api import RepoSibling
 from huggingface_hub.utils.sha import git_hash
-from tqdm import tqdm
 
 from catid2.config.pretrained import RECORD, PretrainedModel
 from catid2.pretrained.files import WEIGHTS, files_in, files_to_read
 from catid2.runtime.contents import file_sha256
 from catid2.runtime.errors import InputError
+from catid2.runtime.progress import Progress
 from catid2.runtime.tables import write_json
 from catid2.runtime.writing import claim, needs_room, require_ownership
 
@@ -63,8 +63,7 @@ def fetch_model(model: PretrainedModel, folder: Path) -> None:
             files = {}
             for name in names:
                 require_ownership()
-                # Its own bar shows on a terminal alone, and the rule's output goes through a pipe.
-                hf_hub_download(model.name, name, revision=listing.sha, local_dir=folder, tqdm_class=tqdm)
+                hf_hub_download(model.name, name, revision=listing.sha, local_dir=folder, tqdm_class=Progress)
                 size = (folder / name).stat().st_size
                 files[name] = {"size": size, "sha256": _checked(model, folder, listed[name])}
                 log.info("%s: %d bytes, sha256 %s", folder / name, size, files[name]["sha256"])

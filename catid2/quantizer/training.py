@@ -33,6 +33,7 @@ from catid2.quantizer.matrix import Matrix, distinct_rows
 from catid2.quantizer.model import RQVAE, architecture
 from catid2.runtime.checkpoint import Checkpoints, State, restore_tensors, tensors_of
 from catid2.runtime.errors import InputError
+from catid2.runtime.progress import Progress
 from catid2.runtime.stopping import Stop, deferred_stop
 from catid2.training.distributed import (
     Group,
@@ -113,7 +114,8 @@ def _run(training: "Training", checkpoints: Checkpoints, checkpoint_seconds: flo
     """Train the epochs that are left; save when it is due, and when a rank is asked to stop."""
     config, group = training.config, training.group
     saved_epochs, saved_at = len(training.history), time.monotonic()
-    for epoch in range(len(training.history), config.epochs):
+    epochs = range(saved_epochs, config.epochs)
+    for epoch in Progress(epochs, desc="train", initial=saved_epochs, total=config.epochs, unit=" epochs"):
         started = time.monotonic()
         row = training.run_epoch(epoch)
         logger.info("epoch %d, %.2f s: %s", epoch + 1, time.monotonic() - started, summary(row))

@@ -1,6 +1,7 @@
 """A script's frame: its parser, its log, one line on a bad input, and a tidy end on a TERM or Ctrl-C."""
 
 import argparse
+import contextlib
 import ctypes
 import functools
 import json
@@ -84,7 +85,8 @@ def entry_point(main: Callable[[], None]) -> Callable[[], None]:
         if RUN_ID in os.environ:
             _end_with_agent()
         try:
-            main()
+            with _whole_log_lines():
+                main()
         except KeyboardInterrupt:
             sys.exit(128 + signal.SIGINT)
         except Exception as error:
@@ -98,6 +100,15 @@ def entry_point(main: Callable[[], None]) -> Callable[[], None]:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     return run
+
+
+def _whole_log_lines() -> contextlib.AbstractContextManager[None]:
+    """Have what is logged stand above a bar in a terminal, not in the middle of it."""
+    if not sys.stderr.isatty():
+        return contextlib.nullcontext()
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    return logging_redirect_tqdm()
 
 
 def _end(number: int, frame: object) -> NoReturn:

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from catid2.runtime.errors import InputError
+from catid2.runtime.progress import Progress
 from catid2.search.beam import CodeScorer, beam_search
 from catid2.search.below_node import DenseRanking
 from catid2.search.rankings import Rankings
@@ -83,7 +84,7 @@ def search(
     scores = torch.full((len(own), width), float("-inf"), device=group.device)
     scorer = retriever.scorer()
     with torch.inference_mode():
-        for start in range(0, len(own), how.batch_size):
+        for start in Progress(range(0, len(own), how.batch_size), desc="search", unit=" batches"):
             rows = slice(start, start + how.batch_size)
             doc_ids[rows], scores[rows] = rank_batch(retriever, scorer, trie, queries, own[rows], how, dense)
     place = np.argsort(order)

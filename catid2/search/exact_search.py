@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from catid2.runtime.progress import Progress
 from catid2.search.rankings import Rankings
 from catid2.training.distributed import CPU
 
@@ -47,7 +48,7 @@ def nearest(
     shape = len(queries), min(k, len(documents))
     doc_ids = torch.full(shape, -1, device=device)
     scores = torch.full(shape, float("-inf"), dtype=torch.float64, device=device)
-    for first in range(0, len(documents), block):
+    for first in Progress(range(0, len(documents), block), desc="search", unit=" blocks of documents"):
         vectors = _exact(documents[first : first + block], document_scale).to(device)
         for start in range(0, len(queries), batch):
             rows = slice(start, start + batch)

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
-from tqdm import tqdm
 
+from catid2.runtime.progress import Progress
 from catid2.runtime.writing import atomic
 from catid2.simulate.catalogue import Catalogue, draw_catalogue, product_ids
 from catid2.simulate.draws import Draws
@@ -121,7 +121,7 @@ def _write_products(
     chunk: int,
 ) -> None:
     total = sum(len(catalogue.type) for _, catalogue in catalogues)
-    progress = tqdm(total=total, unit=" products", desc="simulate", mininterval=1, disable=total < 100_000)
+    progress = Progress(desc="simulate", total=total, unit=" products")
     compressor = zstandard.ZstdCompressor(level=3)
     with (
         progress,

@@ -23,6 +23,7 @@ from catid2.corpus.queries import read_queries
 from catid2.corpus.text import DocumentTexts
 from catid2.retriever.retrieve import Corpus, load
 from catid2.runtime.errors import InputError
+from catid2.runtime.progress import Progress
 from catid2.runtime.tables import require_file
 from catid2.search.decode import Search, rank_batch
 from catid2.studies.efficiency import Latency, Percentiles
@@ -105,7 +106,7 @@ def measure(search: Callable[[np.ndarray], object], queries: int, plan: Plan) ->
     found = {}
     for batch in plan.batches:
         milliseconds = []
-        for number in range(-plan.warm_up, plan.searches):
+        for number in Progress(range(-plan.warm_up, plan.searches), desc="search", unit=" batches"):
             rows = order.take(np.arange(batch) + (number + plan.warm_up) * batch, mode="wrap")
             started = time.perf_counter()
             search(rows)

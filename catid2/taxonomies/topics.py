@@ -11,6 +11,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from catid2.corpus.text import tokenize
 from catid2.runtime.errors import InputError
+from catid2.runtime.progress import Progress
 from catid2.taxonomies.catalogue import OTHER, Catalogue, Paths
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def topics(catalogue: Catalogue, settings: "TopicsTaxonomy", seed: int) -> Paths
         dtype=np.float32,
     )
     try:
-        weights = vectorizer.fit_transform(catalogue.texts)
+        weights = vectorizer.fit_transform(Progress(catalogue.texts, desc="count words", unit=" texts"))
     except ValueError as error:  # scikit-learn's "empty vocabulary" or "no terms remain"
         raise InputError("taxonomy", str(error), "check the template") from None
     words = vectorizer.get_feature_names_out()
@@ -49,6 +50,7 @@ def topics(catalogue: Catalogue, settings: "TopicsTaxonomy", seed: int) -> Paths
         raise InputError("taxonomy.branches", what, f"set it to {len(words)} or less, or check the template")
     paths: list[tuple[str, ...]] = [()] * weights.shape[0]
     nodes = [np.arange(weights.shape[0])]
+    progress = Progress(desc="divide", total=settings.levels * len(paths), unit=" documents")
     for _ in range(settings.levels):
         below = []
         for rows in nodes:
@@ -59,8 +61,10 @@ def topics(catalogue: Catalogue, settings: "TopicsTaxonomy", seed: int) -> Paths
                 names, labels = _divide(weights[rows], words, settings.branches, seed)
             for row, label in zip(rows.tolist(), labels.tolist(), strict=True):
                 paths[row] = (*above, names[label])
+            progress.update(len(rows))
             below += [rows[labels == label] for label in np.unique(labels)]
         nodes = below
+    progress.close()
     return paths
 
 

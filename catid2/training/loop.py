@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from tqdm import tqdm
 
 from catid2.runtime.checkpoint import (
     Checkpoints,
@@ -38,6 +37,7 @@ from catid2.runtime.checkpoint import (
 )
 from catid2.runtime.complete import list_files
 from catid2.runtime.errors import InputError
+from catid2.runtime.progress import Progress
 from catid2.runtime.stopping import deferred_stop
 from catid2.runtime.writing import atomic
 from catid2.training.distributed import (
@@ -162,12 +162,7 @@ class Training(ABC):
 
     def _take_steps(self, checkpoints: Checkpoints, checkpoint_seconds: float) -> None:
         steps, saved_at, examples = self.batches.steps, time.monotonic(), None
-        bar = tqdm(
-            initial=self.step,
-            total=self.config.epochs * steps,
-            unit=" steps",
-            disable=None if self.group.is_first else True,
-        )
+        bar = Progress(desc="train", initial=self.step, total=self.config.epochs * steps, unit=" steps")
         with deferred_stop() as stop, bar:
             while self.step < self.config.epochs * steps:
                 epoch, step = divmod(self.step, steps)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from catid2.runtime.progress import Progress
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -51,7 +53,7 @@ def tokenize(
 ) -> TokenTable:
     """Return the tokens of `prefix` + each text, cut to `max_tokens`, the end token included."""
     parts, lengths = [np.zeros(0, np.int32)], [0]
-    for start in range(0, len(texts), CHUNK):
+    for start in Progress(range(0, len(texts), CHUNK), desc="tokenise", unit=" chunks of texts"):
         chunk = [prefix + text for text in texts[start : start + CHUNK]]
         rows = tokenizer(chunk, truncation=True, max_length=max_tokens, return_attention_mask=False)[
             "input_ids"
