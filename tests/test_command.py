@@ -245,6 +245,14 @@ def test_a_file_of_options_has_one_a_line(values, tmp_path):
     assert parser.parse_args([f"@{lines}", "--run=last"]).run == [*values, "last"]
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="argparse reads any bytes, as in names of files")
+def test_a_file_of_options_that_is_not_utf8_is_one_line(tmp_path: Path) -> None:
+    lines = tmp_path / "lines"
+    lines.write_bytes(b"--run=\xff\n")
+    with pytest.raises(InputError, match=f"^{lines}: not UTF-8 \\(invalid start byte\\); save it as UTF-8$"):
+        new_parser("", long=True).parse_args([f"@{lines}"])
+
+
 def test_an_empty_path_is_refused_by_its_option(capsys: pytest.CaptureFixture[str]) -> None:
     parser = new_parser("")
     parser.add_argument("--output", type=Path)

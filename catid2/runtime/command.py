@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -36,6 +36,15 @@ class _Parser(argparse.ArgumentParser):
     def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
         """Return the option in a line of `@FILE`; there is none in the empty line that a shell feeds for no options."""
         return [arg_line] if arg_line else []
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """Return the options as argparse does, which before Python 3.12 stops at a file of them that is not UTF-8."""
+        try:
+            return super().parse_args(args, namespace)
+        except UnicodeDecodeError as error:
+            words = sys.argv[1:] if args is None else args
+            files = [word[1:] for word in words if word.startswith("@")]
+            raise InputError(" or ".join(files), f"not UTF-8 ({error.reason})", "save it as UTF-8") from None
 
 
 def new_parser(description: str, long: bool = False) -> argparse.ArgumentParser:
