@@ -197,6 +197,11 @@ def edited(path: str, value: Any) -> dict[str, Any]:
         ("studies/recall/seeds", [2**32], "less than or equal to 4294967295"),
         ("studies/recall/seeds", [0.5], "valid integer"),
         ("studies/recall/seeds", [], "at least 1 item"),
+        (
+            "sources/amazon",
+            {"kind": "esci", "examples": ""},
+            "key 'sources.amazon.examples'.*at least 1 character, got ''",
+        ),
         ("sources/tiny/seed", -1, "key 'sources.tiny.seed'"),
         ("sources/tiny/kind", "csv", "'esci', 'simulated', 'catalogue'"),
         ("datasets/a b", {"source": "tiny", "locale": "es"}, "datasets.a b"),

@@ -6,14 +6,22 @@ import os.path
 import sys
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+)
 
 from catid2.runtime.errors import InputError, did_you_mean
 
 LARGEST_NUMBER = 2**53  # beyond it a JSON number is no longer exact
 LARGEST_SEED = 2**32 - 1  # of transformers.set_seed; NumPy and PyTorch take more
 # A path as a shell takes it that expands `~` and nothing else.
-UserPath = Annotated[str, AfterValidator(os.path.expanduser)]
+UserPath = Annotated[str, Field(min_length=1), AfterValidator(os.path.expanduser)]
 
 
 class StageConfig(BaseModel):
