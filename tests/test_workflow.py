@@ -179,6 +179,17 @@ def test_the_papers_run_is_planned_from_nothing(tmp_path):
     assert len(plan.splitlines()) <= 240
 
 
+def test_a_wrong_number_of_the_site_is_one_line(finished):
+    project = Project.at(finished.folder)
+    project.environment["CATID2_SLURM_GPUS"] = "four"
+    done = project.snakemake("--dry-run", "--profile", "slurm", check=False)
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if not line.startswith("Using profiles")]
+    assert said == [
+        "error: CATID2_SLURM_GPUS: 'four' is not a whole number of 1 or more; correct it, or unset it to get 8"
+    ]
+
+
 # --- errors before any job; which they are is in test_bad_input_config.py
 
 
