@@ -11,9 +11,8 @@ from typing import NamedTuple
 from in_process import Done, run_here
 
 from catid2.plan.comparison import comparison
-from catid2.plan.settings import read_pipeline
 from catid2.plan.stage_logs import stage_logs
-from workflow import EFFICIENCY, EFFICIENCY_FIGURE, ROOT
+from workflow import EFFICIENCY, EFFICIENCY_FIGURE, tiny_pipeline
 
 RAW = "resources/tiny"
 EXAMPLES, PRODUCTS, ESCI_S = (
@@ -56,7 +55,7 @@ class Case(NamedTuple):
 
 def commands() -> dict[str, dict[str, str | list[str]]]:
     """Return the options of every script, as the rules give them for the tiny run, from the folder of the run."""
-    pipeline = read_pipeline(str(ROOT / "tests" / "tiny.yaml"))
+    pipeline = tiny_pipeline()
     corpus = {f"--{name}": f"{CORPUS}/{name}.parquet" for name in ("products", "queries", "judgements")}
     products, queries = {"--products": corpus["--products"]}, {"--queries": corpus["--queries"]}
 

@@ -24,13 +24,14 @@ from catid2.config.efficiency import EfficiencyConfig
 from catid2.config.embed import ViewConfig
 from catid2.config.evaluate import EvaluateConfig
 from catid2.config.fetch import FetchEsciConfig, FetchEsciSConfig
+from catid2.config.file import read_settings
 from catid2.config.geometry import GeometryConfig
 from catid2.config.report import ReportConfig
 from catid2.config.retrieve import RetrieveConfig
 from catid2.config.retriever import LightConfig, RetrieverConfig
 from catid2.config.rqvae import RqvaeConfig
 from catid2.config.simulate import SimulateConfig
-from catid2.plan.settings import Pipeline, read_pipeline
+from catid2.plan.settings import Pipeline
 from catid2.runtime.errors import InputError
 from workflow import ROOT
 
@@ -263,7 +264,7 @@ def test_a_file_that_is_no_configuration(content, says, tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_bytes(content)
     with pytest.raises(InputError, match=says) as caught:
-        read_pipeline(str(path))
+        Pipeline(read_settings(str(path)), str(path))
     assert "mine.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 from bad_inputs import DATASET, RETRIEVER, copy_of, refused
 
-from catid2.plan.settings import read_pipeline
 from catid2.runtime.complete import LIST, list_files, require_complete
 from catid2.runtime.errors import InputError
-from workflow import ROOT, Project
+from workflow import Project, tiny_pipeline
 
 REMEDY = "remove the folder and run again"
 
@@ -42,9 +41,7 @@ def test_a_list_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_no_file_of_a_trained_model_is_missing_unnoticed(tiny_run: Project, tmp_path: Path) -> None:
     encoder = f"{DATASET}/dpr/seed0/encoder"
-    view = (
-        read_pipeline(str(ROOT / "tests" / "tiny.yaml")).stage("dual_encoder", "tiny_es", "dpr").view(encoder)
-    )
+    view = tiny_pipeline().stage("dual_encoder", "tiny_es", "dpr").view(encoder)
     readers = {
         RETRIEVER: ("retrieve", {}),
         f"{DATASET}/light/seed0/retriever": ("retrieve", {"--retriever": f"{DATASET}/light/seed0/retriever"}),

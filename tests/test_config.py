@@ -11,12 +11,12 @@ import yaml
 from catid2.config import document
 from catid2.config.base import parse
 from catid2.config.entries import Bm25Method, Dataset, DenseMethod, DualEncoderMethod, GenerativeMethod
-from catid2.config.file import PipelineConfig
+from catid2.config.file import PipelineConfig, read_settings
 from catid2.config.retriever import LightConfig, RetrieverConfig
 from catid2.config.rqvae import RqvaeConfig
 from catid2.config.stages import STAGES
 from catid2.plan.comparison import comparison, require_own_report
-from catid2.plan.settings import Pipeline, read_pipeline
+from catid2.plan.settings import Pipeline
 from catid2.runtime.errors import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -298,13 +298,13 @@ def test_a_wrong_value_is_one_line(demo, path, value, words):
 def test_files_that_hold_no_configuration(tmp_path):
     path = tmp_path / "a.yaml"
     with pytest.raises(InputError, match="no such file"):
-        read_pipeline(str(path))
+        read_settings(str(path))
     path.write_text("a: [1")
     with pytest.raises(InputError, match="not YAML"):
-        read_pipeline(str(path))
+        read_settings(str(path))
     path.write_text("- 1")
     with pytest.raises(InputError, match="not a mapping"):
-        read_pipeline(str(path))
+        read_settings(str(path))
 
 
 def test_a_stage_reads_its_settings_from_json():

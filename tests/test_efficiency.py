@@ -13,7 +13,7 @@ from catid2.config.bm25 import Bm25Config
 from catid2.config.efficiency import EfficiencyConfig
 from catid2.config.retrieve import RetrieveConfig
 from catid2.docids.table import docids_digest
-from catid2.plan.settings import Pipeline, read_pipeline
+from catid2.plan.settings import Pipeline
 from catid2.plan.stage_logs import StageLog, stage_logs
 from catid2.retriever.retrieve import Corpus, retrieve
 from catid2.retriever.tokenizer import train_tokenizer
@@ -30,7 +30,7 @@ from catid2.studies.efficiency import (
     write_latency,
     write_table,
 )
-from workflow import EFFICIENCY, ROOT, TINY_CONFIG, Project
+from workflow import EFFICIENCY, ROOT, TINY_CONFIG, Project, tiny_pipeline
 
 BENCHMARK = (
     "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
@@ -185,7 +185,7 @@ def test_a_latency_stands_in_the_row_of_its_methods_search_alone(tmp_path):
 
 
 def test_stages_are_those_that_a_method_is_made_by():
-    pipeline = read_pipeline(str(ROOT / "tests" / "tiny.yaml"))
+    pipeline = tiny_pipeline()
     logs = {name: stage_logs(pipeline, "tiny_es", name, 0) for name in pipeline.config.methods}
     chain = ["train_rqvae", "assign_docids", "train_retriever", "retrieve"]
     assert [stage.rule for stage in logs["tiger"]] == ["embed", *chain]

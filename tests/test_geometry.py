@@ -24,7 +24,6 @@ from catid2.config.docids import DocidsConfig
 from catid2.config.geometry import GeometryConfig
 from catid2.docids.assign import assign
 from catid2.docids.table import docids_table
-from catid2.plan.settings import read_pipeline
 from catid2.quantizer.latents import encode
 from catid2.quantizer.model import RQVAE, Architecture
 from catid2.report.geometry import write_geometry_figure
@@ -42,7 +41,7 @@ from catid2.studies.geometry import (
     read_geometry,
 )
 from catid2.studies.geometry_table import GeometryFile, compare, read_geometry_table, write_geometry_table
-from workflow import ROOT
+from workflow import tiny_pipeline
 
 # --- distances --------------------------------------------------------------------------------------
 
@@ -380,7 +379,7 @@ def test_another_share_held_out_is_refused_beside_the_others(tiny_run, tmp_path:
 
 
 def test_the_settings_of_a_method_do_not_hang_on_the_studies() -> None:
-    pipeline = read_pipeline(str(ROOT / "tests" / "tiny.yaml"))
+    pipeline = tiny_pipeline()
     assert pipeline.config.geometry.studies == ("recall",)
     assert pipeline.config.geometry.of_method() == GeometryConfig()
 

@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from catid2.config.file import read_settings
+from catid2.plan.settings import Pipeline
+
 ROOT = Path(__file__).parent.parent
 EFFICIENCY = "results/tiny_es/efficiency.tsv"
 EFFICIENCY_FIGURE = "results/tiny_es/figures/efficiency.svg"
@@ -22,6 +25,12 @@ for path in "$@"; do
   esac
 done
 """
+
+
+def tiny_pipeline() -> Pipeline:
+    """Return the pipeline that tests/tiny.yaml configures."""
+    path = str(ROOT / "tests" / "tiny.yaml")
+    return Pipeline(read_settings(path), path)
 
 
 class Project:

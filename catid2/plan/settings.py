@@ -13,7 +13,7 @@ from catid2.config.corpus import CorpusConfig
 from catid2.config.docids import DocidsConfig
 from catid2.config.embed import View, ViewConfig
 from catid2.config.entries import GenerativeMethod
-from catid2.config.file import PipelineConfig, read_settings
+from catid2.config.file import PipelineConfig
 from catid2.config.grids import GridPoints, GridSummary, nested
 from catid2.config.pretrained import PretrainedModel
 from catid2.config.sources import CatalogueSource, EsciSource, SimulatedSource
@@ -324,12 +324,3 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         both = isinstance(old, dict) and isinstance(value, dict)
         merged[key] = _merge(old, value) if both else value
     return merged
-
-
-def read_pipeline(path: str) -> Pipeline:
-    """Return the pipeline configured by the YAML file `path`, for use outside Snakemake.
-
-    Raises:
-        InputError: as `read_settings` or `Pipeline`.
-    """
-    return Pipeline(read_settings(path), path)
