@@ -80,6 +80,9 @@ def keep_bars_out_of_logs() -> None:
 def entry_point(main: Callable[[], None]) -> Callable[[], None]:
     """Decorate a script's `main`: an InputError, or a full disk, becomes one line on stderr and exit code 1.
 
+    A wrong option ends as argparse does it everywhere, with the usage and exit code 2: rules write their options
+    right, so only a person meets it, who has just typed it.
+
     What the script logs goes to stderr, each line with its time; of several ranks the first reports, the others warn.
 
     A TERM (a time limit, a cancelled job) ends the script by an exception, so that temporary files go away. A rank of

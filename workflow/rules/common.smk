@@ -47,7 +47,8 @@ else:
     configured = "config/config.yaml"
     if not Path(configured).is_file():
         configured = str(ROOT / configured)
-    # Snakemake's own word on a broken file names neither the file nor the line.
+    # Snakemake's own word on a broken file names neither the file nor the line. It has read those of --configfile before
+    # this file, and lets nobody in between.
     or_exit(read_settings, configured)
 
     configfile: configured
