@@ -29,7 +29,7 @@ from catid2.runtime.command import entry_point
 from catid2.runtime.errors import InputError
 from catid2.runtime.stopping import deferred_stop
 
-RANK = int(os.environ["RANK"])
+RANK = int(os.environ.get("RANK", "0"))
 
 def note(name, text=""):
     Path(f"{name}{RANK}.tmp").write_text(str(text))
@@ -249,7 +249,8 @@ def test_ranks_do_not_outlive_a_killed_agent(tmp_path: Path) -> None:
 
 
 def test_one_process_is_the_script_itself(tmp_path: Path) -> None:
-    job = Job(tmp_path, "--nnodes", "1", "--gpus", "1", "--", "idle", RANK="0", WORLD_SIZE="1")
+    left = {"RANK": "7", "WORLD_SIZE": "9", "LOCAL_RANK": "3"}  # by another job
+    job = Job(tmp_path, "--nnodes", "1", "--gpus", "1", "--", "idle", **left)
     assert job.notes("started", 1) == [str(job.process.pid)]
     job.process.terminate()
     assert job.end() == (143, "")

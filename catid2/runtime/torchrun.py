@@ -45,7 +45,7 @@ class Failure(NamedTuple):
 
 def main() -> None:
     """Run the script with the ranks that the command line asks for, and exit as it does."""
-    for name in (RUN_ID, AGENT_PID):
+    for name in (RUN_ID, AGENT_PID, "RANK", "WORLD_SIZE", "LOCAL_RANK"):
         os.environ.pop(name, None)  # of another job, in which this process is no rank
     _main()
 
