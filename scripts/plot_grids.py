@@ -1,4 +1,4 @@
-"""Draw recall over the grids of a study, a panel per grid, as one SVG file."""
+"""Draw a metric over the grids of a study, a panel per grid, as one SVG file."""
 
 from pathlib import Path
 
@@ -13,14 +13,14 @@ def main() -> None:
     """Parse the command line and write the figure."""
     parser = new_parser(__doc__)
     parser.add_argument("--grids", required=True, type=Path, help="table of summarize_grids")
-    parser.add_argument("--cutoff", required=True, type=int, help="the k of recall@k")
+    parser.add_argument("--metric", required=True, help="column to draw, such as recall@10")
     parser.add_argument("--protocol", required=True, help="seen or all")
     add_simulated(parser)
     parser.add_argument("--output", required=True, type=Path, help="SVG file to write")
     options = parser.parse_args()
     with claim(options.output):
         write_grids_figure(
-            options.output, options.grids, options.cutoff, options.protocol, options.simulated == "yes"
+            options.output, options.grids, options.metric, options.protocol, options.simulated == "yes"
         )
 
 

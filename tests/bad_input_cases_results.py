@@ -95,8 +95,8 @@ CASES = [
         ("noise_grids.tsv: not a table of grids", "summarize the grids again"),
     ),
     Case(
-        "grids' cutoff", "plot_grids", b.nothing,
-        ("noise_grids.tsv: no recall@7 with protocol all",), {"--cutoff": "7"},
+        "grids' metric", "plot_grids", b.nothing,
+        ("noise_grids.tsv: no recall@7 with protocol all",), {"--metric": "recall@7"},
     ),
     # --- geometry
     Case(
@@ -199,12 +199,16 @@ CASES = [
         ("recall.tsv: column 'recall@10', row 1: 1.5", "run evaluate again"),
     ),
     Case(
+        "recall's ceiling missing", "plot_recall", b.cell(RECALL, 0, "recall@10_ceiling", ""),
+        ("recall.tsv: column 'recall@10_ceiling', row 0: None", "run evaluate again"),
+    ),
+    Case(
         "recall's interval below 0", "plot_recall", b.cell(RECALL, 0, "recall@5_low", "-0.1"),
         ("recall.tsv: column 'recall@5_low', row 0: -0.1", "run evaluate again"),
     ),
     Case(
-        "recall's cutoff", "plot_recall", b.replaced(RECALL, "recall@10\t", "recall@ten\t"),
-        ("recall.tsv: no columns recall@k, but recall@5", "recall@ten", "run evaluate again"),
+        "recall's metric", "plot_recall", b.replaced(RECALL, "recall@10\t", "recall@ten\t"),
+        ("recall.tsv: column 'recall@ten' is of no metric", "run evaluate again"),
     ),
     Case("recall bytes", "plot_recall", b.content(RECALL, b"\xff\xfe\x00\n"), ("recall.tsv: not a table",)),
     Case(
@@ -295,8 +299,8 @@ CASES = [
         ("--docids: 'x:a.parquet:' is not NAME:PARQUET:JSON",), {"--docids": ["x:a.parquet:"]},
     ),
     Case(
-        "cutoff", "report_locales", b.nothing,
-        ("cutoff 7", "name one of"), settings("report_locales", cutoff=7),
+        "metric", "report_locales", b.nothing,
+        ("metric recall@7", "name one of"), settings("report_locales", metric="recall@7"),
     ),
     # --- times
     Case(

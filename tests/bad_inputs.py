@@ -195,7 +195,7 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
             "--docids": [f"{name}:{NOISY}/docids.parquet:{NOISY}/docids.json" for name in points],
             "--output": GRIDS,
         },
-        "plot_grids": {"--grids": GRIDS, "--cutoff": "10", "--protocol": "all", "--simulated": ""}
+        "plot_grids": {"--grids": GRIDS, "--metric": "recall@10", "--protocol": "all", "--simulated": ""}
         | {"--output": f"{DATASET}/figures/noise_grids.svg"},
         "report_locales": report
         | {"--comparison": comparison(pipeline, "recall").model_dump_json(), "--results": "results"}

@@ -64,7 +64,7 @@ dense: {top_k: 734}
 evaluate: {n_resamples: 735}
 efficiency: {study: recall, batches: [1, 7], searches: 736, warm_up: 737}
 geometry: {ridge: 0.738, studies: [recall]}
-report: {folder: results/of739, cutoff: 20, stable_share: 0.74}
+report: {folder: results/of739, metric: recall@20, stable_share: 0.74}
 methods:
   main: {}
   words: {search: bm25, bm25: {k1: 0.741}}

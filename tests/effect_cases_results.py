@@ -19,7 +19,7 @@ from catid2.config.evaluate import EvaluateConfig
 from catid2.config.geometry import Geometry
 from catid2.docids.table import docids_table
 from catid2.evaluation.recall import Inputs, RunFile, evaluate
-from catid2.evaluation.table import KEYS, Evaluation, write_evaluation
+from catid2.evaluation.table import ENDS, KEYS, Evaluation, metrics_among, write_evaluation
 from catid2.report.grids import Quality, header, summarize_grids
 from catid2.report.inputs import read_comparison
 from catid2.report.page import write_page
@@ -44,21 +44,20 @@ def runs() -> list[RunFile]:
     return [RunFile(name, 0, folder / f"{name}.parquet") for name in found]
 
 
-@stage(EvaluateConfig, {"cutoffs": [5, 10], "n_resamples": 100})
+@stage(EvaluateConfig, {"metrics": ["recall@5", "ndcg@10"], "n_resamples": 100})
 def evaluated(config: EvaluateConfig, folder: Path, seed: int) -> Outputs:
     """Evaluate the runs."""
     files = corpus()
     table = evaluate(
         config, Inputs("d", files.judgements, files.queries, files.products), runs(), {}, seed
     ).table
-    recall = [name for name in table.columns if name.startswith("recall@")]
-    ends = {"p": ("_p",), "interval": ("_low", "_high")}
+    ends = {"p": ("_p",), "interval": ("_low", "_high"), "ceiling": ("_ceiling",)}
     return {
         "rows": table.select("method", "protocol", "labels").rows(),
         "columns": table.columns,
-        "recall": table.select(name for name in recall if "_" not in name).rows(),
+        "figures": table.select(metrics_among(table.columns)).rows(),
         **{
-            what: table.select(name for name in recall if name.endswith(end)).rows()
+            what: table.select(name for name in table.columns if name.endswith(end)).rows()
             for what, end in ends.items()
         },
     }
@@ -68,13 +67,23 @@ TABLES = [
     Table(
         EvaluateConfig,
         [
-            row("cutoffs", [5, 10], [10, 20], differs="columns, recall", same="rows"),
-            row("labels", ["ES"], ["E"], differs="rows, recall", same="columns"),
-            row("protocols", ["seen"], ["all"], differs="rows, recall", same="columns"),
-            row("confidence", 0.95, 0.5, differs="interval", same="rows, columns, recall, p"),
-            row("n_resamples", 100, 200, differs="interval, p", same="rows, columns, recall"),
             row(
-                "significance", "randomization", "t_test", differs="p", same="rows, columns, recall, interval"
+                "metrics",
+                ["recall@5", "ndcg@10"],
+                ["recall@10", "success@10"],
+                differs="columns, figures, ceiling",
+                same="rows",
+            ),
+            row("labels", ["ES"], ["E"], differs="rows, figures, ceiling", same="columns"),
+            row("protocols", ["seen"], ["all"], differs="rows, figures, ceiling", same="columns"),
+            row("confidence", 0.95, 0.5, differs="interval", same="rows, columns, figures, ceiling, p"),
+            row("n_resamples", 100, 200, differs="interval, p", same="rows, columns, figures, ceiling"),
+            row(
+                "significance",
+                "randomization",
+                "t_test",
+                differs="p",
+                same="rows, columns, figures, ceiling, interval",
             ),
         ],
         evaluated,
@@ -125,7 +134,7 @@ GRID = {"keys": ["x.a"], "points": POINTS}
 
 @stage(grids.GridSummary, {"grids": [GRID]})
 def summary(config: grids.GridSummary, folder: Path, seed: int) -> Outputs:
-    """Summarise a study over grids, whose points reach .2, .37 and .4 at 10 documents, and .5 at 20."""
+    """Summarise a study over grids, whose points reach recalls of .2, .37 and .4, and nDCGs of .5."""
     recall = {"m-a0": 0.2, "m-a1": 0.37, "m-a2": 0.4}
     quality = {
         "m-a0": Quality(0.5, 0.1, [0.1]),
@@ -133,15 +142,13 @@ def summary(config: grids.GridSummary, folder: Path, seed: int) -> Outputs:
         "m-a2": Quality(0.1, 0.6, [0.8]),
     }
     described = {"dataset": "d", "retriever": "light", "seed": "0", "protocol": "all", "labels": "ES"}
-    sizes = {"n_queries": 10, "n_docs": 50}
+    sizes, whole = {"n_queries": 10, "n_docs": 50}, ("", "_low", "_high", "_ceiling")
     rows = [
         described | sizes | {"method": name}
-        | {f"recall@{k}{end}": value for k, value in ((10, own), (20, 0.5)) for end in ("", "_low", "_high")}
+        | {f"{metric}{end}": value for metric, value in (("recall@10", own), ("ndcg@10", 0.5)) for end in whole}
         for name, own in recall.items()
     ]  # fmt: skip
-    figures = {
-        f"recall@{k}{end}": pl.Float64 for k in (10, 20) for end in ("", "_low", "_high", "_std", "_p")
-    }
+    figures = {f"{metric}{end}": pl.Float64 for metric in ("recall@10", "ndcg@10") for end in ("", *ENDS)}
     table = Evaluation(pl.DataFrame(rows, schema=KEYS | figures), [], pl.DataFrame({"x": [1]}))
     write_evaluation(table, folder / "r.tsv", folder / "q.parquet")
     found = summarize_grids(config, folder / "r.tsv", quality)
@@ -161,7 +168,9 @@ TABLES += [
         grids.GridSummary,
         [
             row("grids", [GRID], [GRID, GRID], differs="points", same="header"),
-            row("cutoff", 10, 20, differs="stable, header", same="points, settings, collapsed"),
+            row(
+                "metric", "recall@10", "ndcg@10", differs="stable, header", same="points, settings, collapsed"
+            ),
             row("stable_share", 0.9, 0.99, differs="stable, header", same="points, settings, collapsed"),
         ],
         summary,
@@ -177,7 +186,7 @@ TABLES += [
                 0.15,
                 differs="collapsed, stable",
                 same="points, settings",
-                cutoff=20,
+                metric="ndcg@10",
             ),
         ],
         summary,
@@ -238,7 +247,7 @@ TABLES += [
     Table(
         report.ReportConfig,
         [
-            of_page("cutoff", 10, 20),
+            of_page("metric", "recall@10", "ndcg@10"),
             planned("stable_share", "summarize_grids dataset=third study=grid", '"stable_share":0.74'),
             of_page("category_level", 1, 2),
             of_page("categories", 4, 5),

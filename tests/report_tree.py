@@ -10,15 +10,16 @@ import polars as pl
 import pyarrow as pa
 
 from catid2.config.docids import DocidsConfig
+from catid2.config.evaluate import EvaluateConfig
 from catid2.config.report import Comparison, ReportDataset, ReportMethod
 from catid2.docids.assign import assign, describe
 from catid2.docids.schemes.coding import Quantised
 from catid2.docids.table import docids_table
-from catid2.evaluation.table import KEYS, Evaluation, write_evaluation
+from catid2.evaluation.table import ENDS, KEYS, Evaluation, write_evaluation
 from catid2.quantizer.codes import distortion
 from catid2.runtime.tables import CATEGORIES, products_columns, write_json, write_table
 
-CUTOFFS = (5, 10, 20, 50, 100)
+METRICS = EvaluateConfig().metrics
 BRANCHES, DEPTH = (9, 2, 2), 3
 NAMES = {
     "us": "Home & Kitchen|Electronics|Clothing, Shoes & Jewelry|Toys|Sports|Garden|Pets|Tools|Office",
@@ -186,19 +187,16 @@ def _write_recall(folder: Path, seeds: tuple[int, ...], random: np.random.Genera
                     "labels": "ES",
                 }
                 row |= {"n_queries": queries, "n_docs": 160}
-                for k in CUTOFFS:
+                for metric in METRICS:
+                    k = int(metric.partition("@")[2])
                     value = float(min(0.045 * k**0.5 * (1 + random.normal(scale=0.1)), 0.95))
                     half = 1.96 * (value * (1 - value) / queries) ** 0.5 * 0.7
-                    row |= {
-                        f"recall@{k}": value,
-                        f"recall@{k}_low": value - half,
-                        f"recall@{k}_high": value + half,
-                    }
-                    row |= {f"recall@{k}_std": 0.01 if name == "mean" else None}
-                    row[f"recall@{k}_p"] = None if place == 0 else float(random.uniform(0, 0.2))
+                    row |= {metric: value, f"{metric}_low": value - half, f"{metric}_high": value + half}
+                    row |= {f"{metric}_std": 0.01 if name == "mean" else None}
+                    row[f"{metric}_p"] = None if place == 0 else float(random.uniform(0, 0.2))
+                    row[f"{metric}_ceiling"] = min(0.1 * k, 1.0)
                 rows.append(row)
-    ends = ("", "_low", "_high", "_std", "_p")
-    schema = KEYS | {f"recall@{k}{end}": pl.Float64 for k in CUTOFFS for end in ends}
+    schema = KEYS | {f"{metric}{end}": pl.Float64 for metric in METRICS for end in ("", *ENDS)}
     header = ["recall@k: share of relevant documents among the first k", "bm25: k1 1.2, b 0.75"]
     single = pl.DataFrame({"query_id": [1]})
     evaluation = Evaluation(pl.DataFrame(rows, schema=schema), header, single)

@@ -220,7 +220,12 @@ def edited(path: str, value: Any) -> dict[str, Any]:
         ("corpus/levels", 2, "rqvae.levels of catid2 is 3, but the corpus has 2 category levels"),
         ("corpus/labels", ["E", "I", "C"], "corpus.*S"),
         ("evaluate/labels", ["EX"], "pattern"),
-        ("report/cutoff", 7, "report.cutoff is 7, evaluate.cutoffs are 5, 10"),
+        (
+            "evaluate/metrics",
+            ["recall@10", "mrr@10"],
+            r"key 'evaluate.metrics.1'.*recall\|ndcg.*, got 'mrr@10'",
+        ),
+        ("report/metric", "recall@7", "report.metric is recall@7, evaluate.metrics are recall@5, recall@10"),
         ("retrieve/beams", 10, "10 beams cannot give top_k 100"),
         ("retrieve/rank_below_level", 4, "rank_below_level is 4"),
         ("docids/allow_collisions", True, "cannot be searched"),

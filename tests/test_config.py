@@ -342,7 +342,10 @@ def test_constraints_are_exact_versions_and_nothing_else():
             {"methods.bm25": {"docids": {"scheme": {"kind": "category", "levels": 4}}}},
             ["docids.scheme.levels of bm25 is 4", "3 category levels"],
         ),
-        ({"evaluate": {"cutoffs": [5, 50]}}, ["report.cutoff is 10", "5, 50"]),
+        (
+            {"evaluate": {"metrics": ["recall@5", "ndcg@10"]}},
+            ["report.metric is recall@10", "recall@5, ndcg@10"],
+        ),
         (
             {"evaluate": {"labels": ["ESC"]}, "corpus": {"labels": ["E", "S"], "seen_labels": ["E"]}},
             ["asks for C"],

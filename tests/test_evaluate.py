@@ -1,4 +1,4 @@
-"""Recall by hand and against plain numpy, protocols, seeds, bad runs, and the files that are written."""
+"""Metrics by hand and against plain numpy, protocols, seeds, bad runs, and the files that are written."""
 
 import runpy
 from pathlib import Path
@@ -20,7 +20,8 @@ from catid2.runtime.tables import JUDGEMENTS, MADE_BY, QUERIES, RUN
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "evaluate.py"
 N_DOCS = 60
-CONFIG = EvaluateConfig(cutoffs=(1, 3, 5), labels=("ES", "E"), n_resamples=200)
+METRICS = tuple(f"{kind}@{k}" for kind in ("recall", "ndcg", "success") for k in (1, 3, 5))
+CONFIG = EvaluateConfig(metrics=METRICS, labels=("ES", "E"), n_resamples=200)
 
 # Query 1: documents 10 (E, seen), 11 (S), 12 (C); query 2: 20 (S, seen), 21 (E, seen); query 3: 30 (I);
 # query 4: 40 (E). Query 9 is of the training split.
@@ -68,7 +69,7 @@ def figures(evaluation, protocol: str, labels: str) -> dict:
     return row.row(0, named=True)
 
 
-def test_recall_by_hand(tmp_path):
+def test_metrics_by_hand(tmp_path):
     run = write_run(tmp_path / "run.parquet", {1: [10, 5, 11], 2: [1, 2, 3, 20, 21]})
     evaluation = evaluate(CONFIG, write_corpus(tmp_path), [RunFile("a", 0, run)], {})
     everything = figures(evaluation, "all", "ES")  # queries 1, 2 and 4; 4 has no result and counts 0
@@ -82,12 +83,23 @@ def test_recall_by_hand(tmp_path):
     assert seen["recall@1"] == pytest.approx((1 + 0) / 2)
     exact = figures(evaluation, "all", "E")
     assert exact["recall@5"] == pytest.approx((1 + 1 + 0) / 3)
+    # Query 1 has E, - and S in places 1 to 3, and its C is not found; query 2 has S and E in places 4 and 5.
+    first = (1 + 0.1 / 2) / (1 + 0.1 / np.log2(3) + 0.01 / 2)
+    second = (0.1 / np.log2(5) + 1 / np.log2(6)) / (1 + 0.1 / np.log2(3))
+    assert everything["ndcg@5"] == pytest.approx((first + second + 0) / 3)
+    assert exact["ndcg@5"] == everything["ndcg@5"]  # of the same queries, and gains are the labels'
+    assert seen["ndcg@3"] == pytest.approx((1 / (1 + 0.01 / np.log2(3)) + 0) / 2)  # query 1's S is not seen
+    assert [everything[f"success@{k}"] for k in (1, 3, 5)] == pytest.approx([1 / 3, 1 / 3, 2 / 3])
+    ceilings = [everything[f"recall@{k}_ceiling"] for k in (1, 3, 5)]  # 2, 2 and 1 are relevant
+    assert ceilings == pytest.approx([(1 / 2 + 1 / 2 + 1) / 3, 1, 1])
+    assert {everything[f"{kind}@1_ceiling"] for kind in ("ndcg", "success")} == {1}
     assert everything["recall@1_p"] is None
     assert everything["recall@1_std"] is None
     single = evaluation.per_query.filter(protocol="all", labels="ES")
     assert single["query_id"].to_list() == [1, 2, 4]
     assert single["n_relevant"].to_list() == [2, 2, 1]
     assert single["recall@3"].to_list() == [1.0, 0.0, 0.0]
+    assert single["success@5"].to_list() == [1.0, 1.0, 0.0]
 
 
 def test_a_search_that_found_nothing_counts_0(tmp_path):
@@ -118,6 +130,10 @@ def random_case(rng: np.random.Generator) -> tuple[list[tuple], dict[int, list[i
     return pairs, lists
 
 
+def gain_of(found: list[float], k: int) -> float:
+    return sum(gain / np.log2(rank + 1) for rank, gain in enumerate(found[:k], 1))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_same_as_a_plain_count(tmp_path, seed):
     pairs, lists = random_case(np.random.default_rng(seed))
@@ -126,20 +142,44 @@ def test_the_same_as_a_plain_count(tmp_path, seed):
     for protocol in ("seen", "all"):
         for labels in ("ES", "E"):
             relevant: dict[int, set[int]] = {}
+            gains: dict[int, dict[int, float]] = {}
             for query_id, doc_id, label, _, seen in pairs:
-                if label in labels and (seen or protocol == "all"):
-                    relevant.setdefault(query_id, set()).add(doc_id)
-            for k in CONFIG.cutoffs:
-                expected = [len(docs & set(lists.get(q, [])[:k])) / len(docs) for q, docs in relevant.items()]
-                assert figures(evaluation, protocol, labels)[f"recall@{k}"] == pytest.approx(
-                    np.mean(expected)
-                )
+                if seen or protocol == "all":
+                    gains.setdefault(query_id, {})[doc_id] = {"E": 1, "S": 0.1, "C": 0.01, "I": 0}[label]
+                    if label in labels:
+                        relevant.setdefault(query_id, set()).add(doc_id)
+            row = figures(evaluation, protocol, labels)
+            for k in (1, 3, 5):
+                expected = {"recall": [], "ndcg": [], "success": []}
+                for query_id, docs in relevant.items():
+                    found, own = lists.get(query_id, [])[:k], gains[query_id]
+                    best = gain_of(sorted(own.values(), reverse=True), k)
+                    expected["recall"].append(len(docs & set(found)) / len(docs))
+                    expected["ndcg"].append(gain_of([own.get(doc, 0) for doc in found], k) / best)
+                    expected["success"].append(bool(docs & set(found)))
+                assert {kind: row[f"{kind}@{k}"] for kind in expected} == {
+                    kind: pytest.approx(np.mean(values)) for kind, values in expected.items()
+                }
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_best_run_reaches_the_ceiling(tmp_path, seed):
+    pairs, _ = random_case(np.random.default_rng(seed))
+    best: dict[int, list[int]] = {}
+    for query_id, doc_id, *_ in sorted(pairs, key=lambda pair: "ESCI".index(pair[2])):
+        best.setdefault(query_id, []).append(doc_id)
+    run = RunFile("a", 0, write_run(tmp_path / "run.parquet", best))
+    config = CONFIG.model_copy(update={"protocols": ("all",)})
+    table = evaluate(config, write_corpus(tmp_path, pairs), [run], {}).table
+    for metric in METRICS:
+        assert table[metric].to_list() == pytest.approx(table[f"{metric}_ceiling"].to_list())
+    assert (table["recall@1"] < 1).all()
 
 
 def test_several_seeds_get_a_mean_row_and_p_against_the_first_method(tmp_path):
     rng = np.random.default_rng(0)
     pairs, _ = random_case(rng)
-    config = EvaluateConfig(cutoffs=(5, 20), protocols=("all",), n_resamples=200)
+    config = EvaluateConfig(metrics=("recall@5", "recall@20"), protocols=("all",), n_resamples=200)
     lists = [{q: rng.permutation(N_DOCS).tolist() for q in range(20)} for _ in range(3)]
     perfect = {q: [p[1] for p in pairs if p[0] == q and p[2] in "ES"] or [0] for q in range(20)}
     runs = [
@@ -181,7 +221,9 @@ def random_runs(folder: Path, rng: np.random.Generator) -> list[RunFile]:
 def test_p_is_against_the_mean_of_the_first_methods_seeds(tmp_path):
     rng = np.random.default_rng(1)
     pairs, _ = random_case(rng)
-    config = EvaluateConfig(cutoffs=(20,), protocols=("all",), n_resamples=100, significance="t_test")
+    config = EvaluateConfig(
+        metrics=("recall@20",), protocols=("all",), n_resamples=100, significance="t_test"
+    )
     found = evaluate(config, write_corpus(tmp_path, pairs), random_runs(tmp_path, rng), {})
     single = {key: part["recall@20"].to_numpy() for key, part in found.per_query.group_by("method", "seed")}
     reference = (single["base", 4] + single["base", 7]) / 2
@@ -193,7 +235,7 @@ def test_another_seed_of_the_resampling_changes_intervals_and_p_alone(tmp_path):
     rng = np.random.default_rng(2)
     pairs, _ = random_case(rng)
     inputs, runs = write_corpus(tmp_path, pairs), random_runs(tmp_path, rng)
-    config = EvaluateConfig(cutoffs=(20,), protocols=("all",), n_resamples=100)
+    config = EvaluateConfig(metrics=("recall@20",), protocols=("all",), n_resamples=100)
     first, again, other = (evaluate(config, inputs, runs, {}, seed).table for seed in (0, 0, 1))
     assert first.equals(again)
     changed = {name for name in first.columns if not first[name].equals(other[name])}
@@ -202,7 +244,7 @@ def test_another_seed_of_the_resampling_changes_intervals_and_p_alone(tmp_path):
 
 def test_the_header_says_which_pairs_are_seen(tmp_path):
     run = write_run(tmp_path / "run.parquet", {1: [10]})
-    config = EvaluateConfig(cutoffs=(5,), n_resamples=100, protocols=("seen",))
+    config = EvaluateConfig(metrics=("recall@5",), n_resamples=100, protocols=("seen",))
     evaluation = evaluate(config, write_corpus(tmp_path), [RunFile("a", 0, run)], {})
     [line] = [line for line in evaluation.header if line.startswith("protocol ")]
     assert "seen_labels (E, S, C unless" in line
@@ -212,7 +254,7 @@ def test_the_header_says_which_pairs_are_seen(tmp_path):
 
 def test_significance_can_be_a_t_test(tmp_path):
     run = write_run(tmp_path / "run.parquet", {1: [10, 5, 11], 2: [1, 2, 3, 20, 21]})
-    config = EvaluateConfig(cutoffs=(5,), n_resamples=100, significance="t_test")
+    config = EvaluateConfig(metrics=("recall@5",), n_resamples=100, significance="t_test")
     evaluation = evaluate(config, write_corpus(tmp_path), [RunFile("a", 0, run), RunFile("b", 0, run)], {})
     assert evaluation.table["recall@5_p"].to_list() == [None, 1.0] * 2
     assert any("t-test" in line for line in evaluation.header)
@@ -385,9 +427,9 @@ def test_read_recall_refuses_other_files(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"cutoffs": [10, 5]}, "must rise"),
-        ({"cutoffs": [5, 5]}, "repeated"),
-        ({"cutoffs": [0]}, "greater than or equal to 1"),
+        ({"metrics": ["recall@5", "recall@5"]}, "repeated"),
+        ({"metrics": ["recall@0"]}, "pattern"),
+        ({"metrics": ["mrr@10"]}, r"evaluate: key 'metrics.0'.*recall\|ndcg\|success.*got 'mrr@10'"),
         ({"labels": ["SE"]}, "in the order ESCI"),
         ({"labels": ["EX"]}, "pattern"),
         ({"protocols": ["unseen"]}, "'seen' or 'all'"),

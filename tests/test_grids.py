@@ -8,7 +8,7 @@ from plan import plan
 from svg_reader import Picture, read_svg
 
 from catid2.config.grids import Grid, GridPoints, GridSummary
-from catid2.evaluation.table import KEYS, Evaluation, write_evaluation
+from catid2.evaluation.table import ENDS, KEYS, Evaluation, write_evaluation
 from catid2.plan import tables
 from catid2.plan.settings import Pipeline
 from catid2.report.grid_figures import write_grids_figure
@@ -187,12 +187,12 @@ def recall(tmp_path):
         {
             "dataset": "d", "method": name, "retriever": "light", "seed": "0", "protocol": protocol, "labels": "ES",
             "n_queries": 10, "n_docs": 50, "recall@10": value, "recall@10_low": value - 0.1,
-            "recall@10_high": value + 0.1, "recall@10_std": None, "recall@10_p": None,
+            "recall@10_high": value + 0.1, "recall@10_std": None, "recall@10_p": None, "recall@10_ceiling": 1.0,
         }
         for protocol in ("seen", "all")
         for name, value in figures.items()
     ]  # fmt: skip
-    extras = {f"recall@10{end}": pl.Float64 for end in ("", "_low", "_high", "_std", "_p")}
+    extras = {f"recall@10{end}": pl.Float64 for end in ("", *ENDS)}
     table = pl.DataFrame(rows, schema=KEYS | extras)
     write_evaluation(
         Evaluation(table, ["a header"], pl.DataFrame({"x": [1]})), tmp_path / "r.tsv", tmp_path / "q"
@@ -248,7 +248,7 @@ def figure(recall, summary, tmp_path) -> Picture:
     table = summarize_grids(summary, recall, {"m-a0-b1": Quality(0.5, 0.01, [0.1])})
     (tmp_path / "grids.tsv").write_text("# header\n" + table.write_csv(separator="\t"))
     assert read_grids(tmp_path / "grids.tsv").height == table.height
-    write_grids_figure(tmp_path / "f.svg", tmp_path / "grids.tsv", 10, "all", True)
+    write_grids_figure(tmp_path / "f.svg", tmp_path / "grids.tsv", "recall@10", "all", True)
     return read_svg((tmp_path / "f.svg").read_text())
 
 
@@ -257,7 +257,7 @@ def test_two_numbers_make_a_map(recall, tmp_path):
     [plot] = picture.plots
     *numbers, what, signs = plot.texts
     assert what.text == "recall@10, %, all, ES, retriever light; d (simulated)"
-    assert signs.text == "shade: recall; framed: stable; ×: collapsed"
+    assert signs.text == "shade: value; framed: stable; ×: collapsed"
     cells = {(plot.y.label(text.y), plot.x.label(text.x)): text.text for text in numbers}
     assert cells == {("0", "1"): "20.0 ×", ("0", "2"): "20.0", ("1", "1"): "37.0", ("1", "2"): "40.0"}
     framed = {
@@ -298,7 +298,7 @@ def test_the_figure_is_of_three_settings_at_most(recall, tmp_path):
     with pytest.raises(InputError, match="varies 4 settings"):
         figure(recall, four, tmp_path)
     with pytest.raises(InputError, match="no recall@7"):
-        write_grids_figure(tmp_path / "f.svg", tmp_path / "grids.tsv", 7, "all", False)
+        write_grids_figure(tmp_path / "f.svg", tmp_path / "grids.tsv", "recall@7", "all", False)
 
 
 def test_the_tiny_study_has_a_row_per_point_and_protocol(tiny_run):

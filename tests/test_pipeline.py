@@ -33,10 +33,10 @@ def test_leaves_every_table_and_no_temporary_file(tiny_run):
         f"{seen['method'][0]} in tiny_es {100 * seen['recall@10'][0]:.2f}%"
         in (results / "report.html").read_text()
     )
-    # the methods from top to bottom, each with its cutoffs
+    # the methods from top to bottom, each with its metrics
     drawn = read_svg((results / "tiny_es" / "figures" / "recall.svg").read_text())
     for protocol, plot in zip(("seen", "all"), drawn.plots, strict=True):
-        rows = recall.filter(protocol=protocol).select("^recall@[0-9]+$").rows()
+        rows = recall.filter(protocol=protocol).select("^[a-z]+@[0-9]+$").rows()
         marks = sorted(plot.marks, key=lambda mark: mark.y)
         assert [plot.x.value(mark.x) for mark in marks] == pytest.approx(100 * np.ravel(rows), abs=0.01)
     left = [

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from report_tree import CUTOFFS, RELIEF, write_tree
+from report_tree import METRICS, RELIEF, write_tree
 from svg_reader import Picture, Plot, read_svg
 
 from catid2.config.grids import GridPoints, GridSummary
@@ -145,28 +145,36 @@ def read_recall_table(path: Path) -> pl.DataFrame:
     return pl.read_csv(path, separator="\t", comment_prefix="#", schema_overrides={"seed": pl.String})
 
 
-def test_recall_in_the_page_equals_the_tables_and_the_best_is_bold(tree, page):
+def test_metrics_in_the_page_equal_the_tables_and_the_best_is_bold(tree, page):
     results, comparison = tree
     reader = Reader(page)
     shown = [
         (row, bold)
         for row, bold in zip(reader.rows, reader.bold, strict=True)
-        if len(row) == 4 + len(CUTOFFS) and row[0] != "method"
+        if len(row) == 4 + len(METRICS) and row[0] != "method"
     ]
     assert len(shown) == 2 * 2 * 4
     for protocol in ("seen", "all"):
         for dataset in comparison.datasets:
             rows = measured(results, dataset.name, protocol)
-            best = {k: max(row[f"recall@{k}"] for row in rows.values()) for k in CUTOFFS}
+            best = {metric: max(row[metric] for row in rows.values()) for metric in METRICS}
             for method, row in rows.items():
                 cells, bold = shown.pop(0)
                 assert cells[:2] == [method, row["retriever"]]
-                assert bold == {4 + i for i, k in enumerate(CUTOFFS) if row[f"recall@{k}"] == best[k]}
-                for k, cell in zip(CUTOFFS, cells[4:], strict=True):
-                    p = row[f"recall@{k}_p"]
+                assert bold == {4 + i for i, metric in enumerate(METRICS) if row[metric] == best[metric]}
+                for metric, cell in zip(METRICS, cells[4:], strict=True):
+                    p = row[f"{metric}_p"]
                     star = "*" if p is not None and p < 0.05 else ""
-                    low, high = (100 * row[f"recall@{k}_{end}"] for end in ("low", "high"))
-                    assert cell == f"{100 * row[f'recall@{k}']:.2f}{star}{low:.1f}–{high:.1f}"
+                    low, high = (100 * row[f"{metric}_{end}"] for end in ("low", "high"))
+                    assert cell == f"{100 * row[metric]:.2f}{star}{low:.1f}–{high:.1f}"
+
+
+def test_the_ceiling_stands_below_the_methods(tree, page):
+    results, _ = tree
+    shown = [row for row in Reader(page).rows if row[0] == "ceiling"]
+    ceilings = measured(results, "demo_us", "all")["bm25"]
+    values = [f"{100 * ceilings[f'{metric}_ceiling']:.2f}" for metric in METRICS]
+    assert shown == [["ceiling", "", *values]] * 4  # two protocols, two datasets
 
 
 def docid_reports(results: Path, dataset: str, method: str) -> list[dict[str, Any]]:
@@ -198,7 +206,9 @@ def test_the_lead_says_how_many_collisions_the_repair_leaves(tree, us):
     docids = {
         name: [run._replace(collisions_after=0.0125) for run in runs] for name, runs in tables.docids.items()
     }
-    assert summary([tables._replace(docids=docids)], 100).endswith("after the repair up to 1.25% are left.")
+    assert summary([tables._replace(docids=docids)], "recall@100").endswith(
+        "after the repair up to 1.25% are left."
+    )
 
 
 def test_quality_of_docids_in_the_page_equals_docids_json(tree, page):
@@ -228,18 +238,18 @@ def drawings(page: str, label: str) -> list[Picture]:
 
 
 def assert_shows_recall(plot: Plot, rows: dict[str, dict[str, Any]]) -> None:
-    """Check that below each method's name stand its recall and intervals, a rung per cutoff."""
+    """Check that below each method's name stand its metrics and intervals, a rung each."""
     names = [text for text in plot.texts if text.bold]
     assert [text.text for text in names] == list(rows)
-    assert [text.text for text in plot.texts if text.text.startswith("@")] == [f"@{k}" for k in CUTOFFS]
+    assert [text.text for text in plot.texts if "@" in text.text] == list(METRICS)
     by_height = sorted(plot.marks, key=lambda mark: mark.y)
     for name, below in zip(names, [*(text.y for text in names[1:]), np.inf], strict=True):
         marks = [mark for mark in by_height if name.y < mark.y < below]
         row = rows[name.text]
-        for k, mark in zip(CUTOFFS, marks, strict=True):
-            assert plot.x.value(mark.x) == pytest.approx(100 * row[f"recall@{k}"], abs=0.01)
+        for metric, mark in zip(METRICS, marks, strict=True):
+            assert plot.x.value(mark.x) == pytest.approx(100 * row[metric], abs=0.01)
             [interval] = [line for line in plot.curves() if line.points[:, 1] == pytest.approx(mark.y)]
-            ends = [100 * row[f"recall@{k}_{end}"] for end in ("low", "high")]
+            ends = [100 * row[f"{metric}_{end}"] for end in ("low", "high")]
             assert plot.values_of_x(interval) == pytest.approx(ends, abs=0.01)
             assert interval.colour == mark.colour
     assert len({mark.colour for mark in plot.marks}) == len(rows)
@@ -249,7 +259,7 @@ def test_the_pages_figures_of_recall_equal_the_tables(tree, page):
     results, comparison = tree
     for dataset in comparison.datasets:
         for protocol in ("seen", "all"):
-            [picture] = drawings(page, f"Recall in percent of {dataset.name}, protocol {protocol}")
+            [picture] = drawings(page, f"Metrics in percent of {dataset.name}, protocol {protocol}")
             assert_shows_recall(picture.plots[0], measured(results, dataset.name, protocol))
 
 
@@ -422,9 +432,9 @@ def test_studies_are_shown_with_their_figures_and_tables(tree, us, page, tmp_pat
     assert "demo_us (us, simulated), protocol" in text
     assert len(set(reader.ids)) == len(reader.ids)
     new = [label for label in reader.labels if label not in plain.labels]
-    assert [label.partition(" ")[0] for label in new] == ["Recall", "recall@10,"]
+    assert [label.partition(" ")[0] for label in new] == ["Metrics", "recall@10,"]
     assert "over rqvae.alpha: 0 " in new[1]
-    rows = [row for row in reader.rows if len(row) == 4 + len(CUTOFFS)]
+    rows = [row for row in reader.rows if len(row) == 4 + len(METRICS)]
     assert len(rows) == (2 + 2) * (
         1 + len(RELIEF) + 1
     )  # a head each, and two protocols of the page's own study
@@ -516,9 +526,7 @@ def test_locales_table_holds_means_over_seeds(tree, tmp_path):
         source = read_recall_table(results / row["dataset"] / "recall.tsv")
         [expected] = source.filter(method=row["method"], protocol=row["protocol"], seed=seed).to_dicts()
         assert row["seeds"] == (1 if seed == "0" else 2)
-        assert {k: row[k] for k in expected if k.startswith("recall@")} == {
-            k: v for k, v in expected.items() if k.startswith("recall@")
-        }
+        assert {k: row[k] for k in expected if "@" in k} == {k: v for k, v in expected.items() if "@" in k}
         if row["method"] == "bm25":
             assert row["collisions_before"] is row["perplexity_1"] is None
             continue
@@ -605,7 +613,10 @@ def test_inputs_that_do_not_belong_together_are_named(tree, tmp_path):
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"cutoff": 7}, "cutoff 7"), ({"category_level": 4}, "category_level 4, but the tree has 3 levels")],
+    [
+        ({"metric": "recall@7"}, "metric recall@7"),
+        ({"category_level": 4}, "category_level 4, but the tree has 3 levels"),
+    ],
 )
 def test_settings_that_the_tables_do_not_have_are_named(tree, us, tmp_path, settings, message):
     tables = read_comparison(tree[0], us)

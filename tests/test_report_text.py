@@ -138,8 +138,10 @@ def grids_table(folder: Path, name: str) -> Path:
 
 def grids(results: Path, name: str, output: Path) -> list[str]:
     table = grids_table(results, name)
-    write_grids_figure(output, table, 10, "seen", True)
-    for svg, columns in zip(grids_svg(table, "study", 10, "seen"), (26, 52), strict=True):  # ticks, a key
+    write_grids_figure(output, table, "recall@10", "seen", True)
+    for svg, columns in zip(
+        grids_svg(table, "study", "recall@10", "seen"), (26, 52), strict=True
+    ):  # ticks, a key
         assert {shown(shorten(text, columns)) for text in (name, f"other {name}")} <= set(texts_of(svg))
     what = f"recall@10, %, seen, ES, retriever light; d {name} (simulated)"
     return [shorten(name, 26), shorten(f"other {name}", 26), what]

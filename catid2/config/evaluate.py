@@ -1,22 +1,24 @@
-"""Settings of `evaluate`: what counts as relevant, the cutoffs and the statistics."""
+"""Settings of `evaluate`: the metrics, what counts as relevant, and the statistics."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from catid2.config.base import StageConfig
+from catid2.runtime.tables import METRIC
 
-Cutoff = Annotated[int, Field(ge=1)]
+Metric = Annotated[str, Field(pattern=f"^{METRIC}$")]
 Labels = Annotated[str, Field(pattern="^[ESCI]+$")]
 
 
 class EvaluateConfig(StageConfig):
     """One row of recall.tsv per method, seed, protocol and set of labels."""
 
-    cutoffs: tuple[Cutoff, ...] = Field(
-        (5, 10, 20, 50, 100),
+    metrics: tuple[Metric, ...] = Field(
+        ("recall@5", "recall@10", "recall@20", "recall@50", "recall@100", "ndcg@10", "success@10"),
         min_length=1,
-        description="The k of recall@k, in rising order (as in the paper's table of results).",
+        description="What tables and figures show: `recall@k` (by default the paper's), `ndcg@k` with the gains "
+        "of ESCI (E 1, S 0.1, C 0.01, I 0), `success@k`.",
     )
     labels: tuple[Labels, ...] = Field(
         ("ES",), min_length=1, description="Sets of labels that count as relevant, such as ES, E or ESC."
@@ -36,19 +38,12 @@ class EvaluateConfig(StageConfig):
         description="Paired two-sided test against the first method (Smucker et al., CIKM 2007).",
     )
 
-    @field_validator("cutoffs", "labels", "protocols")
+    @field_validator("metrics", "labels", "protocols")
     @classmethod
     def _no_repeats(cls, values: tuple) -> tuple:
         if len(set(values)) != len(values):
             raise ValueError("a value is repeated")
         return values
-
-    @field_validator("cutoffs")
-    @classmethod
-    def _rising(cls, cutoffs: tuple[int, ...]) -> tuple[int, ...]:
-        if list(cutoffs) != sorted(cutoffs):
-            raise ValueError("cutoffs must rise")
-        return cutoffs
 
     @field_validator("labels")
     @classmethod

@@ -87,9 +87,9 @@ class PipelineConfig(_UpToMethods):
                     f"views.{view}: names that end in _queries are kept for the queries' vectors"
                 )
         known(self.view, self.views, "view")
-        if self.report.cutoff not in self.evaluate.cutoffs:
-            cutoffs = ", ".join(map(str, self.evaluate.cutoffs))
-            raise ValueError(f"report.cutoff is {self.report.cutoff}, evaluate.cutoffs are {cutoffs}")
+        if self.report.metric not in self.evaluate.metrics:
+            metrics = ", ".join(self.evaluate.metrics)
+            raise ValueError(f"report.metric is {self.report.metric}, evaluate.metrics are {metrics}")
         known("recall", self.studies, "the report")
         known(self.efficiency.study, self.studies, "efficiency.study")
         if "efficiency" in self.studies:

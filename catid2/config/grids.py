@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from catid2.config.base import StageConfig
+from catid2.config.evaluate import Metric
 
 Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$")]
 
@@ -84,7 +85,7 @@ class GridSummary(StageConfig):
     """What a summary of grids reads of the configuration."""
 
     grids: tuple[GridPoints, ...] = Field(min_length=1, description="in the order of the study")
-    cutoff: int = Field(10, ge=1, description="the k of the recall@k by which points are stable")
+    metric: Metric = Field("recall@10", description="the metric by which points are stable")
     stable_share: float = Field(
-        0.9, gt=0, le=1, description="share of the best recall of a grid that a stable point reaches"
+        0.9, gt=0, le=1, description="share of the best value of a grid that a stable point reaches"
     )

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from catid2.config.base import StageConfig
+from catid2.config.evaluate import Metric
 
 
 class ReportConfig(StageConfig):
@@ -20,12 +21,14 @@ class ReportConfig(StageConfig):
         description="folder of locales.tsv and report.html. A report that compares other datasets is not replaced: "
         "give one of the two configurations another folder, such as `results/demo`",
     )
-    cutoff: int = Field(10, ge=1, description="the k of the recall@k that the page's summary names")
+    metric: Metric = Field(
+        "recall@10", description="the metric that the page's summary and figures of grids show"
+    )
     stable_share: float = Field(
         0.9,
         gt=0,
         le=1,
-        description="points that reach this share of the best recall of their grid are marked as stable",
+        description="points that reach this share of the best value of their grid are marked as stable",
     )
     category_level: int = Field(
         1,

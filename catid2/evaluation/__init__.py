@@ -1,1 +1,1 @@
-"""Runs to figures: recall, intervals, significance."""
+"""Runs to figures: metrics, intervals, significance."""

@@ -1,7 +1,6 @@
-"""Recall of runs against judgements: figures, bootstrap intervals, paired significance.
+"""Runs against judgements, the table recall.tsv: metrics, bootstrap intervals, paired significance.
 
-recall@k of a query is the share of its relevant documents among the first k of the run; a table's figure is
-its mean over the queries with at least one relevant document. ir-measures (trec_eval's code) computes it.
+A figure of the table is the mean of a metric over the queries with at least one relevant document.
 """
 
 from __future__ import annotations
@@ -11,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import ir_measures
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from catid2.corpus.queries import read_judgements, read_queries
+from catid2.evaluation.metrics import Judged, ceiling, depth, judge, scores_of, values_per_query
 from catid2.evaluation.significance import bootstrap_interval, paired_t_test, randomization_test
-from catid2.evaluation.table import KEYS, MEAN, Evaluation
+from catid2.evaluation.table import ENDS, KEYS, MEAN, Evaluation
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import MADE_BY, RUN, read_footer, read_table
 
@@ -47,17 +46,7 @@ class Inputs(NamedTuple):
     products: Path
 
 
-class Relevant(NamedTuple):
-    """Relevant documents under one protocol and label set; row i of a recall matrix is `query_ids[i]`."""
-
-    protocol: str
-    labels: str
-    query_ids: np.ndarray
-    n_relevant: np.ndarray
-    evaluator: ir_measures.providers.Evaluator
-
-
-# --- recall -----------------------------------------------------------------------------------------
+# --- runs and judgements ----------------------------------------------------------------------------
 
 
 def evaluate(
@@ -66,7 +55,7 @@ def evaluate(
     """Evaluate `runs` on the test queries; significance is against the method of the first run.
 
     Args:
-        config: cutoffs, labels, protocols and statistics.
+        config: metrics, labels, protocols and statistics.
         inputs: the corpus.
         runs: one per method and seed.
         notes: what the header says of a method, such as BM25's tokenizer, k1 and b.
@@ -92,53 +81,39 @@ def evaluate(
             raise InputError(run.path, what, "retrieve with one kind for all seeds")
     n_docs = read_table(inputs.products, {"doc_id": pa.int32()}).num_rows
     queries = pl.from_arrow(read_queries(inputs.queries, "test"))
-    judgements = _read_judgements(inputs, queries["query_id"], n_docs)
-    relevant = [
-        _relevant(judgements, protocol, labels, config.cutoffs, inputs.judgements)
+    judgements = read_test_judgements(inputs.judgements, queries["query_id"], n_docs)
+    judged = [
+        judge(judgements, protocol, labels, config.metrics, inputs.judgements)
         for protocol in config.protocols
         for labels in config.labels
     ]
     header = _header(config, methods[0], seed)
     header += [f"{method}: {' '.join(note.split())}" for method, note in notes.items()]
-    recalls: list[dict[tuple[str, int], np.ndarray]] = [{} for _ in relevant]
+    measured: list[dict[tuple[str, int], np.ndarray]] = [{} for _ in judged]
     for run in runs:
         listed = read_run(run.path, queries["query_id"], n_docs)
         longest = listed["rank"].max() or 0
-        if longest < min(config.cutoffs[-1], n_docs):
+        if longest < min(depth(config.metrics), n_docs):
             what = f"{run.method}, seed {run.seed}: at most {longest} documents a query, deeper recall stops there"
             log.warning("%s", what)
             header.append(what)
-        scores = _as_scores(listed)
-        for known, recall in zip(relevant, recalls, strict=True):
-            recall[run.method, run.seed] = recall_per_query(known, config.cutoffs, scores)
+        scores = scores_of(listed)
+        for known, values in zip(judged, measured, strict=True):
+            values[run.method, run.seed] = values_per_query(known, config.metrics, scores)
         log.info("%s evaluated", run.path)
     tables, singles = [], []
-    for known, recall in zip(relevant, recalls, strict=True):
+    for known, values in zip(judged, measured, strict=True):
         keys = {"dataset": inputs.dataset, "protocol": known.protocol, "labels": known.labels}
-        sizes = {"n_queries": len(known.query_ids), "n_docs": n_docs}
+        of_queries = {"n_queries": len(known.query_ids), "n_docs": n_docs}
+        of_queries |= {f"{metric}_ceiling": ceiling(metric, known.n_relevant) for metric in config.metrics}
         tables += [
-            keys | sizes | row | {"retriever": retrievers[row["method"]]}
-            for row in _rows(config, methods, recall, seed)
+            keys | of_queries | row | {"retriever": retrievers[row["method"]]}
+            for row in _rows(config, methods, values, seed)
         ]
-        singles += [
-            _single_queries(keys, name, known, config.cutoffs, values) for name, values in recall.items()
-        ]
-    figures = [f"recall@{k}" for k in config.cutoffs]
-    extras = [f"{figure}_{what}" for figure in figures for what in ("low", "high", "std", "p")]
-    schema = KEYS | dict.fromkeys([*figures, *extras], pl.Float64)
+        singles += [_single_queries(keys, name, known, config.metrics, own) for name, own in values.items()]
+    extras = [f"{metric}{end}" for metric in config.metrics for end in ENDS]
+    schema = KEYS | dict.fromkeys([*config.metrics, *extras], pl.Float64)
     return Evaluation(pl.DataFrame(tables, schema=schema), header, pl.concat(singles))
-
-
-def recall_per_query(
-    relevant: Relevant, cutoffs: Sequence[int], scores: dict[str, dict[str, float]]
-) -> np.ndarray:
-    """Return the recall of each query at each cutoff, (queries, cutoffs); 0 where the run has no result."""
-    row = {str(query_id): i for i, query_id in enumerate(relevant.query_ids)}
-    column = {ir_measures.R @ k: j for j, k in enumerate(cutoffs)}
-    values = np.zeros((len(row), len(column)))
-    for metric in relevant.evaluator.iter_calc(scores):
-        values[row[metric.query_id], column[metric.measure]] = metric.value
-    return values
 
 
 def read_retriever(path: Path) -> str:
@@ -177,9 +152,13 @@ def _rank_errors(run: pl.DataFrame) -> pl.Series:
     return run.select(outside | pl.struct("query_id", "rank").is_duplicated()).to_series()
 
 
-def _read_judgements(inputs: Inputs, query_ids: pl.Series, n_docs: int) -> pl.DataFrame:
-    """The test judgements, checked against queries and products."""
-    table = pl.from_arrow(read_judgements(inputs.judgements, "test"))
+def read_test_judgements(path: Path, query_ids: pl.Series, n_docs: int) -> pl.DataFrame:
+    """Return the test judgements, checked against the test queries `query_ids` and the `n_docs` documents.
+
+    Raises:
+        InputError: as read_judgements; or a pair is of no test query or no document.
+    """
+    table = pl.from_arrow(read_judgements(path, "test"))
     for bad, what in (
         (~table["query_id"].is_in(query_ids.implode()), "not a test query of queries.parquet"),
         (~table["doc_id"].is_between(0, n_docs - 1), f"doc_id outside 0..{n_docs - 1}"),
@@ -187,50 +166,23 @@ def _read_judgements(inputs: Inputs, query_ids: pl.Series, n_docs: int) -> pl.Da
         if bad.any():
             row = table.row(bad.arg_max(), named=True)
             where = f"query_id {row['query_id']}, doc_id {row['doc_id']}, label {row['label']}"
-            raise InputError(inputs.judgements, f"{where}: {what}", "build the corpus again")
+            raise InputError(path, f"{where}: {what}", "build the corpus again")
     return table
-
-
-def _relevant(
-    judgements: pl.DataFrame, protocol: str, labels: str, cutoffs: Sequence[int], path: Path
-) -> Relevant:
-    pairs = judgements.filter(pl.col("label").is_in(list(labels)))
-    if protocol == "seen":
-        pairs = pairs.filter("seen")
-    if pairs.is_empty():
-        what = f"no test pair is relevant (protocol {protocol}, labels {labels})"
-        raise InputError(path, what, "take the protocol or the labels out of evaluate's config")
-    documents = pairs.group_by("query_id").agg("doc_id").sort("query_id")
-    qrels = {
-        str(query_id): dict.fromkeys(map(str, doc_ids), 1)
-        for query_id, doc_ids in documents.select("query_id", "doc_id").iter_rows()
-    }
-    evaluator = ir_measures.pytrec_eval.evaluator([ir_measures.R @ k for k in cutoffs], qrels)
-    n_relevant = documents["doc_id"].list.len().to_numpy()
-    return Relevant(protocol, labels, documents["query_id"].to_numpy(), n_relevant, evaluator)
-
-
-def _as_scores(run: pl.DataFrame) -> dict[str, dict[str, float]]:
-    """The run as ir-measures takes it. It sorts by score, and the rank is what decides: score = -rank."""
-    scores: dict[str, dict[str, float]] = {}
-    for query_id, doc_id, rank in run.select("query_id", "doc_id", "rank").iter_rows():
-        scores.setdefault(str(query_id), {})[str(doc_id)] = -float(rank)
-    return scores
 
 
 # --- tables -----------------------------------------------------------------------------------------
 
 
 def _rows(
-    config: EvaluateConfig, methods: list[str], recall: dict[tuple[str, int], np.ndarray], seed: int
+    config: EvaluateConfig, methods: list[str], measured: dict[tuple[str, int], np.ndarray], seed: int
 ) -> list[dict]:
     """Rows of one protocol and label set: each method's seeds, then their mean if there are several."""
     names: list[tuple[str, str]] = []
-    matrices: list[np.ndarray] = []  # (queries, cutoffs) each
+    matrices: list[np.ndarray] = []  # (queries, metrics) each
     spreads: list[np.ndarray | None] = []
     averages = {}
     for method in methods:
-        seeds = {own: values for (name, own), values in sorted(recall.items()) if name == method}
+        seeds = {own: values for (name, own), values in sorted(measured.items()) if name == method}
         names += [(method, str(own)) for own in seeds]
         matrices += seeds.values()
         spreads += [None] * len(seeds)
@@ -239,7 +191,7 @@ def _rows(
             names.append((method, MEAN))
             matrices.append(averages[method])
             spreads.append(np.std([values.mean(0) for values in seeds.values()], axis=0, ddof=1))
-    stacked = np.hstack(matrices)  # (queries, rows × cutoffs)
+    stacked = np.hstack(matrices)  # (queries, rows × metrics)
     low, high = bootstrap_interval(stacked, config.confidence, config.n_resamples, seed)
     differences = stacked - np.tile(averages[methods[0]], len(matrices))
     if config.significance == "randomization":
@@ -250,11 +202,11 @@ def _rows(
     rows = []
     for (method, own), spread in zip(names, spreads, strict=True):
         row: dict = {"method": method, "seed": own}
-        for j, k in enumerate(config.cutoffs):
+        for j, metric in enumerate(config.metrics):
             mean, below, above, significance = (float(value) for value in next(figures))
-            row |= {f"recall@{k}": mean, f"recall@{k}_low": below, f"recall@{k}_high": above}
-            row[f"recall@{k}_std"] = None if spread is None else float(spread[j])
-            row[f"recall@{k}_p"] = None if method == methods[0] or np.isnan(significance) else significance
+            row |= {metric: mean, f"{metric}_low": below, f"{metric}_high": above}
+            row[f"{metric}_std"] = None if spread is None else float(spread[j])
+            row[f"{metric}_p"] = None if method == methods[0] or np.isnan(significance) else significance
         rows.append(row)
     return rows
 
@@ -262,12 +214,12 @@ def _rows(
 def _single_queries(
     keys: dict[str, str],
     name: tuple[str, int],
-    relevant: Relevant,
-    cutoffs: Sequence[int],
+    judged: Judged,
+    metrics: Sequence[str],
     values: np.ndarray,
 ) -> pl.DataFrame:
-    columns = {"query_id": relevant.query_ids, "n_relevant": relevant.n_relevant.astype(np.int32)}
-    columns |= {f"recall@{k}": values[:, j] for j, k in enumerate(cutoffs)}
+    columns = {"query_id": judged.query_ids, "n_relevant": judged.n_relevant.astype(np.int32)}
+    columns |= {metric: values[:, j] for j, metric in enumerate(metrics)}
     named = keys | {"method": name[0], "seed": name[1]}
     order = ["dataset", "method", "seed", "protocol", "labels", *columns]
     literals = [
@@ -285,11 +237,19 @@ def _header(config: EvaluateConfig, first: str, seed: int) -> list[str]:
         "validation included",
         "all": "protocol all: every test pair",
     }
+    metrics = {
+        "recall": "recall@k: share of a query's relevant documents among the first k of its run",
+        "ndcg": "ndcg@k: gains of the first k, each divided by log2(1 + rank), as a share of the best order's; "
+        "gains as ESCI has them (E 1, S 0.1, C 0.01, I 0), of all pairs of the protocol whatever `labels` are",
+        "success": "success@k: 1 if there is a relevant document among the first k, else 0",
+    }
+    measured = {metric.partition("@")[0] for metric in config.metrics}
     return [
-        "recall@k: share of a query's relevant documents among the first k of its run, averaged over the queries "
-        "with at least one relevant document; a query without results counts 0",
+        *(line for kind, line in metrics.items() if kind in measured),
+        "all are means over the queries with at least one relevant document; a query without results counts 0",
         "relevant: judged in the test split with one of the letters in `labels` (E exact, S substitute, "
         "C complement, I irrelevant)",
+        "_ceiling: the best that any run can reach; k documents hold at most k of a query's relevant ones",
         *(protocols[protocol] for protocol in config.protocols),
         f"_low, _high: {config.confidence:.0%} percentile bootstrap interval over queries, {config.n_resamples} "
         f"resamples, seed {seed}",
@@ -297,5 +257,5 @@ def _header(config: EvaluateConfig, first: str, seed: int) -> list[str]:
         "not corrected for the number of comparisons",
         "retriever: t5 (T5 or mT5, the paper's), light (a small decoder on frozen vectors, which compares DocIDs and "
         "stands in for no t5) or none",
-        "seed mean: each query's recall averaged over the method's seeds; _std: standard deviation over its seeds",
+        "seed mean: each query's figures averaged over the method's seeds; _std: standard deviation over its seeds",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from catid2.runtime.errors import InputError
-from catid2.runtime.tables import require_file
+from catid2.runtime.tables import METRIC, require_file
 from catid2.runtime.tsv import write_tsv
 from catid2.runtime.writing import atomic
 
@@ -25,11 +26,12 @@ KEYS = {
     "n_docs": pl.Int64,
 }
 MEAN = "mean"
-CUTOFF = re.compile("[1-9][0-9]{0,8}")  # the k of a column recall@k
+# Beside each metric: its interval, its standard deviation over seeds, its p, the best that any run can reach.
+ENDS = ("_low", "_high", "_std", "_p", "_ceiling")
 
 
 class Evaluation(NamedTuple):
-    """The table of recall.tsv, the lines above it, and the recall of every single query."""
+    """The table of recall.tsv, the lines above it, and the metrics of every single query."""
 
     table: pl.DataFrame
     header: list[str]
@@ -48,8 +50,13 @@ def write_evaluation(evaluation: Evaluation, output: Path, per_query: Path) -> N
         )
 
 
+def metrics_among(columns: Iterable[str]) -> list[str]:
+    """Return the columns that are metrics, in their order."""
+    return [name for name in columns if re.fullmatch(METRIC, name)]
+
+
 def read_recall(path: str | Path) -> pl.DataFrame:
-    """Return recall.tsv as a table: KEYS, then recall@k and its _low, _high, _std, _p for every cutoff k.
+    """Return recall.tsv as a table: KEYS, the metrics, then each one's ENDS.
 
     Raises:
         InputError: the file is missing, cut or not such a table; or a row lacks a value that every row has.
@@ -60,7 +67,7 @@ def read_recall(path: str | Path) -> pl.DataFrame:
         if not path.read_bytes().endswith(b"\n"):
             raise InputError(path, "cut short: its last line has no end", remedy)
         table = pl.read_csv(path, separator="\t", comment_prefix="#", infer_schema=False, glob=False)
-        figures = [name for name in table.columns if name.startswith("recall@")]
+        figures = [name for name in table.columns if name not in KEYS]
         table = table.select(
             [pl.col(name).cast(kind) for name, kind in KEYS.items()] + [pl.col(figures).cast(pl.Float64)]
         )
@@ -68,15 +75,18 @@ def read_recall(path: str | Path) -> pl.DataFrame:
         raise InputError(path, f"not a table of recall ({error})", remedy) from None
     if table.is_empty():
         raise InputError(path, "no rows", remedy)
-    cutoffs = {name.removeprefix("recall@").partition("_")[0] for name in figures}
-    if not cutoffs or not all(CUTOFF.fullmatch(cutoff) for cutoff in cutoffs):
-        raise InputError(path, f"no columns recall@k, but {', '.join(figures) or 'none'}", remedy)
-    cutoffs = sorted(cutoffs, key=int)
-    for cutoff in cutoffs:
-        for end in ("", "_low", "_high", "_std", "_p"):
-            if f"recall@{cutoff}{end}" not in figures:
-                raise InputError(path, f"column 'recall@{cutoff}{end}' is missing", remedy)
-    for name in (*KEYS, *(f"recall@{cutoff}{end}" for cutoff in cutoffs for end in ("", "_low", "_high"))):
+    metrics = metrics_among(figures)
+    if not metrics:
+        raise InputError(path, f"no column of a metric, but {', '.join(figures) or 'none'}", remedy)
+    known = [*metrics, *(f"{metric}{end}" for metric in metrics for end in ENDS)]
+    for name in known:
+        if name not in figures:
+            raise InputError(path, f"column {name!r} is missing", remedy)
+    for name in figures:
+        if name not in known:
+            raise InputError(path, f"column {name!r} is of no metric", remedy)
+    whole = [name for name in figures if not name.endswith(("_std", "_p"))]  # those two may be empty
+    for name in (*KEYS, *whole):
         wrong = table[name].is_null()
         if name not in KEYS:
             wrong |= ~table[name].is_between(0, 1)

@@ -216,7 +216,7 @@ class Pipeline:
                 for grid in entry.grids
                 for points in [grid.points(entry.variant_end())]
             ),
-            cutoff=self.config.report.cutoff,
+            metric=self.config.report.metric,
             stable_share=self.config.report.stable_share,
         )
 

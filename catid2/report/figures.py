@@ -30,11 +30,11 @@ class Rung(NamedTuple):
     note: str = ""
 
 
-class RecallPoint(NamedTuple):
-    """Recall at one cutoff and its interval, as shares of 1."""
+class MetricPoint(NamedTuple):
+    """A metric and its interval, as shares of 1."""
 
-    cutoff: int
-    recall: float
+    metric: str
+    value: float
     low: float
     high: float
 
@@ -99,15 +99,14 @@ def finish_rows(axes: Axes, bottom: float) -> None:
     axes.grid(axis="x")
 
 
-def recall_panel(title: str, methods: Mapping[str, Sequence[RecallPoint]], order: Mapping[str, int]) -> Panel:
-    """Return a ladder of cutoffs per method, in percent; the first one names them.
+def recall_panel(title: str, methods: Mapping[str, Sequence[MetricPoint]], order: Mapping[str, int]) -> Panel:
+    """Return a ladder of metrics per method, in percent; the first one names them.
 
     `order` gives each method its place in the report's colours.
     """
     ladders = {
         method: [
-            Rung(*(100 * share for share in point[1:]), "" if place else f"@{point.cutoff}")
-            for point in points
+            Rung(*(100 * share for share in point[1:]), "" if place else point.metric) for point in points
         ]
         for place, (method, points) in enumerate(methods.items())
     }
@@ -115,7 +114,7 @@ def recall_panel(title: str, methods: Mapping[str, Sequence[RecallPoint]], order
     def draw(panel: SubFigure) -> None:
         axes = panel.subplots()
         draw_ladders(axes, ladders, {method: series_style(order[method]) for method in methods})
-        axes.set(xlim=(0, None), xlabel="recall, %")
+        axes.set(xlim=(0, None), xlabel="%")
 
     return Panel(title, ladder_height(ladders), draw)
 

@@ -24,10 +24,10 @@ COLUMNS = 52  # of text that a panel has room for
 
 
 class Point(NamedTuple):
-    """Recall of one point, in percent, and its label."""
+    """The metric at one point, in percent, and its label."""
 
     values: tuple[Any, ...]  # of the keys that vary
-    recall: float
+    value: float
     low: float
     high: float
     stable: bool
@@ -61,56 +61,56 @@ class Drawing(NamedTuple):
         return f"{names}; {self.title}" if self.title else names
 
 
-def write_grids_figure(path: Path, table: Path, cutoff: int, protocol: str, simulated: bool) -> None:
+def write_grids_figure(path: Path, table: Path, metric: str, protocol: str, simulated: bool) -> None:
     """Write the figure as an SVG file, a panel per grid; of a grid over three settings a panel per value of the first.
 
     Args:
         path: SVG file.
         table: of `grids.summarize_grids`.
-        cutoff: the k of the recall@k that is drawn.
+        metric: the column that is drawn.
         protocol: which rows are drawn; of several sets of labels the last.
         simulated: say so.
 
     Raises:
-        InputError: the table cannot be used, or has not the cutoff, the protocol, or varies more than three settings.
+        InputError: the table cannot be used, or has not the metric, the protocol, or varies more than three settings.
     """
-    rows = _read(table, cutoff, protocol)
-    what = f"{_what(rows, cutoff)}; {rows['dataset'][0]}{SIMULATED if simulated else ''}"
-    save_panels(path, "grids", [grid_panel(drawing, what) for drawing in _drawings(rows, cutoff, table)])
+    rows = _read(table, metric, protocol)
+    what = f"{_what(rows, metric)}; {rows['dataset'][0]}{SIMULATED if simulated else ''}"
+    save_panels(path, "grids", [grid_panel(drawing, what) for drawing in _drawings(rows, metric, table)])
 
 
-def grids_svg(table: Path, study: str, cutoff: int, protocol: str) -> list[Markup]:
+def grids_svg(table: Path, study: str, metric: str, protocol: str) -> list[Markup]:
     """Return the panels of one dataset for the page; arguments and errors as `write_grids_figure`."""
-    rows = _read(table, cutoff, protocol)
-    what = _what(rows, cutoff)
+    rows = _read(table, metric, protocol)
+    what = _what(rows, metric)
     found = []
-    for number, drawing in enumerate(_drawings(rows, cutoff, table)):
-        points = "; ".join(f"{point.label()} {point.recall:.1f}" for point in drawing.points)
+    for number, drawing in enumerate(_drawings(rows, metric, table)):
+        points = "; ".join(f"{point.label()} {point.value:.1f}" for point in drawing.points)
         salt = f"grids-{rows['dataset'][0]}-{study}-{number}"
         description = f"{what} over {drawing.name()}: {points}."
         found.append(inline_panel(salt, grid_panel(drawing, what), description))
     return found
 
 
-def _read(table: Path, cutoff: int, protocol: str) -> pl.DataFrame:
+def _read(table: Path, metric: str, protocol: str) -> pl.DataFrame:
     grids = read_grids(table)
     rows = grids.filter(pl.col("protocol") == protocol)
-    if f"recall@{cutoff}" not in grids.columns or rows.is_empty():
-        raise InputError(table, f"no recall@{cutoff} with protocol {protocol}", "name one that the table has")
+    if metric not in grids.columns or rows.is_empty():
+        raise InputError(table, f"no {metric} with protocol {protocol}", "name one that the table has")
     return rows.filter(pl.col("labels") == rows["labels"][-1])
 
 
-def _what(rows: pl.DataFrame, cutoff: int) -> str:
+def _what(rows: pl.DataFrame, metric: str) -> str:
     retrievers = ", ".join(rows["retriever"].unique().sort())
-    return f"recall@{cutoff}, %, {rows['protocol'][0]}, {rows['labels'][0]}, retriever {retrievers}"
+    return f"{metric}, %, {rows['protocol'][0]}, {rows['labels'][0]}, retriever {retrievers}"
 
 
-def _drawings(rows: pl.DataFrame, cutoff: int, table: Path) -> list[Drawing]:
+def _drawings(rows: pl.DataFrame, metric: str, table: Path) -> list[Drawing]:
     parts = rows.group_by("grid", maintain_order=True)
-    return [drawing for _, part in parts for drawing in _drawings_of_grid(part, cutoff, table)]
+    return [drawing for _, part in parts for drawing in _drawings_of_grid(part, metric, table)]
 
 
-def _drawings_of_grid(rows: pl.DataFrame, cutoff: int, table: Path) -> list[Drawing]:
+def _drawings_of_grid(rows: pl.DataFrame, metric: str, table: Path) -> list[Drawing]:
     keys = [
         key for key in rows.columns[3 : rows.columns.index("retriever")] if rows[key].null_count() < len(rows)
     ]
@@ -123,7 +123,6 @@ def _drawings_of_grid(rows: pl.DataFrame, cutoff: int, table: Path) -> list[Draw
         parts = [
             (f"{_short(first)} {value[0]}", part) for value, part in rows.group_by(first, maintain_order=True)
         ]
-    figure = f"recall@{cutoff}"
     return [
         Drawing(
             title,
@@ -131,7 +130,7 @@ def _drawings_of_grid(rows: pl.DataFrame, cutoff: int, table: Path) -> list[Draw
             [
                 Point(
                     tuple(row[key] for key in keys),
-                    *(100 * row[f"{figure}{end}"] for end in ("", "_low", "_high")),
+                    *(100 * row[f"{metric}{end}"] for end in ("", "_low", "_high")),
                     row["stable"],
                     bool(row["collapsed"]),
                 )
@@ -149,7 +148,7 @@ def _short(key: str) -> str:
 def grid_panel(drawing: Drawing, what: str) -> Panel:
     """Return one panel; `what` and the meaning of its signs stand below the title."""
     if drawing.is_map():
-        signs, height = "shade: recall; framed: stable", 0.34 * len(drawing.values(0))
+        signs, height = "shade: value; framed: stable", 0.34 * len(drawing.values(0))
     else:
         signs, height = "bar: 95% interval; filled: stable", 1.6 + 0.14 * len(_groups(drawing))
 
@@ -167,15 +166,15 @@ def _groups(drawing: Drawing) -> list[Any]:
 
 def _draw_map(axes: Axes, drawing: Drawing) -> None:
     rows, columns = drawing.values(0), drawing.values(1)
-    recalls = [point.recall for point in drawing.points]
+    recalls = [point.value for point in drawing.points]
     low, high = min(recalls), max(recalls)
     shares = np.zeros((len(rows), len(columns)))
     for point in drawing.points:
         y, x = rows.index(point.values[0]), columns.index(point.values[1])
-        shares[y, x] = 0.08 + 0.57 * ((point.recall - low) / (high - low) if high > low else 1.0)
+        shares[y, x] = 0.08 + 0.57 * ((point.value - low) / (high - low) if high > low else 1.0)
         if point.stable and not point.collapsed:
             axes.add_patch(Rectangle((x - 0.47, y - 0.45), 0.94, 0.9, facecolor="none", edgecolor=INK))
-        axes.text(x, y, f"{point.recall:.1f}{' ×' if point.collapsed else ''}", ha="center", va="center")
+        axes.text(x, y, f"{point.value:.1f}{' ×' if point.collapsed else ''}", ha="center", va="center")
     shade(axes, shares)
     axes.set_xticks(range(len(columns)), [f"{value:g}" for value in columns])
     axes.set_yticks(range(len(rows)), [f"{value:g}" for value in rows])
@@ -192,14 +191,14 @@ def _draw_lines(axes: Axes, drawing: Drawing) -> None:
         points = [point for point in drawing.points if group is None or point.values[0] == group]
         # lines side by side, so that their intervals can be told apart
         places = [along.index(point.values[-1]) + 0.06 * (index - (len(groups) - 1) / 2) for point in points]
-        recalls = [point.recall for point in points]
+        recalls = [point.value for point in points]
         lines += axes.plot(places, recalls, color=colour, linewidth=1.1, label=shorten(str(group), COLUMNS))
         for place, point in zip(places, points, strict=True):
             axes.plot([place, place], [point.low, point.high], color=colour, linewidth=1.4, alpha=0.45)
             sign = "x" if point.collapsed else marker
             inside = colour if point.stable else GROUND
             axes.plot(
-                [place], [point.recall], color=colour, marker=sign, markersize=4.2, markerfacecolor=inside
+                [place], [point.value], color=colour, marker=sign, markersize=4.2, markerfacecolor=inside
             )
     axes.set_xlim(-0.4, len(along) - 0.6)
     axes.set_ylim(bottom=0)

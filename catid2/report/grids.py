@@ -1,4 +1,4 @@
-"""What a study over grids says: recall and DocID quality of each point, which are stable, which have collapsed."""
+"""What a study over grids says: metrics and DocID quality of each point, which are stable, which have collapsed."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from catid2.evaluation.table import read_recall
+from catid2.evaluation.table import metrics_among, read_recall
 from catid2.quantizer.diagnostics import nmi
 from catid2.report.inputs import (
-    cutoffs,
     one_per_method,
     read_catalogue,
     read_docid_statistics,
@@ -23,7 +22,7 @@ from catid2.runtime.errors import InputError
 if TYPE_CHECKING:
     from catid2.config.grids import GridSummary
 
-ENDS = ("", "_low", "_high", "_p")  # of the columns recall@k
+ENDS = ("", "_low", "_high", "_p")  # of a metric's columns
 QUALITY = ("collisions_before", "lowest_perplexity", "collapsed")
 
 
@@ -72,25 +71,24 @@ def summarize_grids(config: "GridSummary", recall: Path, quality: Mapping[str, Q
         quality: of the points that have DocIDs.
 
     Raises:
-        InputError: the table cannot be used, or has not every point and the cutoff.
+        InputError: the table cannot be used, or has not every point and the metric.
     """
     rows = {}
     for row in one_per_method(recall, read_recall(recall).to_dicts()):
         rows[row["method"], row["protocol"], row["labels"]] = row
     kinds = dict.fromkeys((protocol, labels) for _, protocol, labels in rows)
-    figure = f"recall@{config.cutoff}"
     keys = list(dict.fromkeys(key for grid in config.grids for key in grid.keys))
     levels = max((len(one.nmi) for one in quality.values()), default=0)
     table = []
     for number, grid in enumerate(config.grids, start=1):
         for protocol, labels in kinds:
             points = {name: rows.get((name, protocol, labels)) for name in grid.points}
-            missing = [name for name, row in points.items() if row is None or figure not in row]
+            missing = [name for name, row in points.items() if row is None or config.metric not in row]
             if missing:
-                what = f"no {figure} of {missing[0]} (protocol {protocol}, labels {labels})"
+                what = f"no {config.metric} of {missing[0]} (protocol {protocol}, labels {labels})"
                 raise InputError(recall, what, "evaluate the study again")
             sound = [name for name in points if not _collapsed(quality.get(name), grid.collapse_perplexity)]
-            best = max((points[name][figure] for name in sound), default=1.0)
+            best = max((points[name][config.metric] for name in sound), default=1.0)
             for name, values in grid.points.items():
                 row = points[name]
                 place = dict(zip(grid.keys, values, strict=True))
@@ -98,9 +96,11 @@ def summarize_grids(config: "GridSummary", recall: Path, quality: Mapping[str, Q
                 line |= {key: _shown(place[key]) if key in place else None for key in keys}
                 line |= {"retriever": row["retriever"], "seeds": row["seeds"]}
                 line |= {"protocol": protocol, "labels": labels, "n_queries": row["n_queries"]}
-                line |= {f"recall@{k}{end}": row[f"recall@{k}{end}"] for k in cutoffs(row) for end in ENDS}
+                line |= {
+                    f"{metric}{end}": row[f"{metric}{end}"] for metric in metrics_among(row) for end in ENDS
+                }
                 line |= _quality_columns(quality.get(name), levels, grid.collapse_perplexity)
-                stable = name in sound and row[figure] >= config.stable_share * best
+                stable = name in sound and row[config.metric] >= config.stable_share * best
                 table.append(line | {"stable": stable})
     return pl.DataFrame(table, infer_schema_length=None)
 
@@ -127,12 +127,12 @@ def header(config: "GridSummary") -> list[str]:
     thresholds = {f"{grid.collapse_perplexity:g}" for grid in config.grids}
     return [
         "grid: number of the grid in the study; a key of another grid is empty",
-        "recall@k, _low, _high, _p: as in the study's table, the mean over seeds if there are several",
+        "metrics, _low, _high, _p: as in the study's table, the mean over seeds if there are several",
         "collisions_before: share of documents that add no new ID before the repair, mean over seeds",
         "lowest_perplexity: perplexity of the layer and seed that use the codes least, as a share of the codes",
         f"collapsed: lowest_perplexity below {', '.join(sorted(thresholds))}",
         "nmi_h: normalised mutual information of level h of the corpus's own tree with the codes of layer h",
-        f"stable: not collapsed, and recall@{config.cutoff} at least {config.stable_share:.0%} of the best such point",
+        f"stable: not collapsed, and {config.metric} at least {config.stable_share:.0%} of the best such point",
     ]
 
 
@@ -145,7 +145,8 @@ def read_grids(path: Path) -> pl.DataFrame:
     table = read_tsv(
         path, ("dataset", "grid", "method", "retriever", "protocol", "labels", *QUALITY, "stable")
     )
-    figures = [name for name in table.columns if name.startswith(("recall@", "nmi_"))]
+    metrics = metrics_among(table.columns)
+    figures = [name for name in table.columns if name.startswith((*metrics, "nmi_"))]
     try:
         return table.with_columns(
             pl.col("grid").cast(pl.Int64),

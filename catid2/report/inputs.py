@@ -154,12 +154,6 @@ def read_tsv(path: str | Path, columns: tuple[str, ...]) -> pl.DataFrame:
     return table
 
 
-def cutoffs(row: Mapping[str, Any]) -> list[int]:
-    """Return the k of the columns recall@k."""
-    names = [name.removeprefix("recall@") for name in row]
-    return sorted(int(name) for name in names if name.isdecimal())
-
-
 def one_per_method(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return one row per method, protocol and labels, with the number of seeds as `seeds`.
 

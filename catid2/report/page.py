@@ -75,7 +75,7 @@ def page_content(
         "title": "DocIDs and recall by locale"
         + ("" if comparison.study == "recall" else f": {comparison.study}"),
         "simulated": _simulated(comparison),
-        "summary": sections.summary(datasets, config.cutoff),
+        "summary": sections.summary(datasets, config.metric),
         "recall": sections.recall_section(datasets),
         "definitions": list(dict.fromkeys(line for tables in datasets for line in tables.definitions)),
         "quality": sections.quality_section(datasets),
@@ -86,6 +86,7 @@ def page_content(
         "dropped": sections.dropped_section(results, datasets),
         "examples": examples,
         "studies": studies_section(results, comparison, config),
+        "metric": config.metric,
         "stable_share": config.stable_share,
         "times": times_section(results, [d.dataset.name for d in datasets]) if config.efficiency else [],
         "settings": sections.settings_section(datasets, comparison.defaults),

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from markupsafe import Markup
 
-from catid2.evaluation.table import read_recall
+from catid2.evaluation.table import metrics_among, read_recall
 from catid2.report.categories import category_shares
 from catid2.report.figures import (
     Curve,
     LayerFigure,
-    RecallPoint,
+    MetricPoint,
     curves_panel,
     layers_panel,
     recall_panel,
@@ -21,7 +21,6 @@ from catid2.report.inputs import (
     Catalogue,
     Docids,
     DocidStatistics,
-    cutoffs,
     one_per_method,
     read_catalogue,
     read_docid_statistics,
@@ -55,20 +54,23 @@ def parse_docids(text: str) -> DocidFiles:
     return DocidFiles(name, Path(table + TABLE_END), Path(statistics))
 
 
-def recall_points(row: Mapping[str, Any]) -> list[RecallPoint]:
-    """Return recall and interval at every cutoff of a row of the recall table."""
-    return [RecallPoint(k, *(row[f"recall@{k}{end}"] for end in ("", "_low", "_high"))) for k in cutoffs(row)]
+def metric_points(row: Mapping[str, Any]) -> list[MetricPoint]:
+    """Return every metric of a row of a study's table, with its interval."""
+    return [
+        MetricPoint(name, *(row[f"{name}{end}"] for end in ("", "_low", "_high")))
+        for name in metrics_among(row)
+    ]
 
 
 def recall_svg(dataset: str, title: str, rows: list[dict[str, Any]], order: Mapping[str, int]) -> Markup:
     """Return the recall panel of one dataset; `rows` are of one protocol and set of labels."""
     protocol, labels = rows[0]["protocol"], rows[0]["labels"]
-    methods = {row["method"]: recall_points(row) for row in rows}
+    methods = {row["method"]: metric_points(row) for row in rows}
     numbers = "; ".join(
-        f"{method} " + ", ".join(f"{100 * point.recall:.2f} at {point.cutoff}" for point in points)
+        f"{method} " + ", ".join(f"{point.metric} {100 * point.value:.2f}" for point in points)
         for method, points in methods.items()
     )
-    description = f"Recall in percent of {dataset}, protocol {protocol}, labels {labels}: {numbers}."
+    description = f"Metrics in percent of {dataset}, protocol {protocol}, labels {labels}: {numbers}."
     salt = f"recall-{dataset}-{protocol}-{labels}"
     return inline_panel(salt, recall_panel(title, methods, order), description)
 
@@ -128,9 +130,9 @@ def curves_svg(
 def write_recall_figure(path: Path, recall: Path, simulated: bool) -> None:
     """Write recall with intervals as an SVG file, a panel per protocol and labels of the table `recall`."""
     rows = one_per_method(recall, read_recall(recall).to_dicts())
-    kinds: dict[tuple[str, str], dict[str, Sequence[RecallPoint]]] = {}
+    kinds: dict[tuple[str, str], dict[str, Sequence[MetricPoint]]] = {}
     for row in rows:
-        kinds.setdefault((row["protocol"], row["labels"]), {})[row["method"]] = recall_points(row)
+        kinds.setdefault((row["protocol"], row["labels"]), {})[row["method"]] = metric_points(row)
     order = {name: place for place, name in enumerate(dict.fromkeys(row["method"] for row in rows))}
     dataset = f"{rows[0]['dataset']}{SIMULATED if simulated else ''}"
     panels = [recall_panel(f"{dataset}: {', '.join(kind)}", kinds[kind], order) for kind in kinds]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from catid2.evaluation.table import metrics_among
 from catid2.report.examples import prefix_examples
 from catid2.report.figures import Curve
 from catid2.report.inputs import (
@@ -20,11 +21,10 @@ from catid2.report.inputs import (
     DatasetTables,
     Docids,
     DocidStatistics,
-    cutoffs,
     read_curves,
     read_view,
 )
-from catid2.report.panels import curves_svg, recall_points, recall_svg
+from catid2.report.panels import curves_svg, metric_points, recall_svg
 from catid2.report.svg import shorten
 from catid2.runtime.errors import InputError
 
@@ -67,17 +67,18 @@ def recall_section(datasets: list[DatasetTables]) -> list[dict[str, Any]]:
         for tables in datasets:
             rows = [row for row in tables.recall if (row["protocol"], row["labels"]) == (protocol, labels)]
             if rows:
-                group["cutoffs"] = cutoffs(rows[0])
-                group["datasets"].append({"name": label(tables.dataset), "rows": recall_rows(rows)})
+                group["metrics"] = metrics_among(rows[0])
+                group["datasets"].append({"name": label(tables.dataset)} | table_rows(rows))
                 group["figures"].append(recall_svg(tables.dataset.name, label(tables.dataset), rows, order))
         groups.append(group)
     return groups
 
 
-def recall_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows of one dataset for the page's table."""
-    best = {k: max(row[f"recall@{k}"] for row in rows) for k in cutoffs(rows[0])}
-    return [
+def table_rows(rows: list[dict[str, Any]]) -> dict[str, list]:
+    """Return the rows of one dataset for the page's table, and the ceilings below them."""
+    metrics = metrics_among(rows[0])
+    best = {metric: max(row[metric] for row in rows) for metric in metrics}
+    shown = [
         {
             "method": row["method"],
             "retriever": row["retriever"],
@@ -86,14 +87,15 @@ def recall_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "cells": [
                 point._asdict()
                 | {
-                    "best": point.recall == best[point.cutoff] and len(rows) > 1,
-                    "significant": significant(row[f"recall@{point.cutoff}_p"]),
+                    "best": point.value == best[point.metric] and len(rows) > 1,
+                    "significant": significant(row[f"{point.metric}_p"]),
                 }
-                for point in recall_points(row)
+                for point in metric_points(row)
             ],
         }
         for row in rows
     ]
+    return {"rows": shown, "ceilings": [rows[0][f"{metric}_ceiling"] for metric in metrics]}
 
 
 def significant(p: float | None) -> bool:
@@ -314,23 +316,22 @@ def views_section(results: Path, datasets: list[DatasetTables]) -> list[dict[str
     ]
 
 
-def summary(datasets: list[DatasetTables], cutoff: int) -> str:
-    """Return two sentences: who leads in recall where, and what the repair of the DocIDs had to do."""
+def summary(datasets: list[DatasetTables], metric: str) -> str:
+    """Return two sentences: who leads in `metric` where, and what the repair of the DocIDs had to do."""
     protocol, labels = (datasets[0].recall[0][name] for name in ("protocol", "labels"))
-    figure = f"recall@{cutoff}"
     leads = []
     for tables in datasets:
         rows = [row for row in tables.recall if (row["protocol"], row["labels"]) == (protocol, labels)]
-        if not rows or figure not in rows[0]:
-            what = f"cutoff {cutoff}, but {tables.dataset.name} has no {figure} ({protocol}, {labels})"
-            raise InputError("--config", what, "name one of the cutoffs of `evaluate`")
-        first, *others = sorted(rows, key=lambda row: -row[figure])
-        interval = f"{100 * first[f'{figure}_low']:.1f}–{100 * first[f'{figure}_high']:.1f}"
-        next_best = f"; next {others[0]['method']} {100 * others[0][figure]:.2f}%" if others else ""
+        if not rows or metric not in rows[0]:
+            what = f"metric {metric}, but {tables.dataset.name} has no {metric} ({protocol}, {labels})"
+            raise InputError("--config", what, "name one of the metrics of `evaluate`")
+        first, *others = sorted(rows, key=lambda row: -row[metric])
+        interval = f"{100 * first[f'{metric}_low']:.1f}–{100 * first[f'{metric}_high']:.1f}"
+        next_best = f"; next {others[0]['method']} {100 * others[0][metric]:.2f}%" if others else ""
         leads.append(
-            f"{first['method']} in {tables.dataset.name} {100 * first[figure]:.2f}% ({interval}{next_best})"
+            f"{first['method']} in {tables.dataset.name} {100 * first[metric]:.2f}% ({interval}{next_best})"
         )
-    text = f"Highest {figure} (protocol {protocol}, labels {labels}): {', '.join(leads)}."
+    text = f"Highest {metric} (protocol {protocol}, labels {labels}): {', '.join(leads)}."
     runs = [run for tables in datasets for methods in tables.docids.values() for run in methods]
     if not runs:
         return text

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from catid2.evaluation.table import read_recall
+from catid2.evaluation.table import metrics_among, read_recall
 from catid2.report.grid_figures import grids_svg
-from catid2.report.inputs import cutoffs, one_per_method
+from catid2.report.inputs import one_per_method
 from catid2.report.panels import recall_svg
-from catid2.report.sections import label, recall_rows
+from catid2.report.sections import label, table_rows
 
 if TYPE_CHECKING:
     from catid2.config.report import Comparison, NamedDataset, ReportConfig, ReportStudy
@@ -43,7 +43,7 @@ def _dataset(
     figures: list[Markup]
     if study.grids:
         grids = path.with_name(f"{study.name}_grids.tsv")
-        figures = grids_svg(grids, study.name, config.cutoff, protocol)
+        figures = grids_svg(grids, study.name, config.metric, protocol)
     else:
         order = {row["method"]: place for place, row in enumerate(rows)}
         figures = [recall_svg(f"{dataset.name}-{study.name}", label(dataset), rows, order)]
@@ -51,6 +51,5 @@ def _dataset(
         "name": label(dataset),
         "kind": f"protocol {protocol}, labels {labels}",
         "figures": figures,
-        "cutoffs": cutoffs(rows[0]),
-        "rows": recall_rows(rows),
-    }
+        "metrics": metrics_among(rows[0]),
+    } | table_rows(rows)

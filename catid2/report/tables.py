@@ -10,7 +10,7 @@ from catid2.report.inputs import DatasetTables, DocidStatistics
 from catid2.runtime.tsv import write_tsv
 
 DEFINITIONS = (
-    "recall@k, its interval (_low, _high) and p-value (_p, against the dataset's first method): as in the",
+    "metrics, their intervals (_low, _high), p-values (_p, against the dataset's first method), ceilings: as in the",
     "dataset's own table, whose definitions follow; the mean over `seeds` runs where there are several.",
     "collisions_before, collisions_after: 1 - distinct DocIDs / documents, before and after the repair; moved:",
     "share of documents whose codes the repair changed; perplexity_l: codes of layer l in effective use,",

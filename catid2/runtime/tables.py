@@ -41,6 +41,7 @@ CATEGORIES = {
 RUN = {"query_id": pa.int64(), "doc_id": pa.int32(), "rank": pa.int32(), "score": pa.float32()}  # rank from 1
 TAGS = {"product_id": pa.string(), "tags": pa.list_(pa.string())}  # products with tags, by product_id
 MADE_BY = "retriever"  # in a run's metadata: the kind of retriever that made it; without it none did
+METRIC = "(recall|ndcg|success)@[1-9][0-9]{0,8}"  # the columns of a study's table that are metrics
 TEXT_FIELDS = ("title", "brand", "color", "bullets", "description")
 
 

@@ -43,6 +43,7 @@ DECIDE_RESULTS = {
     "training.examples": "retriever",
     "training.loop": "training_steps",
     "evaluation.recall": "evaluate",
+    "evaluation.metrics": "evaluate",
     "evaluation.significance": "significance",
     "corpus.build": "corpus",
     "corpus.tree": "taxonomy",

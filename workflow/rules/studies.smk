@@ -1,8 +1,8 @@
-"""Studies. Requires runs; yields, per study and dataset, a table of recall, and of grids a summary and a figure."""
+"""Studies. Requires runs; yields, per study and dataset, a table of metrics, and of grids a summary and a figure."""
 
 
 rule evaluate:
-    """Compare the methods of a study on the test queries: recall, intervals, significance."""
+    """Compare the methods of a study on the test queries: metrics, intervals, significance."""
     input:
         products="results/{dataset}/corpus/products.parquet",
         queries="results/{dataset}/corpus/queries.parquet",
@@ -32,7 +32,7 @@ rule evaluate:
 
 
 rule summarize_grids:
-    """Put recall and DocID quality of the points of a study's grids side by side."""
+    """Put metrics and DocID quality of the points of a study's grids side by side."""
     input:
         recall="results/{dataset}/{study}.tsv",
         products="results/{dataset}/corpus/products.parquet",
@@ -62,7 +62,7 @@ rule summarize_grids:
 
 
 rule plot_grids:
-    """Draw recall over the grids of a study."""
+    """Draw a metric over the grids of a study."""
     input:
         grids="results/{dataset}/{study}_grids.tsv",
     output:
@@ -81,9 +81,9 @@ rule plot_grids:
         ENVIRONMENT
     params:
         code=code("plot_grids"),
-        cutoff=pipeline.config.report.cutoff,
+        metric=pipeline.config.report.metric,
         protocol=pipeline.config.evaluate.protocols[-1],
         simulated=of_job(tables.simulated),
     shell:
-        'python "$CATID2_SCRIPTS/plot_grids.py" --grids {input.grids} --cutoff {params.cutoff} --protocol {params.protocol}'
+        'python "$CATID2_SCRIPTS/plot_grids.py" --grids {input.grids} --metric {params.metric} --protocol {params.protocol}'
         " --simulated {params.simulated} --output {output} > {log} 2>&1"

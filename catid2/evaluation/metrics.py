@@ -1,0 +1,115 @@
+"""What a run is worth to a query: recall, nDCG and success within its first k documents.
+
+ir-measures computes them, which is trec_eval's code.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import ir_measures
+import numpy as np
+import polars as pl
+
+from catid2.runtime.errors import InputError
+
+# Of each metric: its measure, and the column of `judged_pairs` that it reads.
+MEASURES = {
+    "recall": (ir_measures.R, "relevant"),
+    "ndcg": (ir_measures.nDCG, "gain"),
+    "success": (ir_measures.Success, "relevant"),
+}
+# ESCI's gains 1, .1, .01 and 0 (arXiv 2206.06588), a hundredfold: qrels hold whole numbers, and nDCG is a ratio.
+GAINS = {"E": 100, "S": 10, "C": 1, "I": 0}
+
+
+class Judged(NamedTuple):
+    """The judgements under one protocol and label set; row i of a matrix of values is `query_ids[i]`."""
+
+    protocol: str
+    labels: str
+    query_ids: np.ndarray
+    n_relevant: np.ndarray
+    evaluators: list[ir_measures.providers.Evaluator]
+
+
+def judged_pairs(judgements: pl.DataFrame, protocol: str, labels: str, path: Path) -> pl.DataFrame:
+    """Return query_id, doc_id, relevant (1 or 0) and gain of the pairs of `protocol`, sorted by query and document.
+
+    Only queries with a relevant document are there: one whose label is among `labels`. The gain is the label's,
+    whatever `labels` are.
+
+    Raises:
+        InputError: no pair is relevant; names `path`.
+    """
+    pairs = judgements.filter("seen") if protocol == "seen" else judgements
+    pairs = pairs.select(
+        "query_id",
+        "doc_id",
+        relevant=pl.col("label").is_in(list(labels)).cast(pl.Int64),
+        gain=pl.col("label").replace_strict(GAINS, return_dtype=pl.Int64),
+    ).filter(pl.col("relevant").max().over("query_id") > 0)
+    if pairs.is_empty():
+        what = f"no test pair is relevant (protocol {protocol}, labels {labels})"
+        raise InputError(path, what, "take the protocol or the labels out of evaluate's config")
+    return pairs.sort("query_id", "doc_id")
+
+
+def judge(judgements: pl.DataFrame, protocol: str, labels: str, metrics: Sequence[str], path: Path) -> Judged:
+    """Return what `values_per_query` needs to know; InputError as judged_pairs."""
+    pairs = judged_pairs(judgements, protocol, labels, path)
+    evaluators = []
+    for column in ("relevant", "gain"):
+        measures = [_measure(metric) for metric in metrics if MEASURES[_parts(metric)[0]][1] == column]
+        if measures:
+            evaluators.append(ir_measures.pytrec_eval.evaluator(measures, as_dicts(pairs, column)))
+    queries = pairs.group_by("query_id").agg(pl.col("relevant").sum()).sort("query_id")
+    return Judged(
+        protocol, labels, queries["query_id"].to_numpy(), queries["relevant"].to_numpy(), evaluators
+    )
+
+
+def values_per_query(
+    judged: Judged, metrics: Sequence[str], scores: dict[str, dict[str, float]]
+) -> np.ndarray:
+    """Return each metric of each query, (queries, metrics); 0 where the run has no result."""
+    row = {str(query_id): i for i, query_id in enumerate(judged.query_ids)}
+    column = {_measure(metric): j for j, metric in enumerate(metrics)}
+    values = np.zeros((len(row), len(column)))
+    for evaluator in judged.evaluators:
+        for metric in evaluator.iter_calc(scores):
+            values[row[metric.query_id], column[metric.measure]] = metric.value
+    return values
+
+
+def ceiling(metric: str, n_relevant: np.ndarray) -> float:
+    """Return the best that any run can reach: k documents hold at most k of a query's `n_relevant`."""
+    kind, k = _parts(metric)
+    return float((np.minimum(k, n_relevant) / n_relevant).mean()) if kind == "recall" else 1.0
+
+
+def scores_of(run: pl.DataFrame) -> dict[str, dict[str, float]]:
+    """Return a run as ir-measures takes it. It sorts by score, and the rank is what decides: score = -rank."""
+    return as_dicts(run.with_columns(score=-pl.col("rank").cast(pl.Float64)), "score")
+
+
+def as_dicts(table: pl.DataFrame, column: str) -> dict[str, dict]:
+    """Return `column` by query_id and doc_id."""
+    keys = pl.col("query_id", "doc_id").cast(pl.String)
+    grouped = table.select(keys, column).group_by("query_id", maintain_order=True).agg("doc_id", column)
+    return {query: dict(zip(docs, values, strict=True)) for query, docs, values in grouped.iter_rows()}
+
+
+def depth(metrics: Sequence[str]) -> int:
+    """Return how many documents of a query the deepest metric reads."""
+    return max(_parts(metric)[1] for metric in metrics)
+
+
+def _parts(metric: str) -> tuple[str, int]:
+    kind, _, k = metric.partition("@")
+    return kind, int(k)
+
+
+def _measure(metric: str) -> ir_measures.measures.Measure:
+    kind, k = _parts(metric)
+    return MEASURES[kind][0] @ k
