@@ -55,6 +55,16 @@ CASES = [
         "--note of none", "evaluate", b.nothing,
         ("no run of a method 'x'", "the methods are"), {"--note": ["x=y"]},
     ),
+    # --- TREC's files
+    Case("run to export", "export_run", b.value(RUN, "doc_id", 5, 9999), ("run.parquet: row 5", "doc_id outside")),
+    Case(
+        "white space in an id", "export_run", b.value(PRODUCT_TABLE, "product_id", 2, "B 2"),
+        ("products.parquet: row 2: the product_id 'B 2' is empty or holds white space", "another"),
+    ),
+    Case(
+        "labels of no pair", "export_qrels", b.nothing,
+        ("judgements.parquet: no test pair is relevant (protocol all, labels X)",), {"--labels": "X"},
+    ),
     # --- grids
     Case(
         "grid of a point without recall", "summarize_grids", b.nothing,

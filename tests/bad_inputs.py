@@ -153,6 +153,12 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
         }
         | corpus
         | {"--output": f"{DATASET}/recall.tsv", "--per-query": f"{DATASET}/recall_per_query.parquet"},
+        "export_run": products
+        | queries
+        | {"--run": RUN, "--tag": "catid2", "--output": f"{METHOD}/run.trec"},
+        "export_qrels": corpus
+        | {"--protocol": "all", "--labels": "ES"}
+        | {f"--{name}": f"{DATASET}/{name}.trec" for name in ("relevant", "gains")},
         "measure_latency": settings("retrieve")
         | (docids | products | queries)
         | {"--retriever": f"{METHOD}/retriever", "--searches": "2", "--output": f"{METHOD}/latency.json"},

@@ -1,6 +1,7 @@
 """What a run is worth to a query: recall, nDCG and success within its first k documents.
 
-ir-measures computes them, which is trec_eval's code.
+ir-measures computes them, which is trec_eval's code. `catid2.evaluation.trec` writes the same judgements and runs as
+files, so that others can compute them too.
 """
 
 from collections.abc import Sequence

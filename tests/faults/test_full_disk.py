@@ -35,6 +35,8 @@ OUTPUTS = {
     "retrieve": ("--output",),
     "search_bm25": ("--output",),
     "evaluate": ("--output", "--per-query"),
+    "export_run": ("--output",),
+    "export_qrels": ("--relevant", "--gains"),
     "measure_geometry": ("--output",),
     "compare_geometry": ("--output",),
     "plot_geometry": ("--output",),

@@ -1,4 +1,7 @@
-"""Studies. Requires runs; yields, per study and dataset, a table of metrics, and of grids a summary and a figure."""
+"""Studies. Requires runs; yields, per study and dataset, a table of metrics, and of grids a summary and a figure.
+
+On request: runs and judgements as trec_eval reads them.
+"""
 
 
 rule evaluate:
@@ -29,6 +32,51 @@ rule evaluate:
         'python "$CATID2_SCRIPTS/evaluate.py" --config {params.config:q} --dataset {wildcards.dataset}'
         " --products {input.products} --queries {input.queries} --judgements {input.judgements} @/dev/stdin"
         " --output {output.table} --per-query {output.per_query} <<< {params.runs:q} > {log} 2>&1"
+
+
+rule export_run:
+    """Write a run as trec_eval and ir_measures read it."""
+    input:
+        run="results/{dataset}/{method}/seed{seed}/run.parquet",
+        products="results/{dataset}/corpus/products.parquet",
+        queries="results/{dataset}/corpus/queries.parquet",
+    output:
+        "results/{dataset}/{method}/seed{seed}/run.trec",
+    log:
+        "logs/{dataset}/{method}/seed{seed}/export_run.log",
+    wildcard_constraints:
+        method=names(pipeline.config.methods),
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("export_run"),
+    shell:
+        'python "$CATID2_SCRIPTS/export_run.py" --run {input.run} --products {input.products} --queries {input.queries}'
+        " --tag {wildcards.method}-seed{wildcards.seed} --output {output} > {log} 2>&1"
+
+
+rule export_qrels:
+    """Write the test judgements as trec_eval and ir_measures read them."""
+    input:
+        products="results/{dataset}/corpus/products.parquet",
+        queries="results/{dataset}/corpus/queries.parquet",
+        judgements="results/{dataset}/corpus/judgements.parquet",
+    output:
+        relevant="results/{dataset}/qrels/{protocol}_{labels}/relevant.trec",
+        gains="results/{dataset}/qrels/{protocol}_{labels}/gains.trec",
+    log:
+        "logs/{dataset}/export_qrels_{protocol}_{labels}.log",
+    wildcard_constraints:
+        protocol=names(pipeline.config.evaluate.protocols),
+        labels=names(pipeline.config.evaluate.labels),
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("export_qrels"),
+    shell:
+        'python "$CATID2_SCRIPTS/export_qrels.py" --products {input.products} --queries {input.queries} --judgements {input.judgements}'
+        " --protocol {wildcards.protocol} --labels {wildcards.labels} --relevant {output.relevant} --gains {output.gains}"
+        " > {log} 2>&1"
 
 
 rule summarize_grids:
