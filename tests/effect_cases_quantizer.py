@@ -58,7 +58,7 @@ TABLES = [
             row("error_reduction", "sum", "mean", differs="warm-up, codebooks", same="sizes, rates"),
             loss("levels", 1, 2),
             row("allow_levels_ge_layers", True, False, differs="error", layers=2),
-            loss("hccl_positives", "all", "one"),
+            loss("hccl_positives", "all", "one", "one_or_self"),
             loss("hccl_hard_negatives", True, False),
             loss("hccl_similarity", "cosine", "l2"),
             loss("hccl_temperature", 1.0, 0.5),

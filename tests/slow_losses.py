@@ -33,6 +33,16 @@ def slow_hccl(r: Tensor, categories: Tensor, parents: Tensor, kind: str, tempera
     return torch.stack(losses)
 
 
+def slow_hccl_drawn(r: Tensor, partners: Tensor, parents: Tensor, kind: str, temperature: float) -> Tensor:
+    """Return one loss per anchor: its partner against all documents of its parent, itself included."""
+    scores = similarities(r, r, kind, temperature).exp()
+    losses = []
+    for i, row in enumerate(scores):
+        whole = sum(row[j] for j in range(len(r)) if parents[j] == parents[i])
+        losses.append(-(row[partners[i]] / whole).log())
+    return torch.stack(losses)
+
+
 def slow_cscl(distances: list[Tensor], literal: bool, temperature: float) -> Tensor:
     """Return the loss summed over the layers."""
     total = torch.zeros(())

@@ -59,10 +59,9 @@ def test_the_projects_configs_are_valid(names):
     assert pipeline.runs("recall")
 
 
-def test_the_paper_weights_are_the_same_wherever_they_stand():
-    paper, candidates = (
-        values(name)["methods"]["catid2_paper_weights"] for name in ("config.yaml", "candidates.yaml")
-    )
+@pytest.mark.parametrize("method", ["catid2_paper_weights", "catid2_group_choices"])
+def test_a_reading_of_the_paper_is_the_same_wherever_it_stands(method):
+    paper, candidates = (values(name)["methods"][method] for name in ("config.yaml", "candidates.yaml"))
     assert paper == candidates
 
 

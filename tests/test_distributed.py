@@ -44,9 +44,11 @@ def losses(group: Group) -> dict[str, torch.Tensor]:
     reconstruction = own @ weight @ back
     plan = plan_contrast(categories, parents, "all", generator, group.device, tile_rows=4)
     drawn = plan_contrast(categories, parents, "one", generator, group.device, tile_rows=4)
+    or_self = plan_contrast(categories, parents, "one_or_self", generator, group.device, tile_rows=4)
     every = {
         "hccl": hccl(quantized.residuals[1], plan, "cosine", 0.5, "mean", group),
         "hccl_drawn": hccl(quantized.residuals[0], drawn, "l2", 0.5, "sum", group),
+        "hccl_or_self": hccl(quantized.residuals[0], or_self, "cosine", 0.1, "mean", group),
         "cscl": cscl(quantized.distances, "batch_mean", 1.0, group, BATCH),
         "disl": disl(reconstruction, x, None, "cosine", 0.5, "mean", group),
         "disl_blocks": disl(reconstruction, x, 6, "l2", 0.5, "sum", group),

@@ -5,13 +5,23 @@ from itertools import pairwise
 
 import pytest
 import torch
-from slow_losses import slow_cscl, slow_disl, slow_hccl
+from slow_losses import slow_cscl, slow_disl, slow_hccl, slow_hccl_drawn
 from torch import Tensor
 
 from catid2.quantizer.blocks import block_bounds
 from catid2.quantizer.codebooks import ResidualQuantizer, squared_distances
 from catid2.quantizer.contrast import plan_contrast
-from catid2.quantizer.losses import cscl, disl, hccl, l_csc, l_dis, l_hcc, l_rq, quantisation_loss
+from catid2.quantizer.losses import (
+    cscl,
+    disl,
+    hccl,
+    l_csc,
+    l_dis,
+    l_hcc,
+    l_hcc_drawn,
+    l_rq,
+    quantisation_loss,
+)
 from catid2.training.distributed import Group
 
 ALONE = Group()
@@ -57,6 +67,31 @@ def test_hccl_equals_its_definition_and_a_loop(level: int, tile_rows: int, kind:
     same_gradients(hccl(r, plan, kind, 0.7, reduction, ALONE), defined, [r])
     same_gradients(defined, slow, [r])
     assert (plan.anchors, plan.dropped) == (len(losses), 40 - len(losses))
+
+
+@pytest.mark.parametrize("kind", ["cosine", "l2"])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("level", [0, 1, 2])
+@pytest.mark.parametrize("tile_rows", [1, 7, 128])
+def test_hccl_with_the_anchor_for_a_positive_equals_its_definition_and_a_loop(
+    level: int, tile_rows: int, kind: str, reduction: str
+) -> None:
+    generator = torch.Generator().manual_seed(1)
+    categories = tree(40, seed=level)
+    r = torch.randn(40, 5, dtype=torch.float64, generator=generator, requires_grad=True)
+    labels, parents = categories[:, level], parents_of(categories, level)
+    plan = plan_contrast(labels, parents, "one_or_self", generator, CPU, tile_rows)
+    partners = torch.empty(40, dtype=torch.long)
+    partners[plan.order] = plan.order[plan.partners]
+    mates = (labels[:, None] == labels).sum(1) - 1
+    assert (labels[partners] == labels).all()
+    assert torch.equal(partners == torch.arange(40), mates == 0)
+    assert (mates == 0).any() == (level > 0)
+    slow = getattr(slow_hccl_drawn(r, partners, parents, kind, 0.7), reduction)()
+    defined = getattr(l_hcc_drawn(r, partners, parents, kind, 0.7), reduction)()
+    same_gradients(hccl(r, plan, kind, 0.7, reduction, ALONE), defined, [r])
+    same_gradients(defined, slow, [r])
+    assert (plan.anchors, plan.dropped) == (40, 0)
 
 
 @pytest.mark.parametrize("tile_rows", [1, 3, 8, 50, 1000])

@@ -45,10 +45,11 @@ class RqvaeConfig(StageConfig):
         False,
         description="allow H ≥ L, for a study; levels deeper than L have no layer and are not contrasted",
     )
-    hccl_positives: Literal["all", "one"] = Field(
+    hccl_positives: Literal["all", "one", "one_or_self"] = Field(
         "all",
         description="positives of an anchor: every document of its category in the batch (`all`), or one of "
-        "them, drawn at random",
+        "them, drawn at random (`one`). `one_or_self`: one, or the anchor itself where there is none, and its own "
+        "category counts among the negatives (MACRec)",
     )
     hccl_hard_negatives: bool = Field(
         True,

@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from catid2.quantizer.transfer import send
 
 Similarity = Literal["cosine", "l2"]
-Positives = Literal["all", "one"]
+Positives = Literal["all", "one", "one_or_self"]
 
 
 class Features(NamedTuple):
@@ -70,8 +70,9 @@ class ContrastPlan(NamedTuple):
     parents: Tensor  # (B,) category one level up, in that order
     weights: Tensor  # (B, 1) what a positive counts for its anchor: one over their number, or 0 without any
     partners: Tensor | None  # (B,) the place of the one positive drawn per anchor, or None for all positives
+    own: bool  # whether an anchor is contrasted with its own category, too: with all documents of its parent
     tiles: list[Tile]
-    anchors: int  # documents with at least one positive and one negative
+    anchors: int  # documents with at least one positive and one negative; all of them with "one_or_self"
     dropped: int  # the other documents
 
 
@@ -88,8 +89,9 @@ def plan_contrast(
     Args:
         categories: (B,) int, on the CPU.
         parents: (B,) int, on the CPU; at level 1 the same number for all, or that of a random block of them.
-        positives: "all" documents of the anchor's category, or "one" of them, drawn.
-        generator: draws the positives for "one".
+        positives: "all" documents of the anchor's category, or "one" of them, drawn. "one_or_self": the anchor
+            itself where there is none, and the anchor is contrasted with all documents of its parent.
+        generator: draws the positives, unless they are "all".
         device: where the plan's tensors are used.
         tile_rows: anchors that a tile holds at most.
     """
@@ -99,11 +101,12 @@ def plan_contrast(
     categories, parents = categories[order], parents[order]
     category_runs, parent_runs = _runs(parents, categories), _runs(parents)
     same = category_runs.ends - category_runs.starts
+    own = positives == "one_or_self"
     contrasted = parent_runs.ends - parent_runs.starts > same
-    valid = contrasted & (same > 1)
+    valid = own | (contrasted & (same > 1))
     numbers = [order, category_runs.starts, parents]
-    if positives == "one":
-        rows = valid.nonzero()[0]
+    if positives != "all":
+        rows = (valid & (same > 1)).nonzero()[0]
         # Going round the anchor's run by 1..n-1 places ends at any other member with equal chance.
         drawn = torch.rand(len(rows), generator=generator, dtype=torch.float64).numpy()
         steps = (drawn * (same[rows] - 1)).astype(np.int64) + 1
@@ -121,7 +124,8 @@ def plan_contrast(
         parents,
         send(torch.from_numpy(each), device).unsqueeze(1),
         partners[0] if partners else None,
-        list(_cut(category_runs, parent_runs, tile_rows)),
+        own,
+        _cut(category_runs, parent_runs, tile_rows, own),
         count,
         len(order) - count,
     )
@@ -152,7 +156,8 @@ class _InOrder(torch.autograd.Function):
 def contrast(features: Features, plan: ContrastPlan, tiles: list[Tile]) -> Tensor:
     """Return Σ_i mean_{p ∈ P(i)} -log( exp s_ip / (exp s_ip + Σ_{n ∈ N(i)} exp s_in) ) over the tiles' anchors.
 
-    P(i) are the documents of i's category (or the one drawn), N(i) those of its parent in another category.
+    P(i) are the documents of i's category (or the one drawn), N(i) those of its parent in another category. If an
+    anchor is contrasted with its `own` category, the denominator is the sum over all documents of its parent.
     Features are in the plan's order (`in_order`). The result is a 0-d tensor with gradient to both of them.
     """
     return _Contrast.apply(features.anchors, features.keys, plan, tiles)
@@ -184,7 +189,8 @@ def _contrast_tile(
     """Return the tile's loss and add its gradient to `to_anchors` (B, d) and `to_keys` (d, B).
 
     With ν_i = log Σ_n exp s_in, a pair costs softplus(ν_i - s_ip), and its derivative sigmoid(ν_i - s_ip)
-    pulls at the positive as much as it pushes at the negatives together.
+    pulls at the positive as much as it pushes at the negatives together. Where the sum holds the positive already,
+    the pair costs ν_i - s_ip, and the derivative is 1.
     """
     row, column, weight = anchors[tile.rows], keys[tile.columns], plan.weights[tile.rows]
     scores = row @ column.T  # (n, m)
@@ -198,17 +204,21 @@ def _contrast_tile(
         partners = plan.partners[tile.rows]
         partner = keys[partners]
         excess = -(row * partner).sum(1, keepdim=True)
-    if other is None:
-        inner.fill_(-torch.inf)
-    else:
-        inner.masked_fill_(~other, -torch.inf)
+    if not plan.own:
+        if other is None:
+            inner.fill_(-torch.inf)
+        else:
+            inner.masked_fill_(~other, -torch.inf)
     if tile.mixed:
         scores.masked_fill_(plan.parents[tile.rows, None] != plan.parents[tile.columns], -torch.inf)
     # softmax is several times faster than exp and sum on a CPU; its largest entry gives the sum back.
     share = scores.softmax(dim=1)
     excess += scores.amax(1, keepdim=True) - share.amax(1, keepdim=True).log()  # ν - s
 
-    loss, pull = F.softplus(excess), excess.sigmoid_()
+    if plan.own:
+        loss, pull = excess, torch.ones_like(excess)
+    else:
+        loss, pull = F.softplus(excess), excess.sigmoid_()
     if plan.partners is None:
         for pairs in (loss, pull):
             if other is not None:
@@ -241,13 +251,13 @@ def _runs(*columns: np.ndarray) -> _Runs:
     return _Runs(starts[number], ends[number])
 
 
-def _cut(category_runs: _Runs, parent_runs: _Runs, tile_rows: int) -> list[Tile]:
+def _cut(category_runs: _Runs, parent_runs: _Runs, tile_rows: int, own: bool) -> list[Tile]:
     """Return tiles of at most `tile_rows` anchors, in order, that hold all anchors that are contrasted with anything.
 
     Small parents share a tile, and so do small categories of a large parent; a large category has tiles of its own.
     """
     tiles: list[Tile] = []
-    for piece in _pieces(category_runs, parent_runs, tile_rows):
+    for piece in _pieces(category_runs, parent_runs, tile_rows, own):
         last = tiles[-1] if tiles else None
         if last and _fit_together(last, piece, tile_rows):
             rows, columns, inner = (slice(a.start, b.stop) for a, b in zip(last[:3], piece[:3], strict=True))
@@ -266,10 +276,10 @@ def _fit_together(tile: Tile, piece: Tile, tile_rows: int) -> bool:
     )
 
 
-def _pieces(category_runs: _Runs, parent_runs: _Runs, tile_rows: int) -> Iterator[Tile]:
+def _pieces(category_runs: _Runs, parent_runs: _Runs, tile_rows: int, own: bool) -> Iterator[Tile]:
     """Yield each parent that fits into a tile whole, and the categories of the others, in equal parts if need be.
 
-    A parent with one category has nothing to contrast and is left out.
+    A parent with one category has nothing to contrast, unless with its `own`, and is left out.
     """
     starts = np.unique(category_runs.starts)
     ends, parent_starts, parent_ends = category_runs.ends[starts], *(run[starts] for run in parent_runs)
@@ -277,7 +287,7 @@ def _pieces(category_runs: _Runs, parent_runs: _Runs, tile_rows: int) -> Iterato
         *(run.tolist() for run in (starts, ends, parent_starts, parent_ends)), strict=True
     ):
         columns, inner = slice(first, last), slice(start, end)
-        if inner == columns:
+        if inner == columns and not own:
             continue
         if last - first <= tile_rows:
             if start == first:

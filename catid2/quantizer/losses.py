@@ -1,9 +1,9 @@
 """The four losses of CAT-ID² (paper, section "Method"; docs/method.md §1 has them in one place), each of them twice.
 
-`l_rq`, `l_hcc`, `l_csc` and `l_dis` are the definitions: plain PyTorch over the whole batch in one process, with the
-equation. Below each stands what training computes, which equals it and is faster: it returns this rank's share of the
-loss over the global batch, and the shares sum to it (see catid2.training.distributed). B is the global batch, n this
-rank's part of it.
+`l_rq`, `l_hcc` (and `l_hcc_drawn`), `l_csc` and `l_dis` are the definitions: plain PyTorch over the whole batch in
+one process, with the equation. Below each stands what training computes, which equals it and is faster: it returns
+this rank's share of the loss over the global batch, and the shares sum to it (see catid2.training.distributed). B is
+the global batch, n this rank's part of it.
 """
 
 import math
@@ -108,6 +108,25 @@ def l_hcc(
     return losses.sum(1) / positive.sum(1)
 
 
+def l_hcc_drawn(
+    residual: Tensor, partners: Tensor, parents: Tensor, similarity: Similarity, temperature: float
+) -> Tensor:
+    """Return L_HCC at one level with `hccl_positives: one_or_self`, (B,): MACRec's reading (arXiv 2511.15122, code).
+
+    -log( exp s_ip / Σ_j exp s_ij ): j are all documents of i's parent, i and the rest of its category among them.
+
+    Args:
+        residual: (B, d), r_{h-1} at level h.
+        partners: (B,), p: another document of i's category, drawn, or i where there is none.
+        parents: as in `l_hcc`.
+        similarity: as in `l_hcc`.
+        temperature: τ > 0 divides s.
+    """
+    scores = _scores(residual, residual, similarity, temperature)
+    scores = scores.masked_fill(parents[:, None] != parents, -torch.inf)
+    return -scores.log_softmax(1).gather(1, partners[:, None]).squeeze(1)
+
+
 def _scores(anchors: Tensor, keys: Tensor, similarity: Similarity, temperature: float) -> Tensor:
     """Return s / τ of every pair, (B, B)."""
     if similarity == "cosine":
@@ -125,7 +144,8 @@ def hccl(
 ) -> Tensor:
     """Hierarchical category contrastive loss of one level: `l_hcc` on the residuals that layer h codes.
 
-    An anchor without a positive or a negative drops out of the sum and of the mean.
+    An anchor without a positive or a negative drops out of the sum and of the mean. With positives of "one_or_self"
+    the loss is `l_hcc_drawn`, and no anchor drops out.
 
     Args:
         residual: (n, d), r_{h-1}: level h shapes what layer h, counted from one, is about to code.
