@@ -79,6 +79,7 @@ TABLES = [
             ),
             row("epochs", 4, 5, differs="epochs, codebooks", same="warm-up", schedule="constant"),
             row("batch_size", 50, 40, differs="warm-up, codebooks", same="sizes, epochs"),
+            row("batches", "random", "category", differs="warm-up, codebooks", same="sizes, epochs, rates"),
             row("learning_rate", 0.005, 0.01, differs="rates, warm-up, codebooks", same="sizes, epochs"),
             row("schedule", "constant", "cosine", differs="rates, codebooks", same="sizes, epochs"),
             row("rise_steps", 0, 6, differs="rates, warm-up, codebooks", same="sizes, epochs"),

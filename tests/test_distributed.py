@@ -89,11 +89,14 @@ def gathered(group: Group) -> dict[str, torch.Tensor]:
 
 def history(group: Group, folder: Path) -> dict[str, torch.Tensor]:
     """Train for some epochs with a stop in between, and return the history."""
-    for epochs in (4, 6):
-        checkpoints = Checkpoints(folder, {"run": "test"})
-        config = settings(epochs=epochs, schedule="constant")
-        rows = train(*catalogue(), config, 0, group, checkpoints, checkpoint_seconds=0).history
-    return {"history": torch.tensor([[row[name] for name in sorted(row)] for row in rows])}
+    histories = []
+    for batches in ("random", "category"):
+        checkpoints = Checkpoints(folder, {"run": batches})
+        for epochs in (4, 6):
+            config = settings(epochs=epochs, schedule="constant", batches=batches)
+            rows = train(*catalogue(), config, 0, group, checkpoints, checkpoint_seconds=0).history
+        histories += [[row[name] for name in sorted(row)] for row in rows]
+    return {"history": torch.tensor(histories)}
 
 
 def _work(rank: int, port: int, folder: Path) -> None:

@@ -289,12 +289,16 @@ def test_levels_that_teach_nothing_are_warned_of(
 # --- the command line ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("overrides", [{}, {"batches": "category", "hccl_positives": "one_or_self"}])
 def test_it_goes_on_after_the_last_epoch_saved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    overrides: dict[str, str],
 ) -> None:
     write_inputs(tmp_path, catalogue())
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    run_script(monkeypatch, *arguments(tmp_path, settings(), whole))
+    run_script(monkeypatch, *arguments(tmp_path, settings(**overrides), whole))
     run_epoch = rqvae_training.Training.run_epoch
 
     def stop_at_the_fifth(run: rqvae_training.Training, epoch: int) -> dict[str, float]:
@@ -304,9 +308,9 @@ def test_it_goes_on_after_the_last_epoch_saved(
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(rqvae_training.Training, "run_epoch", stop_at_the_fifth)
-        run_script(patch, *arguments(tmp_path, settings(), stopped))
+        run_script(patch, *arguments(tmp_path, settings(**overrides), stopped))
     caplog.set_level("INFO")
-    run_script(monkeypatch, *arguments(tmp_path, settings(), stopped))
+    run_script(monkeypatch, *arguments(tmp_path, settings(**overrides), stopped))
     assert "resuming after epoch 4" in caplog.text
     for name in OUTPUTS:
         assert (stopped / "rqvae" / name).read_bytes() == (whole / "rqvae" / name).read_bytes(), name

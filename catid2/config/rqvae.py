@@ -111,6 +111,11 @@ class RqvaeConfig(StageConfig):
     # Training
     epochs: int = Field(300, ge=1, description="passes over the corpus, warm-up included (paper: 300)")
     batch_size: int = Field(4096, ge=2, description="documents per step, over all ranks (paper: 4096)")
+    batches: Literal["random", "category"] = Field(
+        "random",
+        description="`random`: every epoch deals the documents to batches at random. `category`: it deals runs of 8 of "
+        "one category of level 2, so that fewer documents drop out of HCCL at level 3",
+    )
     learning_rate: float = Field(0.001, gt=0, description="peak learning rate of AdamW (MERGE: 0.001)")
     schedule: Literal["constant", "cosine"] = Field("cosine", description="learning rate after the rise")
     rise_steps: int = Field(0, ge=0, description="steps over which the learning rate rises linearly")

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from catid2.quantizer.batches import epoch_order
 from catid2.quantizer.blocks import block_bounds
 from catid2.quantizer.codebooks import Quantized
 from catid2.quantizer.contrast import ContrastPlan, plan_contrast
@@ -202,7 +203,8 @@ class Training:
 
     def _train_epoch(self, epoch: int, warmup: bool) -> Row:
         config = self.config
-        order = torch.randperm(len(self.matrix), generator=self._generator(epoch, Purpose.BATCHES))
+        together = self.categories[:, min(config.levels, 2) - 1]
+        order = epoch_order(together, config.batches, self._generator(epoch, Purpose.BATCHES))
         draws = self._generator(epoch, Purpose.POSITIVES)
         totals = torch.zeros(len(TERMS), device=self.group.device)
         zero = totals.new_zeros(())

@@ -1,0 +1,29 @@
+"""The order in which an epoch takes the documents, of which each batch is a part."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Batches = Literal["random", "category"]
+RUN = 8  # documents of one category that "category" keeps together
+
+
+def epoch_order(categories: Tensor, batches: Batches, generator: torch.Generator) -> Tensor:
+    """Return the N documents, each once, in the order of an epoch.
+
+    Args:
+        categories: (N,) int, of the level whose documents "category" brings together.
+        batches: "random": in random order. "category": shuffled within their category, cut into runs of `RUN` (the
+            last of a category may be shorter), and the runs shuffled.
+        generator: draws the order.
+    """
+    order = torch.randperm(len(categories), generator=generator)
+    if batches == "random":
+        return order
+    order = order[categories[order].argsort(stable=True)]
+    sizes = categories.unique(return_counts=True)[1]
+    places = torch.arange(len(order)) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
+    runs = (places % RUN == 0).cumsum(0) - 1
+    shuffled = torch.randperm(int(runs[-1]) + 1, generator=generator)
+    return order[shuffled[runs].argsort(stable=True)]
