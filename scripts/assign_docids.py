@@ -2,8 +2,8 @@
 
 Reads the embeddings, the corpus and, for the scheme that needs one, the RQ-VAE; writes docids.parquet (doc_id,
 product_id, the DocID, the codes before the repair, moved) and docids.json (collisions and distortion before and after,
-perplexity, dead codes, mutual information with the categories and what it is by chance). Nothing is written if
-documents are left with the same DocID, unless the config allows it.
+perplexity, dead codes, mutual information with the categories and what it is by chance, documents that dropped out of
+HCCL). Nothing is written if documents are left with the same DocID, unless the config allows it.
 """
 
 import logging
@@ -19,7 +19,7 @@ from catid2.docids.table import docids_table
 from catid2.quantizer.model import CONFIG_FILE
 from catid2.runtime.command import OPTIONAL_PATH, entry_point, new_parser
 from catid2.runtime.errors import InputError
-from catid2.runtime.tables import read_embeddings, write_json, write_table
+from catid2.runtime.tables import read_embeddings, read_json, write_json, write_table
 from catid2.runtime.writing import atomic, claim
 
 log = logging.getLogger("assign_docids")
@@ -67,7 +67,8 @@ def main() -> None:
         documents = Documents(embeddings, learnt, order, options.embeddings, folder)
         coding = SCHEMES[config.scheme.kind](documents, config.scheme, options.seed)
         assignment = assign_coded(coding, product_ids, config)
-        report = describe(assignment, coding, config, categories)
+        dropped = read_json(options.model_config).get("hccl_dropped", []) if folder else []
+        report = describe(assignment, coding, config, categories, dropped)
         for state in ("before", "after"):
             found = report[state]
             log.info("%s: collisions %s, distortion %s", state, found["collisions"], found["distortion"])

@@ -14,7 +14,7 @@ from catid2.config.base import parse, require_at_least, require_seed
 from catid2.config.rqvae import RqvaeConfig
 from catid2.corpus.categories import read_categories
 from catid2.quantizer import training as rqvae_training
-from catid2.quantizer.history import format_history, starved_levels
+from catid2.quantizer.history import dropped_shares, format_history, starved_levels
 from catid2.quantizer.training import train
 from catid2.runtime.checkpoint import Checkpoints, code_digest, fingerprint
 from catid2.runtime.command import entry_point, new_parser
@@ -70,9 +70,11 @@ def main() -> None:
             trained = train(embeddings, categories, config, arguments.seed, group, checkpoints, seconds)
         if not group.is_first:
             return
+        dropped = dropped_shares(trained.history[-1], len(embeddings))
         details = settings | {
             "n_docs": len(embeddings),
             "n_categories": [len(np.unique(level)) for level in categories.T],
+            "hccl_dropped": dropped,
             "fingerprint": fingerprint(run),
         }
         outputs = (arguments.model, arguments.model_config, arguments.history)
@@ -80,7 +82,7 @@ def main() -> None:
             trained.model.save(model, model_config, details)
             history.write_text(format_history(trained.history), encoding="utf-8")
         checkpoints.remove()
-    for problem in starved_levels(trained.history[-1], config, categories):
+    for problem in starved_levels(dropped, config, categories):
         warn(arguments.products, problem.text, problem.remedy)
 
 

@@ -251,6 +251,10 @@ CASES = [
         ("'moved_share': all is not a number",),
     ),
     Case(
+        "figures list", "plot_layers", b.key(FIGURES, "hccl_dropped", 0.5),
+        ("'hccl_dropped': 0.5 is not a list of numbers", "run assign_docids again"),
+    ),
+    Case(
         "figures ragged", "plot_layers", b.key(FIGURES, "before.category_nmi.codes", [[1], [1, 2]]),
         ("a table of numbers",),
     ),

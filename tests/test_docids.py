@@ -26,6 +26,7 @@ from catid2.runtime.tables import docids_columns, products_columns, read_table
 
 UNIQUE = ("transport", "sinkhorn", "digit")
 REPAIRS = (*UNIQUE, "sinkhorn_loop", "none")
+DROPPED = [0.0, 0.25]  # of HCCL, as the config of the RQ-VAE has it
 
 
 def corpus(seed: int, documents: int, layers: int = 3, size: int = 8, dimensions: int = 4):
@@ -189,7 +190,9 @@ def folder(tmp_path_factory) -> Path:
     model = RQVAE(architecture)
     torch.nn.init.normal_(model.codebooks, std=0.3)
     (folder / "rqvae").mkdir()
-    model.save(folder / "rqvae" / "model.safetensors", folder / "rqvae" / "config.json", {})
+    model.save(
+        folder / "rqvae" / "model.safetensors", folder / "rqvae" / "config.json", {"hccl_dropped": DROPPED}
+    )
 
     rng = np.random.default_rng(0)
     embeddings = rng.standard_normal((300, 16)).astype(np.float16)
@@ -234,6 +237,7 @@ def test_command_writes_unique_ids_and_the_same_bytes_again(folder, tmp_path):
     assert report["after"]["collisions"]["documents"] == 0
     assert report["before"]["collisions"]["largest"] >= 41
     assert report["after"]["reconstruction_error"] > 0
+    assert report["hccl_dropped"] == DROPPED
     for name in ("docids.parquet", "docids.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
@@ -254,6 +258,7 @@ def test_command_needs_a_model_for_the_rqvae_alone(folder, tmp_path):
     assert tables[0] == tables[1] != tables[2]
     report = json.loads((tmp_path / "docids.json").read_text())
     assert (report["scheme"], report["repair"], report["codes_per_layer"]) == ("random", None, [18, 18])
+    assert report["hccl_dropped"] == []
 
 
 def test_command_writes_nothing_when_documents_share_ids(folder, tmp_path):

@@ -18,7 +18,7 @@ from catid2.config.base import validate
 from catid2.config.rqvae import RqvaeConfig
 from catid2.quantizer import training as rqvae_training
 from catid2.quantizer.diagnostics import collision_rate, perplexity
-from catid2.quantizer.history import find_problem, format_history
+from catid2.quantizer.history import dropped_shares, find_problem, format_history, starved_levels
 from catid2.quantizer.model import RQVAE, architecture
 from catid2.quantizer.training import Trained, train
 from catid2.runtime.checkpoint import Checkpoints
@@ -146,6 +146,34 @@ def test_the_history_tells_what_happened(tmp_path: Path) -> None:
     assert {len(line) for line in table} == {len(last)}
 
 
+@pytest.mark.parametrize("batches", ["random", "category"])
+def test_the_share_of_documents_that_drop_out_equals_a_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: str
+) -> None:
+    seen: list[torch.Tensor] = []
+    plans = rqvae_training.Training.plans
+    monkeypatch.setattr(
+        rqvae_training.Training,
+        "plans",
+        lambda run, batch, draws: seen.append(batch) or plans(run, batch, draws),
+    )
+    config = settings(batches=batches, batch_size=11, epochs=4)
+    case = catalogue()
+    row = train(*case, config, 0, Group(), Checkpoints(tmp_path, {"run": "test"})).history[-1]
+
+    dropped = [0, 0]
+    for batch in seen[-math.ceil(200 / 11) :]:
+        paths = [tuple(path) for path in case.categories[batch].tolist()]
+        for place, path in enumerate(paths):
+            others = paths[:place] + paths[place + 1 :]
+            for level in (0, 1):
+                family = [other for other in others if other[:level] == path[:level]]
+                mates = sum(other[level] == path[level] for other in family)
+                dropped[level] += not 0 < mates < len(family)
+    assert 0 < dropped[0] < dropped[1] < 200
+    assert dropped_shares(row, 200) == [dropped[0] / 200, dropped[1] / 200]
+
+
 def test_zero_weights_are_the_plain_rq_vae_and_compute_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +185,7 @@ def test_zero_weights_are_the_plain_rq_vae_and_compute_nothing_else(
     row = fit(tmp_path, alpha=0, beta=0, gamma=0).history[-1]
     assert row["loss"] == pytest.approx(row["reconstruction"] + 0.25 * row["commitment"])
     assert all(math.isnan(row[name]) for name in ("disl", "hccl", "cscl", "gradient_cscl", "dropped_1"))
+    assert dropped_shares(row, 200) == []
 
 
 def test_an_epoch_holds_every_document_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,6 +315,18 @@ def test_levels_that_teach_nothing_are_warned_of(
     assert "warning: " not in capsys.readouterr().err
 
 
+def test_more_than_half_of_the_documents_are_warned_of_with_what_helps() -> None:
+    tree = np.arange(600).reshape(200, 3) // 9
+    shares = [0.5, 0.51, 0.52]
+    second, third = starved_levels(shares, settings(), tree)
+    assert second.text == "51% of the documents drop out of HCCL at level 2 of the category tree"
+    assert third.text == "52% of the documents drop out of HCCL at level 3 of the category tree"
+    assert second.remedy == "raise rqvae.batch_size, or lower rqvae.levels"
+    assert third.remedy == f"set rqvae.batches: category, {second.remedy}"
+    already = starved_levels(shares, settings(batches="category"), tree)[1]
+    assert already.remedy == second.remedy
+
+
 # --- the command line ------------------------------------------------------------------------------------
 
 
@@ -384,9 +425,11 @@ def test_the_config_beside_the_weights_says_what_made_them(
     content = json.loads((tmp_path / "out/rqvae/config.json").read_text())
     assert RqvaeConfig(**content["config"]) == settings()
     assert (content["seed"], content["n_docs"], content["n_categories"]) == (3, 200, [3, 9])
+    same = fit(tmp_path / "same", seed=3)
+    assert content["hccl_dropped"] == dropped_shares(same.history[-1], 200)
     assert content["architecture"]["input_dim"] == 20
     codebooks = RQVAE.load(tmp_path / "out/rqvae").codebooks
-    assert torch.equal(codebooks, fit(tmp_path / "same", seed=3).model.codebooks)
+    assert torch.equal(codebooks, same.model.codebooks)
     assert not torch.equal(codebooks, fit(tmp_path / "other", seed=0).model.codebooks)
 
 

@@ -124,7 +124,11 @@ def require_unique(assignment: Assignment, config: "DocidsConfig") -> None:
 
 
 def describe(
-    assignment: Assignment, coding: Coding, config: "DocidsConfig", categories: np.ndarray
+    assignment: Assignment,
+    coding: Coding,
+    config: "DocidsConfig",
+    categories: np.ndarray,
+    hccl_dropped: Sequence[float] = (),
 ) -> dict[str, Any]:
     """Return the content of docids.json: what the DocIDs are like, and what making them unique cost.
 
@@ -134,6 +138,8 @@ def describe(
             reconstruction error.
         config: the settings the assignment was made with.
         categories: (N, H) category of each document per level; H may be 0.
+        hccl_dropped: as in the config of the RQ-VAE: per level, the share of documents that dropped out of HCCL in
+            the last epoch of training.
     """
     layers = assignment.before.shape[1]
     sizes = code_sizes(coding)
@@ -146,6 +152,7 @@ def describe(
         "repair": config.repair if isinstance(coding, Quantised) else None,
         "moved_share": float(assignment.moved.mean()),
         "overflowed_documents": int(assignment.overflowed.sum()),
+        "hccl_dropped": list(hccl_dropped),
         "before": _describe_codes(assignment.before, coding, sizes, categories),
         "after": _describe_codes(assignment.codes, coding, sizes, categories),
     }

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from catid2.config.rqvae import RqvaeConfig
 
 NAN = math.nan
-STARVED_SHARE = 0.9  # of the documents: a level from whose HCCL more drop out teaches next to nothing
+STARVED_SHARE = 0.5  # of the documents: of a level from whose HCCL more drop out, most learn nothing
 TERMS = ("reconstruction", "codebook", "commitment", "disl", "hccl", "cscl")
 GRADIENTS = {"rq": TERMS[:3], "disl": ("disl",), "hccl": ("hccl",), "cscl": ("cscl",)}
 Row = dict[str, float]
@@ -62,15 +62,21 @@ def find_problem(row: Row, config: "RqvaeConfig", points: int) -> Problem | None
     return Problem(text, f"{remedy}, or set on_collapse: report", config.on_collapse == "stop")
 
 
-def starved_levels(row: Row, config: "RqvaeConfig", categories: np.ndarray) -> list[Problem]:
-    """Return the levels of the (N, H) categories from whose HCCL most documents drop out, by the figures of an epoch.
+def dropped_shares(row: Row, documents: int) -> list[float]:
+    """Return, per level, the share of all documents that dropped out of HCCL in an epoch; [] without HCCL.
 
-    A document does if its batch holds no other one of its category, or none of a sibling category.
+    A document does if its batch holds no other one of its category, or none of a sibling category. A level that has
+    no layer is left out.
     """
+    counts = [value for name, value in row.items() if name.startswith("dropped_")]
+    return [count / documents for count in counts if not math.isnan(count)]
+
+
+def starved_levels(shares: list[float], config: "RqvaeConfig", categories: np.ndarray) -> list[Problem]:
+    """Return the levels of the (N, H) categories from whose HCCL most documents drop out, by `dropped_shares`."""
     found = []
-    for level, nodes in enumerate(categories.T, start=1):
-        share = row.get(f"dropped_{level}", NAN) / len(nodes)
-        if not share > STARVED_SHARE:  # nan without HCCL, and of a level that has no layer
+    for level, (share, nodes) in enumerate(zip(shares, categories.T, strict=False), start=1):
+        if share <= STARVED_SHARE:
             continue
         what = f"{share:.0%} of the documents drop out of HCCL at level {level} of the category tree"
         remedy = "lower rqvae.levels" if level > 1 else "set rqvae.beta to 0"
@@ -79,6 +85,8 @@ def starved_levels(row: Row, config: "RqvaeConfig", categories: np.ndarray) -> l
             remedy = "build the corpus with a tree that branches there, or set rqvae.beta to 0"
         elif config.batch_size < len(nodes):
             remedy = f"raise rqvae.batch_size, or {remedy}"
+            if level > 2 and config.batches == "random":
+                remedy = f"set rqvae.batches: category, {remedy}"
         found.append(Problem(what, remedy, False))
     return found
 

@@ -41,8 +41,6 @@ RQVAE_CURVES = {
     "collision_rate": "RQ-VAE: collision rate",
     "perplexity_0": "RQ-VAE: perplexity of layer 1",
 }
-# Columns of the RQ-VAE's history: documents of an epoch that had no positive or no negative at a category level.
-DROPPED = tuple(f"dropped_{level}" for level in range(1, 10))
 RETRIEVER_CURVES = {
     "loss": "retriever: training loss",
     "recall@10": "retriever: validation recall@10",
@@ -58,6 +56,7 @@ class DocidStatistics(NamedTuple):
     collisions_before: float
     collisions_after: float
     moved: float
+    hccl_dropped: list[float]  # per category level; empty without HCCL
     perplexity: list[float]  # per layer
     nmi: np.ndarray  # (H, L): category level and layer
     nmi_chance: np.ndarray  # (H, L): the same with the categories shuffled
@@ -206,6 +205,7 @@ def read_docid_statistics(path: str | Path) -> DocidStatistics:
         collisions_before=float(shaped(0, "before", "collisions", "rate")),
         collisions_after=float(shaped(0, "after", "collisions", "rate")),
         moved=float(shaped(0, "moved_share")),
+        hccl_dropped=shaped(1, "hccl_dropped").tolist(),
         perplexity=perplexity.tolist(),
         nmi=nmi,
         nmi_chance=chance,

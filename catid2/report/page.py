@@ -83,7 +83,7 @@ def page_content(
         "maps": maps,
         "level": config.category_level,
         "training": sections.training_section(results, datasets, config),
-        "dropped": sections.dropped_section(results, datasets),
+        "dropped": sections.dropped_section(datasets),
         "examples": examples,
         "studies": studies_section(results, comparison, config),
         "metric": config.metric,

@@ -14,7 +14,6 @@ from catid2.evaluation.table import metrics_among
 from catid2.report.examples import prefix_examples
 from catid2.report.figures import Curve
 from catid2.report.inputs import (
-    DROPPED,
     RETRIEVER_CURVES,
     RQVAE_CURVES,
     Catalogue,
@@ -182,35 +181,28 @@ def training_section(
 def stage_curves(
     results: Path, dataset: "ReportDataset", stage: str, quantity: str, points: int
 ) -> dict[str, Curve]:
-    """Return one quantity's curve for each model of a stage, by the first method that uses the model."""
+    """Return one quantity's curve for each model (first seed) of a stage, by the first method that uses it."""
     curves = {}
     for owner, sharing in owners(dataset, stage).items():
-        path = history_path(results, dataset, owner, sharing, stage)
+        seed = next(method.seeds[0] for method in dataset.methods if method.name == sharing[0])
+        path = results / dataset.name / owner / f"seed{seed}" / stage / "history.tsv"
         found = read_curves(path, (quantity,), points)
         if quantity in found:
             curves[sharing[0]] = found[quantity]
     return curves
 
 
-def history_path(results: Path, dataset: "ReportDataset", owner: str, sharing: list[str], stage: str) -> Path:
-    """Return where the history of a stage lies that the methods `sharing` share, of their first seed."""
-    seed = next(method.seeds[0] for method in dataset.methods if method.name == sharing[0])
-    return results / dataset.name / owner / f"seed{seed}" / stage / "history.tsv"
-
-
-def dropped_section(results: Path, datasets: list[DatasetTables]) -> list[dict[str, Any]]:
+def dropped_section(datasets: list[DatasetTables]) -> list[dict[str, Any]]:
     """Return, per dataset, the share of documents that drop out of HCCL at each level, a row per RQ-VAE that has HCCL.
 
-    It is that of the last epoch; a level that only other rows have is None.
+    It is that of the last epoch, averaged over the seeds; a level that only other rows have is None.
     """
     sections = []
     for tables in datasets:
         rows = []
-        for owner, sharing in owners(tables.dataset, "rqvae").items():
-            curves = read_curves(history_path(results, tables.dataset, owner, sharing, "rqvae"), DROPPED, 2)
-            documents = tables.docids[sharing[0]][0].documents
-            if curves:
-                shares = [curve.values[-1] / documents for curve in curves.values()]
+        for sharing in owners(tables.dataset, "rqvae").values():
+            shares = np.mean([run.hccl_dropped for run in tables.docids[sharing[0]]], axis=0).tolist()
+            if shares:
                 rows.append({"methods": sharing, "shares": shares})
         if rows:
             sections.append({"name": label(tables.dataset), "rows": rows})
