@@ -196,7 +196,7 @@ def _contrast_tile(
     scores = row @ column.T  # (n, m)
     inner = scores[:, tile.inner.start - tile.columns.start : tile.inner.stop - tile.columns.start]
     other = None  # (n, inner) no pair of an anchor and a positive
-    if not tile.pure:
+    if not (tile.pure or plan.own):
         other = plan.categories[tile.rows, None] != plan.categories[tile.inner]
     if plan.partners is None:
         excess = inner.neg()
