@@ -1,4 +1,4 @@
-"""A batch cut into blocks whose documents are contrasted with each other, so that most of a B × B product is saved."""
+"""Cutting a batch into blocks, so that documents are contrasted within a block instead of in a B × B product."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -11,38 +11,38 @@ from torch import Tensor
 from catid2.quantizer.transfer import send
 from catid2.training.distributed import Group
 
-IGNORED = -100  # as a positive: leave the anchor out
+IGNORED = -100  # as a positive: skip the anchor (F.cross_entropy's ignore_index)
 
 
 def block_bounds(total: int, negatives: int | None) -> list[int]:
-    """Return the bounds of equal blocks that leave each of `total` documents at least `negatives` others.
+    """Return the bounds of the most equal blocks in which each of `total` documents has at least `negatives` others.
 
-    None is one block. A batch is in random order, so its blocks are random samples.
+    None gives one block. A batch is in random order, so its blocks are random samples.
     """
     count = 1 if negatives is None else max(1, total // (negatives + 1))
     return [total * block // count for block in range(count + 1)]
 
 
 class Contrasted(NamedTuple):
-    """The anchors of a block and their keys, or (b, …) of b blocks that are padded to one size."""
+    """The anchors of a block and their keys, or (b, …) those of b blocks, padded to the same size."""
 
     anchors: Tensor  # (n, D) or (b, n, D)
     keys: Tensor  # (m, D) or (b, m, D)
-    positives: Tensor  # (n,) or (b n,) the key of each anchor, IGNORED where the anchor is padding
-    padding: Tensor | None  # (b, 1, m) which keys are
+    positives: Tensor  # (n,) or (b n,) the key of each anchor; IGNORED if the anchor is padding
+    padding: Tensor | None  # (b, 1, m) True for keys that are padding
 
 
 def contrasts(
     reconstruction: Tensor, originals: Tensor, negatives: int | None, group: Group, batched: bool
 ) -> Iterable[Contrasted]:
-    """Return what this rank's documents are contrasted with in each block of the batch.
+    """Return this rank's anchors in each block of the batch, with the keys that they are contrasted with.
 
     Args:
         reconstruction: (n, D) of this rank's documents, the anchors.
         originals: (B, D) of all documents of the batch, the keys.
-        negatives: as `block_bounds` has them.
-        group: this process among its peers.
-        batched: put all blocks into one.
+        negatives: as in `block_bounds`.
+        group: this process and its peers.
+        batched: return all blocks as one, padded.
     """
     total = len(originals)
     blocks = _blocks(block_bounds(total, negatives), group.shard(total))
@@ -52,15 +52,15 @@ def contrasts(
 
 
 class _Block(NamedTuple):
-    """Documents that are contrasted with each other, and which of them this rank does."""
+    """Documents that are contrasted with each other; the anchors are those of this rank."""
 
     anchors: range  # among this rank's documents
     keys: range  # among all documents of the batch
-    first: int  # the key of the first anchor, counted within the block
+    first: int  # index of the first anchor's key within the block
 
 
 def _blocks(bounds: list[int], own: slice) -> list[_Block]:
-    """Return the blocks of the batch that hold any of the documents `own` of this rank."""
+    """Return the blocks of the batch that hold any of this rank's documents `own`."""
     blocks = []
     for start, end in pairwise(bounds):
         first, last = max(start, own.start), min(end, own.stop)
@@ -80,7 +80,7 @@ def _one(reconstruction: Tensor, originals: Tensor, block: _Block) -> Contrasted
 
 
 def _all_at_once(reconstruction: Tensor, originals: Tensor, blocks: tuple[_Block, ...]) -> Contrasted:
-    # all of one size, and on one rank
+    # All blocks have one size, and there is one rank.
     if len(blocks) * len(blocks[0].keys) == len(originals) == len(reconstruction):
         anchors, keys = (rows.reshape(len(blocks), -1, rows.shape[1]) for rows in (reconstruction, originals))
         places = torch.arange(anchors.shape[1], device=anchors.device)
@@ -94,13 +94,13 @@ def _all_at_once(reconstruction: Tensor, originals: Tensor, blocks: tuple[_Block
 
 
 class _Padded(NamedTuple):
-    anchors: Tensor  # (b, n) rows of this rank; padding repeats a block's last, and its gradient is zero
-    keys: Tensor  # (b, m) rows of the batch, likewise
+    anchors: Tensor  # (b, n) rows of this rank; padding repeats the block's last row, with zero gradient
+    keys: Tensor  # (b, m) rows of the batch, padded in the same way
     positives: Tensor  # as in Contrasted
     padding: Tensor
 
 
-@lru_cache(maxsize=8)  # an epoch has batches of two sizes at most; nobody writes to what is kept
+@lru_cache(maxsize=8)  # an epoch has batches of at most two sizes; the cached tensors are never written to
 def _padded(blocks: tuple[_Block, ...], device: torch.device) -> _Padded:
     def numbered(parts: list[range]) -> tuple[Tensor, Tensor]:
         starts, ends = (torch.tensor([getattr(part, end) for part in parts]) for end in ("start", "stop"))

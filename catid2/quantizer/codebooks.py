@@ -1,8 +1,8 @@
-"""Residual quantisation: L codebooks of K codes, each coding what the ones before it left over.
+"""Residual quantisation: L codebooks of K codes; each codes the residual that the ones before it leave.
 
     r_0 = z;  c_l = argmin_k ‖r_l - e_k^l‖²;  r_{l+1} = r_l - e^l_{c_l};  ẑ = Σ_l e^l_{c_l}
 
-Codebooks follow the residuals either by an exponential moving average (van den Oord et al. 2017, appendix A.1)
+Codebooks are updated either by an exponential moving average of the residuals (van den Oord et al. 2017, appendix A.1)
 or by the gradient of the codebook loss.
 """
 
@@ -16,17 +16,17 @@ from catid2.training.distributed import Group, sum_over_ranks
 
 
 class Quantized(NamedTuple):
-    """What quantising a batch of B latents yields, per layer where it is a tuple."""
+    """A batch of B latents, quantised; tuples have one tensor per layer."""
 
     codes: Tensor  # (B, L) int64
-    residuals: tuple[Tensor, ...]  # L × (B, d): r_l, what layer l codes; its gradient goes to z
-    chosen: tuple[Tensor, ...]  # L × (B, d): the codeword that layer l takes
+    residuals: tuple[Tensor, ...]  # L × (B, d): r_l, the input of layer l; its gradient reaches z
+    chosen: tuple[Tensor, ...]  # L × (B, d): the codeword that layer l chose
     distances: tuple[Tensor, ...]  # L × (B, K): ‖r_l - e_k‖²
     latents: Tensor  # (B, d): ẑ, the sum of the chosen codewords
 
 
 def squared_distances(points: Tensor, centres: Tensor) -> Tensor:
-    """Return ‖p_i - c_k‖² as (B, K) for (B, d) points and (K, d) centres, by one matrix product."""
+    """Return ‖p_i - c_k‖² as (B, K), for (B, d) points and (K, d) centres."""
     products = torch.addmm(centres.square().sum(1), points, centres.T, alpha=-2)
     return products + points.square().sum(1, keepdim=True)
 
@@ -38,8 +38,8 @@ class ResidualQuantizer(nn.Module):
         layers: L.
         size: K.
         dimensions: d.
-        update: "ema" moves codes by `follow`; "gradient" makes the codebooks trainable parameters.
-        decay: share of the old average that a step of "ema" keeps.
+        update: with "ema" `follow` moves the codes; with "gradient" the codebooks are trainable parameters.
+        decay: share of the old average that is kept in a step of "ema".
     """
 
     def __init__(
@@ -61,8 +61,8 @@ class ResidualQuantizer(nn.Module):
     def forward(self, z: Tensor, distance_gradient: bool = False) -> Quantized:
         """Quantise (B, d) latents.
 
-        A residual's gradient reaches z and no codebook: each codebook learns from its own layer alone. The
-        distances carry a gradient only on request, since only CSCL needs it.
+        The gradient of a residual reaches z but no codebook: each codebook learns only from its own layer. The
+        distances have a gradient only with `distance_gradient`, because only CSCL needs it.
         """
         codes, residuals, chosen, distances = [], [], [], []
         residual = z
@@ -90,22 +90,22 @@ class ResidualQuantizer(nn.Module):
         self.counts.lerp_(batch[..., -1], 1 - self.decay)
         self.sums.lerp_(batch[..., :-1], 1 - self.decay)
         counts = self.counts.unsqueeze(-1)
-        # A code unused for thousands of steps has lost its average: it stays where it is.
+        # The average of a code that was unused for thousands of steps has vanished: the code stays where it is.
         self.codebooks.copy_(torch.where(counts > 1e-9, self.sums / counts.clamp_min(1e-9), self.codebooks))
 
     @torch.no_grad()
     def place(self, layer: int, codes: Tensor, codewords: Tensor, count: float) -> None:
-        """Put (n,) `codes` of a layer at (n, d) `codewords`, as if each had been averaged over `count` residuals."""
+        """Set (n,) `codes` of a layer to (n, d) `codewords`, as if each were the average of `count` residuals."""
         self.codebooks[layer, codes] = codewords
         self.counts[layer, codes] = count
         self.sums[layer, codes] = codewords * count
 
     @torch.no_grad()
     def initialise(self, z: Tensor, count: float, generator: torch.Generator) -> None:
-        """Set the codebooks layer by layer by k-means on the residuals of (N, d) latents.
+        """Set the codebooks, layer by layer, by k-means on the residuals of (N, d) latents.
 
-        `count` is the number of residuals that a code sees in an average batch: the weight that a centre gets
-        in the moving average.
+        `count` is the number of residuals per code in an average batch: the initial weight of a centre in the moving
+        average.
         """
         every = torch.arange(self.codebooks.shape[1], device=z.device)
         for layer in range(len(self.codebooks)):
@@ -114,14 +114,14 @@ class ResidualQuantizer(nn.Module):
 
     @torch.no_grad()
     def revive(self, z: Tensor, unused: Tensor, count: float, generator: torch.Generator) -> None:
-        """Move unused codes to residuals that their layer codes badly.
+        """Move unused codes to residuals with a large error in their layer.
 
         Args:
             z: (N, d) latents of a sample of the corpus.
             unused: (L, K) bool.
             count: as in `initialise`.
-            generator: a residual is drawn with a probability proportional to its squared error, as a seed of
-                k-means++ is, on the CPU so that every device and rank draws alike.
+            generator: draws residuals with probabilities proportional to their squared error (as k-means++ does), on
+                the CPU, so that every device and rank draws the same.
         """
         for layer, codebook in enumerate(self.codebooks):
             dead = unused[layer].nonzero().flatten()[: len(z)]
@@ -133,9 +133,9 @@ class ResidualQuantizer(nn.Module):
 
 
 def _sum_by_code(rows: Tensor, codes: Tensor, size: int) -> Tensor:
-    """Return (K, d + 1): the sum of the (B, d) rows of each code and their number.
+    """Return (K, d + 1): for each code the sum of its (B, d) rows, and their number.
 
-    A product with the one-hot codes, because scattered adds come in no fixed order on a GPU.
+    Computed as a product with the one-hot codes, because the order of scattered adds varies on a GPU.
     """
     onehot = torch.zeros(len(rows), size, dtype=rows.dtype, device=rows.device).scatter_(
         1, codes.unsqueeze(1), 1
@@ -147,7 +147,7 @@ def _sum_by_code(rows: Tensor, codes: Tensor, size: int) -> Tensor:
 def kmeans(points: Tensor, k: int, generator: torch.Generator, iterations: int = 30) -> Tensor:
     """Return k centres of (N, d) points, (k, d): k-means++ seeds (Arthur & Vassilvitskii 2007), then Lloyd.
 
-    A cluster that runs empty takes the point farthest from its centre, so no centre is ever undefined; with
+    The centre of an empty cluster moves to the point farthest from its own centre, so every centre is defined. With
     fewer than k distinct points some centres coincide. Deterministic for a given generator.
     """
     centres = _seeds(points, k, generator)
@@ -167,7 +167,7 @@ def kmeans(points: Tensor, k: int, generator: torch.Generator, iterations: int =
 
 
 def _seeds(points: Tensor, k: int, generator: torch.Generator) -> Tensor:
-    """Return k points, each drawn with a probability proportional to its squared distance to those before."""
+    """Return k points, each drawn with probability proportional to its squared distance to those drawn before."""
     centres = points.new_empty(k, points.shape[1])
     error = points.new_ones(len(points))
     for index in range(k):
@@ -191,5 +191,5 @@ def _nearest(points: Tensor, centres: Tensor) -> _Nearest:
 
 
 def _chunks(*tensors: Tensor, rows: int = 65_536) -> Iterator[tuple[Tensor, ...]]:
-    """Yield the same rows of each tensor, few enough at a time for an (n, K) matrix to stay small."""
+    """Yield parts of at most `rows` rows of each tensor, so that an (n, K) matrix stays small."""
     return zip(*(tensor.split(rows) for tensor in tensors), strict=True)

@@ -1,8 +1,7 @@
 """Documents as tuples of codes: greedy residual quantisation, prefixes, collisions, distortion.
 
-NumPy only, in float64 and in blocks of rows, so that memory stays linear in the documents and a code
-does not hang on the precision of the model that made the latents. Everything that makes DocIDs (a
-repair, a baseline) stands on these few functions.
+Everything is NumPy, in float64 and in blocks of rows: memory stays linear in the number of documents, and codes do not
+depend on the precision of the model that made the latents. ID schemes and repairs build on these functions.
 """
 
 from collections.abc import Iterator
@@ -10,16 +9,16 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-BLOCK = 2048  # rows whose distances to all K codes are held at once: 4 MB at K = 256
+BLOCK = 2048  # rows whose distances to all K codes are computed at once: 4 MB at K = 256
 
 
 class Collisions(NamedTuple):
-    """How many documents share a DocID with another one."""
+    """How many documents share a DocID."""
 
     rate: float  # 1 - distinct DocIDs / documents, the collision rate of the RQ-VAE literature
-    documents: int  # documents whose DocID is not theirs alone
-    groups: int  # DocIDs held by more than one document
-    largest: int  # documents in the largest such group; 0 without collisions
+    documents: int  # documents that share their DocID
+    groups: int  # DocIDs of more than one document
+    largest: int  # documents in the largest group; 0 without collisions
 
 
 def blocks(n: int) -> Iterator[slice]:
@@ -41,10 +40,10 @@ def squared_distances(residual: np.ndarray, codebook: np.ndarray) -> np.ndarray:
 def greedy_codes(latents: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
     """Return the codes (N, L) int32 of residual quantisation: c_l = argmin_k ||r_l - e_k^l||², r_{l+1} = r_l - e.
 
-    This is the paper's c_l = argmax_k p_l (CAT-ID², section 3, after RQ-VAE). Equal distances: the lower code.
+    This is the paper's c_l = argmax_k p_l (CAT-ID², section 3, after RQ-VAE). Of equal distances the lower code wins.
 
     Args:
-        latents: (N, d), what the encoder gives, or residuals if `codebooks` starts at a deeper layer.
+        latents: (N, d) output of the encoder, or residuals if `codebooks` starts at a deeper layer.
         codebooks: (L, K, d).
     """
     codes = np.empty((len(latents), len(codebooks)), np.int32)
@@ -57,7 +56,7 @@ def greedy_codes(latents: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
 
 
 def residuals(latents: np.ndarray, codebooks: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Return r_l (M, d) in float64: the latents (M, d) less the codes (M, l) of the first l layers."""
+    """Return r_l (M, d) in float64: the latents (M, d) minus the codewords of the first l layers' codes (M, l)."""
     residual = latents.astype(np.float64)
     for layer in range(codes.shape[1]):
         residual -= codebooks[layer][codes[:, layer]]
@@ -65,7 +64,7 @@ def residuals(latents: np.ndarray, codebooks: np.ndarray, codes: np.ndarray) -> 
 
 
 def distortion(latents: np.ndarray, codebooks: np.ndarray, codes: np.ndarray) -> float:
-    """Return the mean over documents of ||z - ẑ||², ẑ the sum of a document's codes (N, L)."""
+    """Return the mean over documents of ||z - ẑ||², where ẑ is the sum of the codewords of the codes (N, L)."""
     total = 0.0
     for block in blocks(len(latents)):
         error = residuals(latents[block], codebooks, codes[block])
@@ -74,14 +73,14 @@ def distortion(latents: np.ndarray, codebooks: np.ndarray, codes: np.ndarray) ->
 
 
 def _number_pairs(ids: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """Number the distinct pairs of two (N,) columns: returns (N,) int64, dense from 0, in lexicographic order."""
+    """Return (N,) int64 numbers of the distinct pairs of two (N,) columns: dense from 0, in lexicographic order."""
     return np.unique(ids * (int(column.max(initial=0)) + 1) + column, return_inverse=True)[1]
 
 
 def tuple_ids(codes: np.ndarray) -> np.ndarray:
-    """Number the distinct rows of `codes` (N, l): returns (N,) int64, dense from 0, in lexicographic order.
+    """Return (N,) int64 numbers of the distinct rows of `codes` (N, l): dense from 0, in lexicographic order.
 
-    Layer by layer, so that no number exceeds N × K however long the DocIDs are.
+    Numbered layer by layer, so that no number exceeds N × K, however long the DocIDs are.
     """
     ids = np.zeros(len(codes), np.int64)
     for column in codes.T:
@@ -99,13 +98,13 @@ def prefix_ids(codes: np.ndarray) -> np.ndarray:
 
 
 def shared(codes: np.ndarray) -> np.ndarray:
-    """Return (N,) bool: does another document have the same codes?"""
+    """Return (N,) bool: whether another document has the same codes."""
     ids = tuple_ids(codes)
     return (np.bincount(ids) > 1)[ids]
 
 
 def rank_within(group: np.ndarray, *keys: np.ndarray) -> np.ndarray:
-    """Return each element's place (M,) from 0 among those of its group, by the keys in turn, then by position."""
+    """Return each element's rank (M,) from 0 within its group (M,), sorted by the keys in turn, then by position."""
     order = np.lexsort((*reversed(keys), group))
     ordered = group[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(group) else np.empty(0, np.int64)
@@ -129,9 +128,9 @@ def collisions(codes: np.ndarray) -> Collisions:
 def standardized(
     embeddings: np.ndarray, order: np.ndarray, how: Literal["none", "unit", "center"]
 ) -> np.ndarray:
-    """Return (N, D) embeddings in float32: as they are, of length 1, or less their mean and then of length 1.
+    """Return (N, D) embeddings in float32: unchanged, of length 1, or minus their mean and then of length 1.
 
-    Means are taken in the order of `order` (N,), so that the place of a row changes no bit.
+    The mean is summed in the order of `order` (N,), so that the place of a row changes no bit.
     """
     mean = np.zeros(embeddings.shape[1])
     if how == "center":

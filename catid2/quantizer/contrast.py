@@ -1,8 +1,8 @@
-"""InfoNCE among the documents of a batch, computed only where it is not masked away.
+"""InfoNCE among the documents of a batch, computed only for the pairs that count.
 
-Documents are sorted by parent and category, so an anchor meets its positives and negatives in one run of
-neighbouring rows. The work is cut into tiles (a run of anchors × the run of columns they need) that stay in
-cache; value and gradient of a tile are computed together and no similarity is kept for the backward pass.
+Documents are sorted by parent and category, so an anchor's positives and negatives are one run of neighbouring rows.
+The work is cut into tiles (a run of anchors × the run of columns they need) that stay in cache. Value and gradient of a
+tile are computed together, and no similarity is kept for the backward pass.
 """
 
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ Positives = Literal["all", "one", "one_or_self"]
 
 
 class Features(NamedTuple):
-    """Two views of the same points whose dot product is the similarity over the temperature."""
+    """Two feature matrices of the same points; their dot products are the similarities over the temperature."""
 
     anchors: Tensor  # (B, d')
     keys: Tensor  # (B, d')
 
 
 def contrast_features(anchors: Tensor, keys: Tensor, similarity: Similarity, temperature: float) -> Features:
-    """Return features of (B, d) anchors and (B', d) keys such that their dot product is s_ij / temperature.
+    """Return features of (B, d) anchors and (B', d) keys whose dot products are s_ij / temperature.
 
     "cosine" is s_ij = cos(a_i, k_j); "l2" is s_ij = 2 a_i·k_j - ‖k_j‖² = ‖a_i‖² - ‖a_i - k_j‖², whose constant
     ‖a_i‖² cancels between an anchor's positives and negatives.
@@ -43,34 +43,34 @@ def contrast_features(anchors: Tensor, keys: Tensor, similarity: Similarity, tem
 def similarities(anchors: Tensor, keys: Tensor, similarity: Similarity, temperature: float) -> Tensor:
     """Return scores s_ij / temperature, (…, B, B'), of (…, B, d) anchors and (…, B', d) keys.
 
-    s is as in `contrast_features`. For d above B': the norms of cosines go into the product, so that no copy of the
-    anchors or keys is made, forward or backward.
+    s is as in `contrast_features`. Faster for d above B': cosines are normalised after the product, so that neither
+    the forward nor the backward pass copies the anchors or keys.
     """
     if similarity == "cosine":
-        lengths = [x.norm(dim=-1).clamp_min(1e-12) for x in (anchors, keys)]  # as F.normalize has them
+        lengths = [x.norm(dim=-1).clamp_min(1e-12) for x in (anchors, keys)]  # as in F.normalize
         return (anchors @ keys.mT) / (lengths[0].unsqueeze(-1) * (temperature * lengths[1]).unsqueeze(-2))
     return (2 / temperature * anchors) @ keys.mT - keys.square().sum(-1).unsqueeze(-2) / temperature
 
 
 class Tile(NamedTuple):
-    """A run of anchors and the runs of columns they need, as places in sorted order."""
+    """A run of anchors and the runs of columns they need, as positions in sorted order."""
 
-    rows: slice  # the anchors; those without a positive are among them, and weigh nothing
-    columns: slice  # the documents of their parents: all that they are contrasted with
-    inner: slice  # those of them in the anchors' categories: positives of one anchor or another
-    pure: bool  # whether the anchors have one category
-    mixed: bool  # whether the anchors have several parents
+    rows: slice  # the anchors; those without a positive are included with weight 0
+    columns: slice  # the documents under the anchors' parents: everything they are contrasted with
+    inner: slice  # the part of `columns` in the anchors' categories: the candidates for positives
+    pure: bool  # the anchors have one category
+    mixed: bool  # the anchors have several parents
 
 
 class ContrastPlan(NamedTuple):
     """Who is contrasted with whom at one level of the category tree. B counts the documents of the batch."""
 
-    order: Tensor  # (B,) documents sorted by parent, then category
-    categories: Tensor  # (B,) a number for the category of each document below its parent, in that order
-    parents: Tensor  # (B,) category one level up, in that order
-    weights: Tensor  # (B, 1) what a positive counts for its anchor: one over their number, or 0 without any
-    partners: Tensor | None  # (B,) the place of the one positive drawn per anchor, or None for all positives
-    own: bool  # whether an anchor is contrasted with its own category, too: with all documents of its parent
+    order: Tensor  # (B,) documents sorted by parent, then category; the next four are in this order
+    categories: Tensor  # (B,) a number for each pair of parent and category
+    parents: Tensor  # (B,) category one level up
+    weights: Tensor  # (B, 1) weight of each positive of an anchor: 1 / their number, or 0 without any
+    partners: Tensor | None  # (B,) position of the one positive drawn per anchor, or None for all positives
+    own: bool  # an anchor is also contrasted with its own category: with all documents of its parent
     tiles: list[Tile]
     anchors: int  # documents with at least one positive and one negative; all of them with "one_or_self"
     dropped: int  # the other documents
@@ -84,18 +84,18 @@ def plan_contrast(
     device: torch.device,
     tile_rows: int = 128,
 ) -> ContrastPlan:
-    """Plan the contrast of one level; everything is decided on the CPU, so that a GPU is never waited for.
+    """Plan the contrast of one level. Everything is decided on the CPU, so that nothing waits for a GPU.
 
     Args:
         categories: (B,) int, on the CPU.
-        parents: (B,) int, on the CPU; at level 1 the same number for all, or that of a random block of them.
-        positives: "all" documents of the anchor's category, or "one" of them, drawn. "one_or_self": the anchor
-            itself where there is none, and the anchor is contrasted with all documents of its parent.
+        parents: (B,) int, on the CPU; at level 1 the same number for all, or the number of a random block.
+        positives: "all" documents of the anchor's category, or "one" of them, drawn at random. "one_or_self" takes
+            the anchor itself if there is no other, and contrasts the anchor with all documents of its parent.
         generator: draws the positives, unless they are "all".
         device: where the plan's tensors are used.
-        tile_rows: anchors that a tile holds at most.
+        tile_rows: most anchors per tile.
     """
-    # NumPy: thousands of numbers are too few for PyTorch's threads to be worth waking.
+    # NumPy: for a few thousand numbers PyTorch's threads cost more than they save.
     categories, parents = categories.numpy(), parents.numpy()
     order = np.lexsort((categories, parents))
     categories, parents = categories[order], parents[order]
@@ -107,7 +107,7 @@ def plan_contrast(
     numbers = [order, category_runs.starts, parents]
     if positives != "all":
         rows = (valid & (same > 1)).nonzero()[0]
-        # Going round the anchor's run by 1..n-1 places ends at any other member with equal chance.
+        # Stepping 1..n-1 places around the anchor's run reaches each other member with equal probability.
         drawn = torch.rand(len(rows), generator=generator, dtype=torch.float64).numpy()
         steps = (drawn * (same[rows] - 1)).astype(np.int64) + 1
         first = category_runs.starts[rows]
@@ -116,7 +116,7 @@ def plan_contrast(
         numbers.append(partners)
     each = valid / np.maximum(same - 1, 1) if positives == "all" else valid.astype(np.float64)
     count = int(valid.sum())
-    # Sent in one piece: to a GPU a copy is a launch like any other.
+    # Sent as one tensor: each copy to a GPU is a launch.
     order, starts, parents, *partners = send(torch.from_numpy(np.stack(numbers)), device)
     return ContrastPlan(
         order,
@@ -132,12 +132,12 @@ def plan_contrast(
 
 
 def in_order(rows: Tensor, plan: ContrastPlan) -> Tensor:
-    """Return (B, d) rows in the plan's order, with gradient."""
+    """Return the (B, d) rows in the plan's order, with gradient."""
     return _InOrder.apply(rows, plan.order)
 
 
 class _InOrder(torch.autograd.Function):
-    """rows[order] of a permutation: the gradient is put back, and not added up as that of an indexing is."""
+    """rows[order] for a permutation: its gradient is a copy, where that of indexing would be a slower scatter-add."""
 
     @staticmethod
     def forward(ctx, rows: Tensor, order: Tensor) -> Tensor:
@@ -156,9 +156,9 @@ class _InOrder(torch.autograd.Function):
 def contrast(features: Features, plan: ContrastPlan, tiles: list[Tile]) -> Tensor:
     """Return Σ_i mean_{p ∈ P(i)} -log( exp s_ip / (exp s_ip + Σ_{n ∈ N(i)} exp s_in) ) over the tiles' anchors.
 
-    P(i) are the documents of i's category (or the one drawn), N(i) those of its parent in another category. If an
-    anchor is contrasted with its `own` category, the denominator is the sum over all documents of its parent.
-    Features are in the plan's order (`in_order`). The result is a 0-d tensor with gradient to both of them.
+    P(i) are the other documents of i's category (or the one drawn), N(i) those of its parent in another category. If
+    an anchor is contrasted with its `own` category, the denominator is the sum over all documents of its parent.
+    Features are in the plan's order (`in_order`). The result is a 0-d tensor with gradient to both features.
     """
     return _Contrast.apply(features.anchors, features.keys, plan, tiles)
 
@@ -188,14 +188,14 @@ def _contrast_tile(
 ) -> Tensor:
     """Return the tile's loss and add its gradient to `to_anchors` (B, d) and `to_keys` (d, B).
 
-    With ν_i = log Σ_n exp s_in, a pair costs softplus(ν_i - s_ip), and its derivative sigmoid(ν_i - s_ip)
-    pulls at the positive as much as it pushes at the negatives together. Where the sum holds the positive already,
-    the pair costs ν_i - s_ip, and the derivative is 1.
+    With ν_i = log Σ_n exp s_in, the loss of a pair is softplus(ν_i - s_ip). Its gradient is -sigmoid(ν_i - s_ip) at the
+    positive's score; the negatives' scores share the opposite of it in proportion to their softmax. If the sum already
+    contains the positive, the loss is ν_i - s_ip, and 1 replaces the sigmoid.
     """
     row, column, weight = anchors[tile.rows], keys[tile.columns], plan.weights[tile.rows]
     scores = row @ column.T  # (n, m)
     inner = scores[:, tile.inner.start - tile.columns.start : tile.inner.stop - tile.columns.start]
-    other = None  # (n, inner) no pair of an anchor and a positive
+    other = None  # (n, inner) True where the pair is not in one category
     if not (tile.pure or plan.own):
         other = plan.categories[tile.rows, None] != plan.categories[tile.inner]
     if plan.partners is None:
@@ -211,7 +211,7 @@ def _contrast_tile(
             inner.masked_fill_(~other, -torch.inf)
     if tile.mixed:
         scores.masked_fill_(plan.parents[tile.rows, None] != plan.parents[tile.columns], -torch.inf)
-    # softmax is several times faster than exp and sum on a CPU; its largest entry gives the sum back.
+    # On a CPU softmax is several times faster than exp and sum; the sum follows from its largest entry.
     share = scores.softmax(dim=1)
     excess += scores.amax(1, keepdim=True) - share.amax(1, keepdim=True).log()  # ν - s
 
@@ -237,12 +237,12 @@ def _contrast_tile(
 
 
 class _Runs(NamedTuple):
-    starts: np.ndarray  # (B,) place where the run of this row begins
-    ends: np.ndarray  # (B,) place after its end
+    starts: np.ndarray  # (B,) where the row's run begins
+    ends: np.ndarray  # (B,) where it ends, exclusive
 
 
 def _runs(*columns: np.ndarray) -> _Runs:
-    """Return, for rows sorted by the columns, the run of equal rows that each belongs to."""
+    """Return the run of equal rows that each row belongs to; rows are sorted by the columns."""
     fresh = np.ones(len(columns[0]), dtype=bool)
     fresh[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
     number = fresh.cumsum() - 1
@@ -252,9 +252,9 @@ def _runs(*columns: np.ndarray) -> _Runs:
 
 
 def _cut(category_runs: _Runs, parent_runs: _Runs, tile_rows: int, own: bool) -> list[Tile]:
-    """Return tiles of at most `tile_rows` anchors, in order, that hold all anchors that are contrasted with anything.
+    """Return tiles of at most `tile_rows` anchors, in order, that cover every anchor with something to contrast.
 
-    Small parents share a tile, and so do small categories of a large parent; a large category has tiles of its own.
+    Small parents share a tile, as do small categories of a large parent; a large category gets its own tiles.
     """
     tiles: list[Tile] = []
     for piece in _pieces(category_runs, parent_runs, tile_rows, own):
@@ -268,18 +268,18 @@ def _cut(category_runs: _Runs, parent_runs: _Runs, tile_rows: int, own: bool) ->
 
 
 def _fit_together(tile: Tile, piece: Tile, tile_rows: int) -> bool:
-    """Return whether a tile can take in the piece after it."""
+    """Return whether the tile can be extended by the piece that follows it."""
     adjacent = tile.rows.stop == piece.rows.start and piece.rows.stop - tile.rows.start <= tile_rows
-    # Either categories of one parent, or whole parents: a tile that needs all columns of several can be large.
+    # Join categories of one parent, or complete parents; parts of several large parents would need all their columns.
     return adjacent and (
         tile.columns == piece.columns or (tile.rows == tile.columns and piece.rows == piece.columns)
     )
 
 
 def _pieces(category_runs: _Runs, parent_runs: _Runs, tile_rows: int, own: bool) -> Iterator[Tile]:
-    """Yield each parent that fits into a tile whole, and the categories of the others, in equal parts if need be.
+    """Yield each parent that fits into a tile as one piece; of the others each category, in equal parts if needed.
 
-    A parent with one category has nothing to contrast, unless with its `own`, and is left out.
+    A parent with one category has nothing to contrast and is skipped, unless anchors are contrasted with their `own`.
     """
     starts = np.unique(category_runs.starts)
     ends, parent_starts, parent_ends = category_runs.ends[starts], *(run[starts] for run in parent_runs)

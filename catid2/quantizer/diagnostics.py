@@ -1,4 +1,4 @@
-"""How well codes are spread, and how much they say about the categories."""
+"""How evenly the codes are used, and how well they agree with the categories."""
 
 import numpy as np
 
@@ -6,28 +6,28 @@ from catid2.quantizer.codes import prefix_ids
 
 
 def perplexity(codes: np.ndarray, size: int) -> float:
-    """Return exp of the entropy of (N,) codes of one layer: 1 if all are the same, K if all K are used alike."""
+    """Return exp(entropy) of the (N,) codes of a layer: 1 if all are equal, K if all K are used equally often."""
     return float(np.exp(_entropy(np.bincount(codes, minlength=size))))
 
 
 def _entropy(counts: np.ndarray) -> float:
-    """Return the entropy, in nats, of labels that occur so often (K,)."""
+    """Return the entropy, in nats, of labels with the counts (K,)."""
     share = counts / counts.sum()
     share = share[share > 0]
     return float(-(share * np.log(share)).sum())
 
 
 def dead_codes(codes: np.ndarray, size: int) -> int:
-    """Return how many of the K codes of one layer no document uses."""
+    """Return how many of the `size` codes of a layer no document uses."""
     return int((np.bincount(codes, minlength=size) == 0).sum())
 
 
 def collision_rate(codes: np.ndarray) -> float:
-    """Return the share of documents that add no new ID, (N - distinct codes) / N, for (N, L) codes.
+    """Return the collision rate of (N, L) codes, (N - distinct rows) / N.
 
-    The definition of LC-Rec and its successors: two documents with one ID count as one collision.
+    This is the definition of LC-Rec and its successors: two documents with the same ID count as one collision.
     """
-    # One number per code, renumbered only where it would overflow: this runs after every epoch.
+    # One number per row of codes, renumbered only before it would overflow: this runs after every epoch.
     number, span = np.zeros(len(codes), dtype=np.int64), 1
     for column in codes.astype(np.int64).T:
         size = int(column.max(initial=0)) + 1
@@ -41,15 +41,15 @@ def collision_rate(codes: np.ndarray) -> float:
 def nmi(labels: np.ndarray, categories: np.ndarray) -> float:
     """Return the normalised mutual information (arithmetic mean) of two labellings (N,): 1 if they are the same.
 
-    NMI = 2 (H(labels) + H(categories) - H(both)) / (H(labels) + H(categories)), H the entropy; labels are integers
-    from 0, few more of them than documents.
+    NMI = 2 (H(labels) + H(categories) - H(both)) / (H(labels) + H(categories)), where H is the entropy. Labels are
+    integers from 0, with a maximum not far above N.
 
-    Unrelated labellings have 0 only in the limit of many documents per label: N unique labels and 30 equal
-    categories of N = 5,000 documents have 0.57, whatever the categories are. Read it next to `category_nmi_chance`.
+    Unrelated labellings reach 0 only in the limit of many documents per label: N = 5,000 documents with unique labels
+    and 30 equal categories have 0.57, whatever the categories are. Compare with `category_nmi_chance`.
     """
     width = int(categories.max()) + 1
     both = labels.astype(np.int64) * width + categories
-    # A table of all pairs where it is small; a sort where most pairs do not occur.
+    # A table of all pairs if it is small; a sort if most pairs do not occur.
     dense = (int(labels.max()) + 1) * width <= 4 * len(both)
     joint = np.bincount(both) if dense else np.unique(both, return_counts=True)[1]
     single = _entropy(np.bincount(labels)) + _entropy(np.bincount(categories))
@@ -59,7 +59,7 @@ def nmi(labels: np.ndarray, categories: np.ndarray) -> float:
 
 
 def category_nmi(codes: np.ndarray, categories: np.ndarray) -> dict[str, list[list[float]]]:
-    """Return how well codes and code prefixes tell the categories.
+    """Return how well codes and code prefixes agree with the categories.
 
     Args:
         codes: (N, L).
@@ -76,8 +76,8 @@ def category_nmi(codes: np.ndarray, categories: np.ndarray) -> dict[str, list[li
 
 
 def category_nmi_chance(codes: np.ndarray, categories: np.ndarray) -> dict[str, list[list[float]]]:
-    """Return `category_nmi` after the documents' categories are shuffled: what it is by chance, in the same shape.
+    """Return `category_nmi` with the categories shuffled among the documents (once, seed 0): its value by chance.
 
-    Codes and categories stay as frequent as they are; a document's levels stay together. One shuffle, seed 0.
+    Codes and categories keep their frequencies; a document's levels stay together.
     """
     return category_nmi(codes, np.random.default_rng(0).permutation(categories))

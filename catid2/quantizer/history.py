@@ -1,8 +1,8 @@
-"""What the RQ-VAE's training logs per epoch, and when that stops the run.
+"""The figures of each epoch of RQ-VAE training, and which of them stop the run.
 
-A row of the history holds the losses, the gradient norms that they send to the encoder, and how the corpus is
-coded. Its perplexity, dead codes and collisions are of latents in the precision of training, so under bfloat16
-they differ a little from docids.json, which is made in float32.
+A row of the history holds the losses, the norms of their gradients at the encoder, and figures of the corpus's codes
+(perplexity, dead codes, collisions). The latents have the precision of training, so under bfloat16 these figures
+differ slightly from docids.json, which is computed in float32.
 """
 
 import math
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from catid2.config.rqvae import RqvaeConfig
 
 NAN = math.nan
-STARVED_SHARE = 0.5  # of the documents: of a level from whose HCCL more drop out, most learn nothing
+STARVED_SHARE = 0.5  # of the documents: if more drop out of a level's HCCL, most documents learn nothing there
 TERMS = ("reconstruction", "codebook", "commitment", "disl", "hccl", "cscl")
 GRADIENTS = {"rq": TERMS[:3], "disl": ("disl",), "hccl": ("hccl",), "cscl": ("cscl",)}
 Row = dict[str, float]
 
 
 class Problem(NamedTuple):
-    """What is wrong with an epoch, what helps, and whether the run must stop."""
+    """What is wrong with an epoch, how to fix it, and whether the run must stop."""
 
     text: str
     remedy: str
@@ -35,17 +35,17 @@ class Problem(NamedTuple):
 
 
 def suitable_size(points: int) -> int:
-    """Return a codebook size that trains with so many different embeddings: a quarter, as tried with 10 to 300.
+    """Return a codebook size that works for `points` different embeddings: a quarter of them (tried with 10 to 300).
 
-    With as many codes as points the first layer leaves nothing over for the others, which then collapse.
+    With as many codes as points the first layer leaves no residual, and the other layers collapse.
     """
     return max(2, points // 4)
 
 
 def find_problem(row: Row, config: "RqvaeConfig", points: int) -> Problem | None:
-    """Return what is wrong with an epoch: a loss that is no number, or a collapsed layer after the grace.
+    """Return what is wrong with an epoch: a loss that is not finite, or a collapsed layer after the grace period.
 
-    `points` is the number of different embeddings, which need only be counted up to 4 times the codebook size.
+    `points` is the number of different embeddings; a count capped at 4 times the codebook size is enough.
     """
     if not math.isfinite(row["loss"]):
         return Problem("the loss is not a finite number", "lower learning_rate or the loss weights", True)
@@ -65,15 +65,15 @@ def find_problem(row: Row, config: "RqvaeConfig", points: int) -> Problem | None
 def dropped_shares(row: Row, documents: int) -> list[float]:
     """Return, per level, the share of all documents that dropped out of HCCL in an epoch; [] without HCCL.
 
-    A document does if its batch holds no other one of its category, or none of a sibling category. A level that has
-    no layer is left out.
+    A document drops out if its batch holds no other document of its category, or none of a sibling category. Levels
+    without a layer are skipped.
     """
     counts = [value for name, value in row.items() if name.startswith("dropped_")]
     return [count / documents for count in counts if not math.isnan(count)]
 
 
 def starved_levels(shares: list[float], config: "RqvaeConfig", categories: np.ndarray) -> list[Problem]:
-    """Return the levels of the (N, H) categories from whose HCCL most documents drop out, by `dropped_shares`."""
+    """Return a Problem for each level of the (N, H) categories at which most documents drop out of HCCL."""
     found = []
     for level, (share, nodes) in enumerate(zip(shares, categories.T, strict=False), start=1):
         if share <= STARVED_SHARE:
@@ -94,12 +94,12 @@ def starved_levels(shares: list[float], config: "RqvaeConfig", categories: np.nd
 def gradient_norms(
     weighted: Mapping[str, Tensor], parameters: Iterable[nn.Parameter], group: Group
 ) -> dict[str, float]:
-    """Return the norm of the gradient that each loss sends to `parameters`, by the names of GRADIENTS; nan if none.
+    """Return the norm of each loss's gradient at `parameters`, under the names of GRADIENTS; nan for an unused loss.
 
     Args:
-        weighted: this rank's share of the losses, each times its weight, by the names of TERMS.
+        weighted: this rank's share of each loss times its weight, under the names of TERMS.
         parameters: usually the encoder's.
-        group: the ranks over which the gradients are summed.
+        group: gradients are summed over its ranks.
     """
     parameters = list(parameters)
     norms = dict.fromkeys(GRADIENTS, NAN)
@@ -113,7 +113,7 @@ def gradient_norms(
 
 
 def coding_figures(codes: np.ndarray | None, config: "RqvaeConfig") -> Row:
-    """Return how the corpus is coded, from its (N, L) codes; nan in every place before there are codes."""
+    """Return perplexity and dead codes of each layer and the collision rate of (N, L) codes; all nan for None."""
     figures: Row = {}
     for name, figure in (("perplexity", perplexity), ("dead", dead_codes)):
         for layer in range(config.layers):
@@ -124,13 +124,13 @@ def coding_figures(codes: np.ndarray | None, config: "RqvaeConfig") -> Row:
 
 
 def format_history(history: list[Row]) -> str:
-    """Return the history as TSV: a header, then a line per epoch; nan where a figure does not exist."""
+    """Return the history as TSV: a header, then a line per epoch; a missing figure is nan."""
     lines = ["\t".join(history[0])]
     lines += ["\t".join(f"{value:.6g}" for value in row.values()) for row in history]
     return "\n".join(lines) + "\n"
 
 
 def summary(row: Row) -> str:
-    """Return an epoch's figures for the log, without those that do not exist."""
+    """Return an epoch's figures for the log, without the missing ones."""
     shown = [name for name in row if name not in ("epoch", "warmup") and not math.isnan(row[name])]
     return " ".join(f"{name}={row[name]:.4g}" for name in shown)

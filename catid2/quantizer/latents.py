@@ -1,8 +1,8 @@
-"""Latents of a whole corpus, and how well a corpus is reconstructed from its codes.
+"""Latents of a corpus, and its reconstruction error.
 
-On the CPU, always: it takes seconds, and the same model then makes the same DocIDs on every machine with the
-same libraries. Rows go through the model in an order that the documents' names give, so that a document's
-place in the corpus does not decide which batch, and so which rounding, it gets.
+This always runs on the CPU: it takes seconds, and the same model then gives the same DocIDs on every machine with the
+same libraries. Rows are batched in the order of their product_ids, so that a document's row in the corpus does not
+change its batch, and with it the rounding.
 """
 
 from pathlib import Path
@@ -25,11 +25,11 @@ def encode(model: RQVAE, embeddings: np.ndarray, order: np.ndarray, where: str |
     Args:
         model: a trained RQ-VAE on the CPU.
         embeddings: (N, D), for instance a memory map of float16.
-        order: (N,) rows in the order to batch them in, `catid2.corpus.products.canonical_order`.
+        order: (N,) rows in the order of batching (`catid2.corpus.products.canonical_order`).
         where: the file of the embeddings, for messages.
 
     Raises:
-        InputError: D is not what the model takes, or a row holds NaN or infinity.
+        InputError: D is not the model's input dimension, or a row holds NaN or infinity.
     """
     if embeddings.shape[1] != model.architecture.input_dim:
         have = f"{embeddings.shape[1]} dimensions, but the RQ-VAE takes {model.architecture.input_dim}"
@@ -45,7 +45,7 @@ def encode(model: RQVAE, embeddings: np.ndarray, order: np.ndarray, where: str |
 def reconstruction_error(
     model: RQVAE, embeddings: np.ndarray, latents: np.ndarray, codes: np.ndarray
 ) -> float:
-    """Return the mean over documents of ||d - D(ẑ)||², d the standardised embeddings and ẑ the sum of the codes.
+    """Return the mean over documents of ||d - D(ẑ)||²: d is the standardised embedding, ẑ the sum of the codewords.
 
     Args:
         model: a trained RQ-VAE on the CPU.

@@ -1,9 +1,9 @@
-"""The four losses of CAT-ID² (paper, section "Method"; docs/method.md §1 has them in one place), each of them twice.
+"""The four losses of CAT-ID² (paper, section "Method"; summarised in docs/method.md §1), each in two versions.
 
-`l_rq`, `l_hcc` (and `l_hcc_drawn`), `l_csc` and `l_dis` are the definitions: plain PyTorch over the whole batch in
-one process, with the equation. Below each stands what training computes, which equals it and is faster: it returns
-this rank's share of the loss over the global batch, and the shares sum to it (see catid2.training.distributed). B is
-the global batch, n this rank's part of it.
+`l_rq`, `l_hcc` (and `l_hcc_drawn`), `l_csc` and `l_dis` are the definitions: the equation in plain PyTorch, over the
+whole batch in one process. Each is followed by the faster version that training uses. It returns this rank's share of
+the same loss over the global batch; the shares sum to the loss (see catid2.training.distributed). B is the size of the
+global batch, n that of this rank's part.
 """
 
 import math
@@ -38,7 +38,7 @@ def l_rq(
     Args:
         x: (B, D), d.
         reconstruction: (B, D), d̂.
-        residuals: L × (B, d), r_l: what layer l codes.
+        residuals: L × (B, d), r_l: the input of layer l.
         chosen: L × (B, d), e: the code that layer l chose.
         mu: μ.
     """
@@ -59,18 +59,18 @@ class QuantisationLoss(NamedTuple):
 def quantisation_loss(
     x: Tensor, reconstruction: Tensor, quantized: Quantized, reduction: Reduction, total: int
 ) -> QuantisationLoss:
-    """Return the terms of `l_rq`, apart.
+    """Return the terms of `l_rq`.
 
     Args:
         x: (n, D) inputs d.
         reconstruction: (n, D), d̂.
         quantized: the codes of this rank's n documents.
-        reduction: "sum" takes squared errors over dimensions as the equation does, "mean" divides them by D or d.
+        reduction: "sum" adds squared errors over dimensions, as the equation does; "mean" divides the sum by D or d.
         total: B.
     """
     pairs = list(zip(quantized.residuals, quantized.chosen, strict=True))
     commitment = sum(squared_error(residual, code.detach(), reduction, total) for residual, code in pairs)
-    codebook = commitment.detach()  # the same number; codebooks that move by average take no gradient from it
+    codebook = commitment.detach()  # the same value; codebooks that move by average need no gradient
     if any(code.requires_grad for _, code in pairs):
         codebook = sum(squared_error(residual.detach(), code, reduction, total) for residual, code in pairs)
     return QuantisationLoss(squared_error(x, reconstruction, reduction, total), codebook, commitment)
@@ -87,8 +87,8 @@ def l_hcc(
 ) -> Tensor:
     """Return L_HCC at one level, (A,): one loss for each anchor i that has a positive and a negative.
 
-    mean over p ∈ P(i) of -log( exp s_ip / (exp s_ip + Σ_{n ∈ N(i)} exp s_in) ): P(i) are the other documents of i's
-    category, N(i) those of its parent in another category.
+    The loss is the mean over p ∈ P(i) of -log( exp s_ip / (exp s_ip + Σ_{n ∈ N(i)} exp s_in) ): P(i) are the other
+    documents of i's category, N(i) those of its parent in another category.
 
     Args:
         residual: (B, d), r_{h-1} at level h.
@@ -113,11 +113,11 @@ def l_hcc_drawn(
 ) -> Tensor:
     """Return L_HCC at one level with `hccl_positives: one_or_self`, (B,): MACRec's reading (arXiv 2511.15122, code).
 
-    -log( exp s_ip / Σ_j exp s_ij ): j are all documents of i's parent, i and the rest of its category among them.
+    The loss is -log( exp s_ip / Σ_j exp s_ij ): j are all documents of i's parent, including i and its category.
 
     Args:
         residual: (B, d), r_{h-1} at level h.
-        partners: (B,), p: another document of i's category, drawn, or i where there is none.
+        partners: (B,), p: another document of i's category, drawn at random, or i if there is none.
         parents: as in `l_hcc`.
         similarity: as in `l_hcc`.
         temperature: τ > 0 divides s.
@@ -142,18 +142,18 @@ def hccl(
     reduction: Reduction,
     group: Group,
 ) -> Tensor:
-    """Hierarchical category contrastive loss of one level: `l_hcc` on the residuals that layer h codes.
+    """Hierarchical category contrastive loss of level h: `l_hcc` on the input of layer h (counted from 1).
 
-    An anchor without a positive or a negative drops out of the sum and of the mean. With positives of "one_or_self"
-    the loss is `l_hcc_drawn`, and no anchor drops out.
+    An anchor without a positive or a negative does not count, in the sum or in the mean. With positives of
+    "one_or_self" the loss is `l_hcc_drawn`, and every anchor counts.
 
     Args:
-        residual: (n, d), r_{h-1}: level h shapes what layer h, counted from one, is about to code.
+        residual: (n, d), r_{h-1}.
         plan: the level's contrast over all B documents of the batch, in rank order.
         similarity: see `contrast_features`.
         temperature: τ > 0.
         reduction: over the anchors.
-        group: residuals are gathered with gradient, and the anchors shared out among the ranks.
+        group: residuals are gathered with gradient, and each rank computes a share of the anchors.
     """
     residual = in_order(gather_with_gradient(residual, len(plan.order), group), plan)
     features = contrast_features(residual, residual, similarity, temperature)
@@ -165,8 +165,8 @@ def l_csc(distances: Sequence[Tensor], scaling: Scaling, temperature: float) -> 
     """Return L_CSC = Σ_l KL(p̄_l ‖ u) + KL(u ‖ p̄_l): p̄_l is the batch's mean assignment, u uniform over the K codes.
 
     p = softmax(-‖r - e‖² / (τ s)), where s is the detached mean of all distances in the batch ("batch_mean") or 1
-    ("literal", the paper's equation). Plain distances between small latents are so small that p is uniform
-    whatever the codes are, and the loss then has no gradient.
+    ("literal", the paper's equation). With "literal", distances between small latents are so small that p is uniform
+    whatever the codes are, and the gradient vanishes.
 
     Args:
         distances: L × (B, K), ‖r - e‖² with gradient.
@@ -185,7 +185,7 @@ def l_csc(distances: Sequence[Tensor], scaling: Scaling, temperature: float) -> 
 def cscl(
     distances: Sequence[Tensor], scaling: Scaling, temperature: float, group: Group, total: int
 ) -> Tensor:
-    """Code-space consistency loss, `l_csc`, in the logarithm of p̄.
+    """Code-space consistency loss: `l_csc`, computed from log p̄.
 
     Args:
         distances: L × (n, K), with gradient.
@@ -195,7 +195,7 @@ def cscl(
         total: B.
     """
     size = distances[0].shape[1]
-    stacked, scale = torch.stack(list(distances)), 1.0  # (L, n, K): a GPU wants few large launches
+    stacked, scale = torch.stack(list(distances)), 1.0  # (L, n, K): a GPU is fastest with few large launches
     if scaling == "batch_mean":
         sums = torch.stack([distance.detach().sum() for distance in distances])
         scale = (sum_over_ranks(sums, group) / (total * size)).clamp_min(1e-12)[:, None, None]
@@ -208,11 +208,11 @@ def cscl(
 
 
 def l_dis(reconstruction: Tensor, originals: Tensor, similarity: Similarity, temperature: float) -> Tensor:
-    """Return L_Dis, (B,): each reconstruction d̂_i against the originals d_j by -log( exp s_ii / Σ_j exp s_ij ).
+    """Return L_Dis, (B,): -log( exp s_ii / Σ_j exp s_ij ) for each reconstruction d̂_i and the originals d_j.
 
     Args:
         reconstruction: (B, D), d̂.
-        originals: (B, D), d; no gradient goes there.
+        originals: (B, D), d; they get no gradient.
         similarity: as in `l_hcc`.
         temperature: τ > 0 divides s.
     """
@@ -234,15 +234,14 @@ def disl(
 
     Args:
         reconstruction: (n, D), d̂ of this rank's documents.
-        originals: (B, D), d of all documents of the batch; no gradient goes there.
-        negatives: None contrasts with the B - 1 others, a number within blocks of the batch (`block_bounds`), which
-            saves most of a B × B × D product.
+        originals: (B, D), d of all documents of the batch; they get no gradient.
+        negatives: None contrasts with the B - 1 others; a number contrasts within blocks of the batch
+            (`block_bounds`), which saves most of a B × B × D product.
         similarity: see `similarities`.
         temperature: τ > 0.
         reduction: over the documents.
-        group: this process among its peers.
-        batched: take all blocks in one product, which a GPU wants; without, one after another, which a CPU's cache
-            wants.
+        group: this process and its peers.
+        batched: compute all blocks in one product, faster on a GPU; otherwise one after another, faster on a CPU.
     """
     total = len(originals)
     loss = reconstruction.new_zeros(())

@@ -1,4 +1,4 @@
-"""The RQ-VAE: an encoder, a residual quantiser, a decoder; and the folder a trained one is kept in."""
+"""The RQ-VAE (encoder, residual quantiser, decoder), and the folder in which a trained one is stored."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -27,7 +27,7 @@ CONFIG_FILE = "config.json"
 
 @dataclass(frozen=True)
 class Architecture:
-    """What the shapes and the forward pass of an RQ-VAE depend on; the fields are keys of RqvaeConfig."""
+    """The settings that fix the shapes and the forward pass of an RQ-VAE; the fields are keys of RqvaeConfig."""
 
     input_dim: int
     layers: int
@@ -41,15 +41,15 @@ class Architecture:
 
 
 def architecture(config: "RqvaeConfig", input_dim: int) -> Architecture:
-    """Return what the config says of the model's shapes, for D-dimensional embeddings."""
+    """Return the architecture that the config gives, for embeddings of `input_dim` dimensions."""
     fields = Architecture.__dataclass_fields__
     return Architecture(input_dim, **{name: getattr(config, name) for name in fields if name != "input_dim"})
 
 
 class Pass(NamedTuple):
-    """What a forward pass over (B, D) embeddings yields."""
+    """The result of a forward pass over (B, D) embeddings."""
 
-    x: Tensor  # (B, D) standardised embeddings: what is to be reconstructed
+    x: Tensor  # (B, D) standardised embeddings: the target of the reconstruction
     z: Tensor  # (B, d) latents
     quantized: Quantized
     reconstruction: Tensor  # (B, D)
@@ -79,7 +79,7 @@ class RQVAE(nn.Module):
         return self.quantizer.codebooks.detach()
 
     def standardize(self, x: Tensor) -> Tensor:
-        """Return (B, D) embeddings in float32, as `architecture.standardize` says."""
+        """Return (B, D) embeddings in float32, standardised according to `architecture.standardize`."""
         x = x.float()
         if self.architecture.standardize == "center":
             x = x - self.mean
@@ -94,10 +94,10 @@ class RQVAE(nn.Module):
         return self.decoder(latents).float()
 
     def forward(self, x: Tensor, distance_gradient: bool = False) -> Pass:
-        """Encode, quantise and decode (B, D) raw embeddings; the quantiser is passed straight through.
+        """Encode, quantise and decode (B, D) raw embeddings, with a straight-through gradient past the quantiser.
 
-        `distance_gradient` is as in `ResidualQuantizer.forward`. Run under autocast, encoder and decoder take its
-        precision and the quantiser stays in float32.
+        `distance_gradient` is as in `ResidualQuantizer.forward`. Under autocast, encoder and decoder use the reduced
+        precision; the quantiser stays in float32.
         """
         x = self.standardize(x)
         z = self.encoder(x).float()
@@ -114,8 +114,8 @@ class RQVAE(nn.Module):
     def save(self, model: Path, config: Path, details: Mapping[str, Any]) -> None:
         """Write the weights and a JSON file with the architecture, the weights' sha256 and `details`.
 
-        `load` finds them when they are called model.safetensors and config.json in one folder. The same model
-        gives the same bytes. The files are written as they come: write them aside where they must be whole.
+        `load` expects them in one folder, as model.safetensors and config.json. The same model gives the same bytes.
+        The writes are not atomic; the caller provides temporary paths.
         """
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         save_file(tensors, model)
@@ -125,11 +125,11 @@ class RQVAE(nn.Module):
 
     @classmethod
     def load(cls, folder: Path) -> "RQVAE":
-        """Return the RQ-VAE that `train_rqvae` wrote to a folder, on the CPU, ready to encode.
+        """Return the RQ-VAE that `train_rqvae` wrote to a folder, on the CPU, in eval mode.
 
         Raises:
-            InputError: a file is missing or cut, the weights are not the ones config.json was written with, or
-                they do not fit its architecture.
+            InputError: a file is missing or truncated, the weights are not those that config.json was written with,
+                or they do not fit its architecture.
         """
         path, config = require_file(folder / MODEL_FILE), folder / CONFIG_FILE
         described, expected = _read_config(config)
@@ -138,7 +138,7 @@ class RQVAE(nn.Module):
             raise InputError(path, f"its sha256 is not the one in {CONFIG_FILE}", remedy)
         try:
             tensors = load_file(path)
-            with torch.device("meta"):  # needs no memory: in an edited file sizes may be anything
+            with torch.device("meta"):  # needs no memory: an edited file can ask for any size
                 cls(described).load_state_dict(tensors, assign=True)
         except (SafetensorError, RuntimeError) as error:
             what = f"key 'architecture': not that of the weights ({' '.join(str(error).split())})"
@@ -149,7 +149,7 @@ class RQVAE(nn.Module):
 
 
 def _read_config(path: Path) -> tuple[Architecture, str]:
-    """Return the architecture and the sha256 of the weights that config.json holds."""
+    """Return the architecture and the weights' sha256 from config.json."""
     content = read_json(path)
     try:
         architecture = TypeAdapter(Architecture).validate_python(content["architecture"])
@@ -163,7 +163,7 @@ def _read_config(path: Path) -> tuple[Architecture, str]:
 
 
 def _perceptron(widths: list[int], layer_norm: bool) -> nn.Sequential:
-    """Return linear layers with a ReLU after each but the last."""
+    """Return linear layers with a ReLU after all but the last."""
     layers: list[nn.Module] = []
     for index, (width, next_width) in enumerate(pairwise(widths)):
         layers.append(nn.Linear(width, next_width))

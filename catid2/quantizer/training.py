@@ -1,8 +1,7 @@
 """Training of the RQ-VAE: auto-encoder warm-up, k-means, the four losses, history, exact resume.
 
-Everything random is drawn from a generator made from (seed, epoch, purpose), so the state to resume from is
-weights, optimiser and history. The embedding matrix stays where catid2.quantizer.matrix has put it; a batch is a row
-index.
+Every random draw uses a generator made from (seed, epoch, purpose), so the state to resume from is only weights,
+optimiser and history. A batch is an index of rows of the embedding matrix (catid2.quantizer.matrix).
 """
 
 import logging
@@ -54,7 +53,7 @@ logger = logging.getLogger(__name__)
 
 
 class Purpose(IntEnum):
-    """What a generator draws, so that no two draws of an epoch share their random numbers."""
+    """What a generator is used for, so that no two uses in an epoch share random numbers."""
 
     WEIGHTS = 0
     BATCHES = 1
@@ -64,7 +63,7 @@ class Purpose(IntEnum):
 
 
 class Trained(NamedTuple):
-    """A trained model, on the CPU, and one row of figures per epoch."""
+    """A trained model, on the CPU, and a row of figures per epoch."""
 
     model: RQVAE
     history: list[Row]
@@ -79,11 +78,10 @@ def train(
     checkpoints: Checkpoints,
     checkpoint_seconds: float = 60.0,
 ) -> Trained:
-    """Train an RQ-VAE, resuming from the newest checkpoint that fits.
+    """Train an RQ-VAE, resuming from the newest checkpoint of the same run.
 
-    A run that was killed and started again gives the same result on the CPU as one that never was. On TERM or INT
-    it saves at the end of the epoch, which is soon enough: at the size of ESCI us an epoch takes two seconds on a GPU
-    and 20 seconds on two CPU cores.
+    On the CPU a resumed run gives the same result as an uninterrupted one. On TERM or INT training saves at the end of
+    the epoch, which is soon enough: at the size of ESCI us an epoch takes 2 seconds on a GPU and 20 on two CPU cores.
 
     Args:
         embeddings: (N, D) float16.
@@ -91,13 +89,13 @@ def train(
         config: the stage's settings.
         seed: of weights, batches, k-means and drawn positives.
         group: this process among its peers; every rank passes the same data.
-        checkpoints: where the state is kept; the first rank writes and reads.
-        checkpoint_seconds: a finished epoch is saved when the last save is that long ago, in seconds.
+        checkpoints: storage of the state; only the first rank uses it.
+        checkpoint_seconds: least time between two saves, in seconds.
 
     Raises:
-        InputError: there are more codes than different embeddings; the loss is no number; a layer has collapsed and
+        InputError: there are more codes than different embeddings; the loss is not finite; a layer has collapsed and
             the config says to stop; a batch has fewer documents than there are ranks; a checkpoint cannot be written.
-        SystemExit: 143 (TERM) or 130 (INT), when any rank was asked to stop and the state is saved.
+        SystemExit: 143 (TERM) or 130 (INT), after the state is saved, if any rank was asked to stop.
     """
     training = Training(embeddings, categories, config, seed, group)
     state = saved_state(checkpoints, group)
@@ -112,7 +110,7 @@ def train(
 
 
 def _run(training: "Training", checkpoints: Checkpoints, checkpoint_seconds: float, stop: Stop) -> None:
-    """Train the epochs that are left; save when it is due, and when a rank is asked to stop."""
+    """Train the remaining epochs; save when a save is due, and when a rank was asked to stop."""
     config, group = training.config, training.group
     saved_epochs, saved_at = len(training.history), time.monotonic()
     epochs = range(saved_epochs, config.epochs)
@@ -127,14 +125,16 @@ def _run(training: "Training", checkpoints: Checkpoints, checkpoint_seconds: flo
                 remedy = f"{problem.remedy}; {kept if saved_epochs else 'no checkpoint had been saved'}"
                 raise InputError(f"epoch {epoch + 1}", problem.text, remedy)
             logger.warning("epoch %d: %s", epoch + 1, problem.text)
-        # The first epoch with codes is always kept: it is what a collapse leaves behind at least.
+        # The first epoch with codes is always saved: after a collapse at least that one is left.
         due = time.monotonic() - saved_at >= checkpoint_seconds or epoch == config.warmup_epochs
         stopping = any_rank(stop.requested)
         if group.is_first and (due or stopping):
             checkpoints.save(training.state())
             saved_epochs, saved_at = epoch + 1, time.monotonic()
         if stopping:
-            wait_for_all(group)  # a rank that ended now could get the one that still writes killed
+            wait_for_all(
+                group
+            )  # if a rank exits, torchrun kills the others: not while the first still writes
             place = f"epoch {epoch + 1} of {config.epochs}"
             logger.info("stopped by %s after %s, checkpoint saved; run again to resume", stop.cause, place)
             stop.exit()
@@ -176,16 +176,16 @@ class Training:
         self.codes_per_batch = len(self.matrix) / self.batches / config.codebook_size
 
     def state(self) -> State:
-        """Return all that the next epoch depends on."""
+        """Return everything that the next epoch depends on."""
         return State(tensors_of(self.model, self.optimizer), {"history": self.history})
 
     def restore(self, state: State) -> None:
-        """Take up what `state` returned."""
+        """Restore what `state` returned."""
         self.history = state.progress["history"]
         restore_tensors(state.tensors, self.model, self.optimizer)
 
     def run_epoch(self, epoch: int) -> Row:
-        """Pass once over the corpus; return the epoch's figures and add them to the history."""
+        """Train one epoch; return its figures and append them to the history."""
         warmup = epoch < self.config.warmup_epochs
         if epoch == self.config.warmup_epochs:
             self.initialise_codebooks(epoch)
@@ -241,7 +241,7 @@ class Training:
         return weights.get(term, 1.0)
 
     def descend(self, terms: dict[str, Tensor], quantized: Quantized | None, rate: float) -> None:
-        """Take one step of the optimiser and, if they move by average, of the codebooks."""
+        """Take one step of the optimiser and, with `codebook_update: ema`, of the codebooks."""
         self.optimizer.zero_grad(set_to_none=True)
         sum(self._weight(name) * term for name, term in terms.items()).backward()
         sum_gradients(self.parameters, self.group)
@@ -252,7 +252,7 @@ class Training:
             self.model.quantizer.follow(quantized, self.group)
 
     def _warmup_terms(self, batch: Tensor) -> tuple[dict[str, Tensor], None]:
-        """Return the loss of a plain auto-encoder on the batch."""
+        """Return this rank's share of the loss of a plain auto-encoder on the batch."""
         rows = self.matrix[batch[self.group.shard(len(batch))]]
         with self._precision():
             x = self.model.standardize(rows)
@@ -261,9 +261,9 @@ class Training:
         return {"reconstruction": error}, None
 
     def terms(self, batch: Tensor, plans: list[ContrastPlan]) -> tuple[dict[str, Tensor], Quantized]:
-        """Return this rank's share of every loss that has a weight, and the codes it was computed with."""
+        """Return this rank's share of every loss with a weight above 0, and the codes that it was computed with."""
         config, group, total = self.config, self.group, len(batch)
-        rows = self.matrix[batch]  # (B, D) of all ranks: DisL contrasts with all
+        rows = self.matrix[batch]  # (B, D) of all ranks: DisL contrasts with all of them
         with self._precision():
             done = self.model(rows[group.shard(total)], distance_gradient=config.gamma > 0)
         quantisation = quantisation_loss(
@@ -303,14 +303,14 @@ class Training:
         return terms, done.quantized
 
     def plans(self, batch: Tensor, draws: torch.Generator) -> list[ContrastPlan]:
-        """Return a contrast plan for each level that has a layer, or none if HCCL has no weight."""
+        """Return a contrast plan for each level that has a layer; none if the weight of HCCL is 0."""
         config = self.config
         if not config.beta:
             return []
         labels = self.categories[batch]
         bounds = torch.tensor(block_bounds(len(batch), config.hccl_negatives))
         blocks = torch.repeat_interleave(bounds.diff())  # 0 0 … 1 1 …
-        # A GPU wants few large launches, a CPU wants tiles that stay in its cache.
+        # A GPU is fastest with few large launches, a CPU with tiles that stay in its cache.
         tile_rows = 128 if self.group.device.type == "cpu" else 2048
         return [
             plan_contrast(
@@ -336,7 +336,7 @@ class Training:
 
     @torch.no_grad()
     def _latents(self, rows: Tensor) -> Tensor:
-        """Return (n, d) latents of the documents `rows` (n,), on every rank; the ranks share the work."""
+        """Return the (n, d) latents of the documents `rows` (n,) on every rank; each rank computes a share."""
         self.model.eval()
         own = rows[self.group.shard(len(rows))]
         with self._precision():
@@ -344,7 +344,7 @@ class Training:
         return gather(torch.cat(parts), len(rows), self.group)
 
     def _corpus_codes(self) -> np.ndarray:
-        """Return (N, L) int32 codes of the corpus; the latents of a part of it are held at a time."""
+        """Return the (N, L) int32 codes of the corpus, computed part by part."""
         codes = np.empty((len(self.matrix), self.config.layers), np.int32)
         for part in torch.arange(len(codes)).split(65_536):
             with torch.no_grad():

@@ -1,13 +1,13 @@
-"""Sending tensors to a GPU without asking to wait for it."""
+"""Sending tensors to a GPU without waiting for it."""
 
 import torch
 from torch import Tensor
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return a tensor on `device`, whose earlier launches need not be done. One in pinned memory must not change.
+    """Return the tensor on `device`, without waiting for the GPU. A tensor in pinned memory must not change afterwards.
 
-    A plain `Tensor.to` waits for the GPU, which then stands still while the next launches are prepared: a training step
-    is bound by launches. From memory that is not pinned CUDA first copies the numbers away; it may wait to do so.
+    A plain `Tensor.to` waits until the GPU is idle, and the GPU then waits for the next launches, which bound the time
+    of a training step. CUDA first copies memory that is not pinned to a buffer of its own; it may wait for that.
     """
     return tensor.to(device, non_blocking=True)
