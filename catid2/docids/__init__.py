@@ -1,1 +1,1 @@
-"""Codes to unique DocIDs."""
+"""From codes to unique DocIDs."""

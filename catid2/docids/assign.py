@@ -1,7 +1,7 @@
-"""DocIDs of a corpus: the codes of an ID scheme, made unique, as a table and a report.
+"""DocIDs of a corpus: the codes of an ID scheme, made unique, with a report.
 
-The result hangs on neither the order of the rows nor the size of batches: documents are worked on in the
-order of their product_id (UTF-8 bytes), and everything is returned in the order of the input.
+The result depends neither on the order of the rows nor on the size of batches: documents are processed in the order of
+their product_ids (UTF-8 bytes) and returned in the order of the input.
 """
 
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ class Assignment(NamedTuple):
     """DocIDs of N documents, in the order of the input."""
 
     codes: np.ndarray  # (N, L') int32: the DocIDs; L' = L + 1 with an extra digit, otherwise L
-    before: np.ndarray  # (N, L) int32: the scheme's codes (of a quantiser the argmin), before any repair
-    moved: np.ndarray  # (N,) bool: the first L codes are not those of the scheme
+    before: np.ndarray  # (N, L) int32: the scheme's codes before any repair (for a quantiser the argmin)
+    moved: np.ndarray  # (N,) bool: the repair changed one of the first L codes
     overflowed: np.ndarray  # (N,) bool: moved because a prefix had more documents than IDs
 
 
 def assign_coded(coding: Coding, product_ids: pa.Array | Sequence[str], config: "DocidsConfig") -> Assignment:
-    """Give N documents the DocIDs of a scheme: repaired if they are quantised, otherwise as they are.
+    """Return the DocIDs of N documents: the scheme's codes, repaired if the scheme quantises.
 
     Raises:
         InputError: as `assign`.
@@ -48,18 +48,18 @@ def assign(
     product_ids: pa.Array | Sequence[str],
     config: "DocidsConfig",
 ) -> Assignment:
-    """Give N documents the DocIDs that residual quantisation and the configured repair make of their latents.
+    """Return the DocIDs of N documents by residual quantisation of their latents and the configured repair.
 
     Args:
         latents: (N, d) floats, in any order.
         codebooks: (L, K, d) floats.
-        product_ids: (N,) distinct names; they alone break ties.
-        config: which repair, and its settings.
+        product_ids: (N,) distinct names; only they break ties.
+        config: the repair and its settings.
 
     Raises:
-        InputError: shapes that do not fit, a latent or a code that is not finite, a product_id that is null or
-            occurs twice, more documents than DocIDs (transport, sinkhorn), an ID with more documents than the
-            extra digit has codes (digit).
+        InputError: shapes do not fit, a latent or a codeword is not finite, a product_id is null or occurs twice,
+            there are more documents than DocIDs (transport, sinkhorn), or an ID has more documents than the extra
+            digit has codes (digit).
     """
     _check(latents, codebooks, len(product_ids))
     order = canonical_order(product_ids)
@@ -74,7 +74,7 @@ def assign(
 def _repair(
     latents: np.ndarray, codebooks: np.ndarray, before: np.ndarray, config: "DocidsConfig"
 ) -> Repaired:
-    """Return what the configured repair makes of the codes `before` (N, L); an extra digit is one more column."""
+    """Return the codes `before` (N, L) after the configured repair; an extra digit adds a column."""
     if config.repair == "transport":
         return transport(latents, codebooks, before)
     settings = {"epsilon": config.sinkhorn_epsilon, "iterations": config.sinkhorn_iterations}
@@ -109,11 +109,7 @@ def _check(latents: np.ndarray, codebooks: np.ndarray, names: int) -> None:
 
 
 def require_unique(assignment: Assignment, config: "DocidsConfig") -> None:
-    """Stop before anything is written if documents share a DocID and the config does not allow it.
-
-    Raises:
-        InputError: naming how many documents share an ID.
-    """
+    """Raise InputError, with their number, if documents share a DocID and the config does not allow it."""
     left = collisions(assignment.codes)
     if left.documents and not config.allow_collisions:
         raise InputError(
@@ -130,13 +126,13 @@ def describe(
     categories: np.ndarray,
     hccl_dropped: Sequence[float] = (),
 ) -> dict[str, Any]:
-    """Return the content of docids.json: what the DocIDs are like, and what making them unique cost.
+    """Return the content of docids.json: figures of the DocIDs, and what it cost to make them unique.
 
     Args:
-        assignment: of the same documents, in the same order as `coding` and `categories`.
-        coding: what the assignment was made from. One that is not quantised has neither distortion nor
+        assignment: of the same documents, in the same order, as `coding` and `categories`.
+        coding: what the assignment was made from; without quantisation there is neither distortion nor
             reconstruction error.
-        config: the settings the assignment was made with.
+        config: the settings that the assignment was made with.
         categories: (N, H) category of each document per level; H may be 0.
         hccl_dropped: as in the config of the RQ-VAE: per level, the share of documents that dropped out of HCCL in
             the last epoch of training.
@@ -159,7 +155,7 @@ def describe(
 
 
 def code_sizes(coding: Coding) -> list[int]:
-    """Return how many codes each position has; for a quantiser also that of an extra digit."""
+    """Return how many codes each position has, for a quantiser including the position of an extra digit."""
     if isinstance(coding, Quantised):
         layers, size, _ = coding.codebooks.shape
         return [size] * (layers + 1)

@@ -1,11 +1,11 @@
-"""One DocID per document: repairs of the collisions that greedy residual quantisation leaves.
+"""Repairs of the collisions that greedy residual quantisation leaves: one DocID per document.
 
-`transport` is ours: balanced optimal transport of documents to codes, in which a code at layer l holds at most
-as many documents as there are IDs below it, K^(L-1-l); at the last layer that is one document. `sinkhorn` solves the
-last layer by entropic transport instead, the post-processing that the paper (CAT-ID², section 3) names. Two plain
-alternatives serve comparison: `extra_digit` as in TIGER, `sinkhorn_loop` as in LC-Rec and LETTER.
+`transport` is ours: balanced optimal transport of documents to codes. A code at layer l holds at most as many documents
+as there are IDs below it, K^(L-1-l); at the last layer that is one document. `sinkhorn` solves the last layer by
+entropic transport, the post-processing that the paper (CAT-ID², section 3) names. Two simple alternatives are for
+comparison: `extra_digit` as in TIGER, `sinkhorn_loop` as in LC-Rec and LETTER.
 
-All functions take documents in one canonical order (`catid2.docids.assign` sorts by product_id) and break ties by it.
+All functions take documents in canonical order (`catid2.docids.assign` sorts by product_id) and break ties by it.
 """
 
 from collections.abc import Callable
@@ -27,29 +27,29 @@ from catid2.quantizer.codes import (
 )
 from catid2.runtime.errors import InputError
 
-# From the distances (m, K) of each group of documents to the last codes, infinite where a code is taken, to codes (m,)
-# that are distinct within the group.
+# Takes the distances (m, K) of each group of documents to the last layer's codes, infinite where a code is taken.
+# Returns codes (m,) for each group, distinct within the group.
 Assign = Callable[[list[np.ndarray]], list[np.ndarray]]
 
 
 class Repaired(NamedTuple):
-    """Distinct codes, and which documents had to leave a full prefix for them."""
+    """Distinct codes, and which documents had to leave a full prefix."""
 
     codes: np.ndarray  # (N, L) int32
     overflowed: np.ndarray  # (N,) bool: changed a code before the last layer
 
 
 def transport(latents: np.ndarray, codebooks: np.ndarray, argmin: np.ndarray) -> Repaired:
-    """Give every document a DocID of its own, at the least distortion for each prefix.
+    """Give every document a unique DocID, with the least distortion under each prefix.
 
-    A document whose argmin ID is its own alone keeps it; only the others move.
+    A document whose argmin ID is already unique keeps it; only the others move.
 
-    1. Layers 0 to L-2, from the top: a code with more documents than IDs below it sends the surplus to the
-       other codes under the same prefix that have room, cheapest moves first; below, those documents are coded
-       greedily anew. Most corpora never need this step.
-    2. Last layer: under each prefix the documents that may move and the codes that are not taken form a linear
-       assignment problem, balanced transport with capacity one, which is solved exactly.
-    3. Documents with identical latents share out the IDs that they got: nearest first, in canonical order.
+    1. Layers 0 to L-2, from the top: if a code has more documents than IDs below it, the surplus moves to other codes
+       under the same prefix that have room, cheapest moves first. The deeper layers of the moved documents are coded
+       greedily again. Most corpora never need this step.
+    2. Last layer: under each prefix the documents that may move and the free codes form a linear assignment problem
+       (balanced transport with capacity one), which is solved exactly.
+    3. Among documents with identical latents the IDs are dealt out nearest first, in canonical order.
 
     Args:
         latents: (N, d) in canonical order.
@@ -57,7 +57,7 @@ def transport(latents: np.ndarray, codebooks: np.ndarray, argmin: np.ndarray) ->
         argmin: (N, L), the `greedy_codes` of the latents.
 
     Raises:
-        InputError: N > K^L, so that no distinct DocIDs exist.
+        InputError: N > K^L, so there are not enough DocIDs.
     """
     return _make_distinct(latents, codebooks, argmin, _cheapest)
 
@@ -69,7 +69,7 @@ def _cheapest(costs: list[np.ndarray]) -> list[np.ndarray]:
 def sinkhorn(
     latents: np.ndarray, codebooks: np.ndarray, argmin: np.ndarray, *, epsilon: float, iterations: int
 ) -> Repaired:
-    """As `transport`, with the last layer by entropic transport: Sinkhorn's iterations of POT, rounded exactly.
+    """Repair as `transport` does, but with entropic transport (POT's Sinkhorn, rounded) at the last layer.
 
     The rounded plan comes close to the least distortion; benchmarks/docid_repair.py compares the two.
 
@@ -78,7 +78,7 @@ def sinkhorn(
         codebooks: (L, K, d).
         argmin: (N, L), the `greedy_codes` of the latents.
         epsilon: entropic regularisation, in units of half the range of the distances under a prefix.
-        iterations: Sinkhorn iterations for a prefix.
+        iterations: Sinkhorn iterations per prefix.
 
     Raises:
         InputError: as `transport`.
@@ -113,9 +113,9 @@ def _make_room(
 ) -> None:
     """Change `codes` so that no code of `layer` holds more documents than there are IDs below it.
 
-    There is always a way: a prefix holds no more documents than IDs (by the layers above), and the documents
-    that stay put have distinct IDs, so they alone never overfill a code. Each turn of the loop ends the
-    surplus or fills a code that had room, so there are at most K turns.
+    This is always possible: a prefix holds no more documents than IDs (because of the layers above), and the documents
+    that may not move have distinct IDs, so they alone never overfill a code. Each pass of the loop ends the surplus or
+    fills a code that had room, so there are at most K passes.
     """
     layers, size, _ = codebooks.shape
     capacity = size ** (layers - 1 - layer)
@@ -123,7 +123,7 @@ def _make_room(
         return
     prefix = tuple_ids(codes[:, :layer])
     nodes, counts = np.unique(prefix * size + codes[:, layer], return_counts=True)
-    crowded = np.unique(nodes[counts > capacity] // size)  # prefixes with an overfull code below
+    crowded = np.unique(nodes[counts > capacity] // size)  # prefixes with an overfull code
     room = np.full((len(crowded), size), capacity)  # negative: surplus
     below = np.isin(nodes // size, crowded)
     room[np.searchsorted(crowded, nodes[below] // size), nodes[below] % size] -= counts[below]
@@ -137,7 +137,7 @@ def _make_room(
         origin = codes[rows, layer]
         residual = residuals(latents[rows], codebooks, codes[rows, :layer])
         target, regret = _nearest_with_room(residual, codebooks[layer], room[group], origin)
-        # Of equal moves the later document makes its own first: the first of several duplicates stays.
+        # Of equally cheap moves the later document goes first, so the first of several duplicates stays.
         turn = rank_within(group * size + origin, regret, -rows)
         leaves = np.flatnonzero(turn < -room[group, origin])
         turn = rank_within((group * size + target)[leaves], regret[leaves], -rows[leaves])
@@ -158,7 +158,7 @@ def _make_room(
 def _nearest_with_room(
     residual: np.ndarray, codebook: np.ndarray, room: np.ndarray, origin: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the nearest code with room (M,) and how much farther (M,) it is than the code of `origin` (M,)."""
+    """Return the nearest code with room (M,), and how much farther (M,) it is than the code `origin` (M,)."""
     target = np.empty(len(residual), np.int64)
     regret = np.empty(len(residual))
     for block in blocks(len(residual)):
@@ -174,12 +174,12 @@ def _nearest_with_room(
 def _assign_last_layer(
     latents: np.ndarray, codebooks: np.ndarray, codes: np.ndarray, movable: np.ndarray, assign: Assign
 ) -> None:
-    """Change the last of the `codes` of the movable rows to what `assign` gives the rows of each prefix."""
+    """Set the last code of the movable rows to what `assign` returns for the rows of each prefix."""
     prefix = tuple_ids(codes[:, :-1])
     rows = movable[np.argsort(prefix[movable], kind="stable")]
     groups, starts = np.unique(prefix[rows], return_index=True)
     ends = np.append(starts[1:], len(rows))
-    # What the other documents under these prefixes hold, sorted by prefix as the groups are.
+    # The codes that other documents under these prefixes hold, sorted by prefix like the groups.
     keeps = np.ones(len(codes), bool)
     keeps[rows] = False
     kept = np.flatnonzero(keeps & np.isin(prefix, groups))
@@ -187,7 +187,7 @@ def _assign_last_layer(
     taken = codes[kept, -1]
     taken_starts, taken_ends = (np.searchsorted(prefix[kept], groups, side) for side in ("left", "right"))
 
-    # Distances in blocks of whole groups; a group has at most K documents.
+    # Distances are computed in blocks of complete groups; a group has at most K documents.
     for chunk in np.split(np.arange(len(groups)), np.flatnonzero(np.diff(starts // BLOCK)) + 1):
         first = starts[chunk[0]]
         here = rows[first : ends[chunk[-1]]]
@@ -201,7 +201,7 @@ def _assign_last_layer(
 def _deal_to_duplicates(
     latents: np.ndarray, codebooks: np.ndarray, codes: np.ndarray, movable: np.ndarray
 ) -> None:
-    """Reorder `codes` among rows of identical latents: the nearest ID to the first row, and so on."""
+    """Reorder `codes` among rows with identical latents: the first row gets the nearest ID, and so on."""
     vectors = np.ascontiguousarray(latents[movable])
     _, same = np.unique(
         vectors.view(np.dtype((np.void, vectors.dtype.itemsize * vectors.shape[1]))).ravel(),
@@ -215,12 +215,12 @@ def _deal_to_duplicates(
 
 
 def extra_digit(codes: np.ndarray, size: int) -> np.ndarray:
-    """Append to the codes (N, L) one position that numbers the documents of a shared ID; returns (N, L+1).
+    """Return codes (N, L+1): the codes (N, L) and a position that numbers the documents with the same ID.
 
-    As in TIGER (Rajput et al. 2023, section 3.1): every document gets the position, 0 where nothing is shared.
+    As in TIGER (Rajput et al. 2023, section 3.1), every document gets this position; 0 if its ID is unique.
 
     Raises:
-        InputError: more documents share an ID than the position has codes (`size`).
+        InputError: more documents share an ID than the new position has codes (`size`).
     """
     digit = rank_within(tuple_ids(codes))
     if digit.max(initial=0) >= size:
@@ -238,21 +238,20 @@ def sinkhorn_loop(
     iterations: int,
     rounds: int,
 ) -> np.ndarray:
-    """Spread colliding documents as LC-Rec and LETTER do; returns codes (N, L) in which collisions may be left.
+    """Return codes (N, L) after spreading colliding documents as LC-Rec and LETTER do; collisions may remain.
 
-    Each round takes every set of documents with one ID by itself and draws its last code anew: distances are
-    centred and scaled by the set's own extremes, Sinkhorn's iterations balance exp(-distance / epsilon) over
-    all K codes, and each document takes its largest entry. Shown for comparison, with what is wrong with it:
-    codes that other documents of the prefix hold are not excluded, so that new collisions arise; identical
-    documents have identical rows and never part; the rounds end whether or not all is well. The published
-    code also encodes each set anew in every round; that cost is left out here.
+    Each round gives every set of documents with the same ID new last codes: distances are centred and scaled by the
+    extremes of the set, Sinkhorn's iterations balance exp(-distance / epsilon) over all K codes, and each document
+    takes its largest entry. It is here for comparison, with its faults: codes that other documents of the prefix hold
+    are not excluded, so new collisions arise; identical documents have identical rows and are never separated; the
+    rounds end even if collisions are left. The published code also encodes each set again in every round; we do not.
 
     Args:
         latents: (N, d) in canonical order.
         codebooks: (L, K, d).
         argmin: (N, L), the `greedy_codes` of the latents.
         epsilon: entropic regularisation, in units of half the range of a set's distances.
-        iterations: Sinkhorn iterations for a set.
+        iterations: Sinkhorn iterations per set.
         rounds: passes over all sets that still collide.
     """
     codes = argmin.copy()
@@ -272,7 +271,7 @@ def sinkhorn_loop(
 
 
 def _sinkhorn_plan(distance: np.ndarray, epsilon: float, iterations: int) -> np.ndarray:
-    """Return the plan (M, K) after alternately scaling columns to 1/K and rows to 1/M, as published."""
+    """Return the plan (M, K) after alternately scaling rows to 1/M and columns to 1/K, as published."""
     middle = (distance.max() + distance.min()) / 2
     plan = np.exp(-(distance - middle) / (distance.max() - middle + 1e-5) / epsilon)
     plan /= plan.sum()

@@ -1,17 +1,17 @@
-"""Codes of their own for documents under one prefix by entropic transport: what the `sinkhorn` repair adds to POT."""
+"""Distinct codes for the documents under a prefix by entropic transport: what the `sinkhorn` repair adds to POT."""
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 
 def assign_by_plan(costs: list[np.ndarray], epsilon: float, iterations: int) -> list[np.ndarray]:
-    """Return codes (m,) for each group of documents, distinct within the group: its plan, rounded.
+    """Return codes (m,) for each group of documents, distinct within the group: its transport plan, rounded.
 
-    The rounding is exact: of all assignments of distinct codes it takes the one whose entries of the plan have the
-    largest product. Groups of one size are solved together; a group's plan does not depend on the others.
+    Of all assignments of distinct codes the rounding takes the one whose plan entries have the largest product.
+    Groups of one size are solved together; a group's plan does not depend on the others.
 
     Args:
-        costs: (m, K) float64 of each group; infinite where a code is taken. At least m codes are not.
+        costs: (m, K) float64 of each group, infinite where a code is taken; at least m codes are free.
         epsilon: as in `log_plans`.
         iterations: as in `log_plans`.
     """
@@ -26,16 +26,16 @@ def assign_by_plan(costs: list[np.ndarray], epsilon: float, iterations: int) -> 
 
 
 def log_plans(costs: np.ndarray, epsilon: float, iterations: int) -> np.ndarray:
-    """Return the logarithm (B, m, K) of the entropic transport plans of B groups, by Sinkhorn's iterations.
+    """Return the logarithms (B, m, K) of the entropic transport plans of B groups, by Sinkhorn's iterations.
 
-    A document has mass 1, a free code room for 1, and a dummy document takes up the room that is left.
+    A document has mass 1, a free code has room for 1, and a dummy document fills the remaining room.
 
     Args:
         costs: (B, m, K) float64, infinite where a code is taken.
         epsilon: entropic regularisation, in units of half the range of a group's finite costs.
-        iterations: the same number for every group. A test for convergence would look at the whole batch.
+        iterations: a fixed number. POT's convergence test looks at the whole batch, so a plan would depend on it.
     """
-    # Imported here: POT takes seconds to import. PyTorch's logsumexp takes a sixth of the time of SciPy's.
+    # Imported here because POT takes seconds to import. PyTorch's logsumexp is six times as fast as SciPy's.
     import torch
     from ot.batch import solve_batch
 
@@ -44,12 +44,12 @@ def log_plans(costs: np.ndarray, epsilon: float, iterations: int) -> np.ndarray:
     scaled = np.where(free, costs, 0) / (np.where(ranges > 0, ranges, 1) / 2)[:, None, None]
     groups, documents, size = costs.shape
     problem = np.concatenate([scaled, np.zeros((groups, 1, size))], axis=1)
-    nothing = np.finfo(np.float64).tiny  # 0 has no logarithm
+    nothing = np.finfo(np.float64).tiny  # in place of 0, which has no logarithm
     room = np.where(free[:, 0], 1, nothing)
     mass = np.ones((groups, documents + 1))
     mass[:, -1] = np.maximum(free[:, 0].sum(axis=1) - documents, nothing)
     problem, mass, room = (torch.from_numpy(array) for array in (problem, mass, room))
     solution = solve_batch(problem, epsilon, mass, room, max_iter=iterations, tol=-1, grad="detach")
-    # From the potentials: entries of solution.plan underflow to 0, and zeros cannot be told apart.
+    # From the potentials: small entries of solution.plan underflow to 0, and zeros cannot be ranked.
     u, v = (potential.numpy() for potential in solution.potentials)
     return np.where(free, u[:, :-1, None] + v[:, None, :] - scaled / epsilon, -np.inf)

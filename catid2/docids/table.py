@@ -1,4 +1,4 @@
-"""docids.parquet: the table of DocIDs, read and checked against the products and the retriever that it belongs to."""
+"""docids.parquet: the table of DocIDs, written, read and checked against its products."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_docids(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Return (doc_ids (N,), codes (N, L)), both int32, of docids.parquet.
 
     Raises:
-        InputError: as read_table; or the file has no column c_0, or no row.
+        InputError: as read_table; or the file has no column c_0 or no rows.
     """
     table, (codes,) = read_code_columns(path, ["c"], {"doc_id": pa.int32()})
     if not len(table):
@@ -33,7 +33,7 @@ def require_same_documents(docids: Path, products: Path) -> None:
     """Check that the DocIDs are those of the products.
 
     Raises:
-        InputError: a row has another doc_id or product_id, or their numbers differ.
+        InputError: a row has another doc_id or product_id, or the numbers of rows differ.
     """
     columns = {"doc_id": pa.int32(), "product_id": pa.string()}
     if not read_table(docids, columns).equals(read_table(products, columns)):
@@ -43,16 +43,16 @@ def require_same_documents(docids: Path, products: Path) -> None:
 
 
 def docids_digest(docids: Path) -> str:
-    """Return a sha256 of the DocIDs and the product_ids that they belong to, in the order of docids.parquet."""
+    """Return a sha256 of the DocIDs and their product_ids, in the order of docids.parquet."""
     names = read_table(docids, {"product_id": pa.string()}).column("product_id")
-    # Hashed by pieces, each a JSON list: millions of names need no list of them all.
+    # Hashed in pieces, each a JSON list, so that millions of names are never in one list.
     pieces = (names.slice(start, 65_536).to_pylist() for start in range(0, len(names), 65_536))
     digests = [fingerprint({"product_id": piece}) for piece in pieces]
     return fingerprint({"product_id": digests}, read_docids(docids)[1])
 
 
 def docids_table(product_ids: pa.Array | Sequence[str], assignment: Assignment) -> pa.Table:
-    """Return docids.parquet as a table: row = doc_id, columns as `tables.docids_columns`."""
+    """Return the table of docids.parquet: row = doc_id, columns as in `tables.docids_columns`."""
     length, layers = assignment.codes.shape[1], assignment.before.shape[1]
     columns = [
         np.arange(len(assignment.codes), dtype=np.int32),

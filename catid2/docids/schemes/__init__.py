@@ -1,1 +1,1 @@
-"""ID schemes: a function each from the documents of a corpus to their codes; `registry` names them."""
+"""ID schemes: each is a function from the documents of a corpus to their codes; `registry` lists them."""

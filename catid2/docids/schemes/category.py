@@ -1,4 +1,4 @@
-"""DocIDs that spell the category path before anything else, after Hi-Gen (Wu et al. 2024)."""
+"""DocIDs that start with the category path, after Hi-Gen (Wu et al. 2024)."""
 
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def category(documents: Documents, settings: "CategoryScheme", seed: int) -> Unique:
-    """Code each document by its category path, its clusters within the category, and a number in the last of them.
+    """Code each document by its category path, its clusters within the category, and a number in the last cluster.
 
     Raises:
-        InputError: the tree has fewer levels than the settings name, or an embedding is no finite number.
+        InputError: the tree has fewer levels than the settings name, or an embedding is not finite.
     """
     have = documents.categories.shape[1]
     if settings.levels > have:
@@ -32,9 +32,9 @@ def category(documents: Documents, settings: "CategoryScheme", seed: int) -> Uni
 
 
 def category_path(categories: np.ndarray) -> np.ndarray:
-    """Number each category among its siblings: nodes (N, H), coarse to fine, to codes (N, H) int32 from 0.
+    """Return codes (N, H) int32, the number of each category among its siblings from 0, of nodes (N, H), coarse to fine.
 
-    Siblings are numbered in the order of their nodes; those that no document has get no number.
+    Siblings are numbered in the order of their nodes; categories without documents are skipped.
     """
     path = np.empty(categories.shape, np.int32)
     parent = np.zeros(len(categories), np.int64)

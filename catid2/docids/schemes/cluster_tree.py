@@ -1,4 +1,4 @@
-"""K-means within k-means: a tree of clusters whose paths are DocIDs (DSI's semantic identifiers, NCI)."""
+"""Hierarchical k-means: a tree of clusters whose paths are DocIDs (DSI's semantic identifiers, NCI)."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ def hierarchical_kmeans(documents: Documents, settings: "HierarchicalKmeansSchem
     """Code each document by its path in a tree of clusters and a number in its last cluster.
 
     Raises:
-        InputError: an embedding is no finite number.
+        InputError: an embedding is not finite.
     """
     everything = np.arange(len(documents.order))
     paths = cluster_paths(documents, [everything], settings, seed)
@@ -29,22 +29,22 @@ def hierarchical_kmeans(documents: Documents, settings: "HierarchicalKmeansSchem
 def cluster_paths(
     documents: Documents, groups: Sequence[np.ndarray], settings: "TreeScheme", seed: int
 ) -> np.ndarray:
-    """Cut each group of documents into clusters, and those again, until they are small enough.
+    """Split each group of documents into clusters, and these again, until they are small enough.
 
-    A path that ends early is filled up with code 0. No other document has its prefix, so nothing is confused. A
-    cluster whose documents are all alike cannot be cut and ends its path, however large.
+    A path that ends early is padded with code 0; no document outside the cluster has its prefix, so paths stay
+    distinct. A cluster of identical documents cannot be split and ends its path, however large it is.
 
     Args:
         documents: the corpus.
-        groups: places in the canonical order, one array per tree of clusters, ascending.
+        groups: one ascending array of positions in the canonical order per tree of clusters.
         settings: branches, leaf_documents, depth, kmeans_documents.
         seed: of k-means.
 
     Returns:
-        (N, d) int32, in canonical order: the code of the cluster at each level, d ≤ depth as deep as it went.
+        (N, d) int32, in canonical order: the code of the cluster at each level; d ≤ depth is the depth reached.
 
     Raises:
-        InputError: an embedding is no finite number.
+        InputError: an embedding is not finite.
     """
     require_finite(documents.where, documents.embeddings)
     generator = torch.Generator().manual_seed(seed)
@@ -68,7 +68,7 @@ def cluster_paths(
 def _split(
     embeddings: np.ndarray, rows: np.ndarray, settings: "TreeScheme", generator: torch.Generator
 ) -> np.ndarray:
-    """Return the cluster (M,) of each of the rows (M,): k-means of at most `kmeans_documents`, then the nearest."""
+    """Return the cluster (M,) of each row (M,): the nearest centre of k-means on at most `kmeans_documents` of them."""
     drawn = np.arange(len(rows))
     if len(rows) > settings.kmeans_documents:
         drawn = (
@@ -83,11 +83,11 @@ def _split(
 
 
 def numbered(documents: Documents, paths: np.ndarray, sizes: tuple[int, ...]) -> Unique:
-    """Return DocIDs: the paths (N, l) in canonical order and, last, a number among the documents of a path.
+    """Return DocIDs: the paths (N, l), in canonical order, and last the number of the document within its path.
 
     Args:
         documents: the corpus; numbers follow its canonical order.
-        paths: codes, position by position in 0..sizes[l]-1.
+        paths: codes; position i in 0..sizes[i]-1.
         sizes: (l,).
     """
     number = rank_within(tuple_ids(paths))

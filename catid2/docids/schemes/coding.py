@@ -1,4 +1,4 @@
-"""What every ID scheme takes and gives."""
+"""Input and output of every ID scheme."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,18 +8,17 @@ import numpy as np
 
 
 class Documents(NamedTuple):
-    """What a scheme may read of a corpus of N documents; row = doc_id."""
+    """What a scheme can read of a corpus of N documents; row = doc_id."""
 
     embeddings: np.ndarray  # (N, D) float16, for instance a memory map
     categories: np.ndarray  # (N, H) nodes of the category tree, coarse to fine
-    # (N,) rows by product_id: work in this order, so that an ID does not hang on the row's place
-    order: np.ndarray
+    order: np.ndarray  # (N,) rows sorted by product_id: with this order an ID does not depend on its row
     where: Path  # the file of the embeddings, for messages
     model: Path | None  # folder of the trained RQ-VAE, for a scheme that is `trained`
 
 
 class Quantised(NamedTuple):
-    """Vectors and the codebooks that code them residually; documents may share codes until a repair."""
+    """Vectors and the codebooks of their residual quantisation; documents may share codes until a repair."""
 
     latents: np.ndarray  # (N, d) float32
     codebooks: np.ndarray  # (L, K, d) float32
@@ -27,7 +26,7 @@ class Quantised(NamedTuple):
 
 
 class Unique(NamedTuple):
-    """Codes that are a document's own from the start."""
+    """Codes that are unique from the start."""
 
     codes: np.ndarray  # (N, L) int32
     sizes: tuple[int, ...]  # how many codes each position has; (L,)

@@ -1,4 +1,4 @@
-"""Arbitrary DocIDs: what a retriever makes of names that say nothing about the documents."""
+"""Random DocIDs, a baseline: they say nothing about the documents."""
 
 from typing import TYPE_CHECKING
 
@@ -10,14 +10,14 @@ from catid2.runtime.errors import InputError
 if TYPE_CHECKING:
     from catid2.config.schemes import RandomScheme
 
-MOST_IDS = 2**63 - 1  # numbers that NumPy draws from
+MOST_IDS = 2**63 - 1  # NumPy draws from int64
 
 
 def random(documents: Documents, settings: "RandomScheme", seed: int) -> Unique:
-    """Draw N distinct strings of L codes, all sets of strings with equal chance (DSI, section 3.2: naive strings).
+    """Draw N distinct strings of L codes, uniformly (DSI, section 3.2: naive strings).
 
     Raises:
-        InputError: there are fewer than N strings, or more than can be drawn from.
+        InputError: there are fewer than N strings, or more than NumPy can draw from.
     """
     layers, size = settings.sizes()
     strings, total = size**layers, len(documents.order)

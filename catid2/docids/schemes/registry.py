@@ -1,4 +1,4 @@
-"""The ID schemes by the `kind` of their settings (catid2.config.schemes). A new one is a function and a line here."""
+"""The ID schemes by the `kind` of their settings (catid2.config.schemes). A new scheme is a function and a line here."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from catid2.docids.schemes.random import random
 from catid2.docids.schemes.residual_kmeans import residual_kmeans
 from catid2.docids.schemes.rqvae import rqvae
 
-# Each takes the documents, its own settings and the seed.
+# A scheme takes the documents, its own settings and the seed.
 SCHEMES: dict[str, Callable[[Documents, Any, int], Coding]] = {
     "rqvae": rqvae,
     "residual_kmeans": residual_kmeans,

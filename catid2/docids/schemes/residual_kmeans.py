@@ -1,4 +1,4 @@
-"""Residual k-means in the space of the embeddings: quantisation without an encoder to train (RK-means of GRID)."""
+"""Residual k-means on the embeddings: quantisation without a trained encoder (RK-means of GRID)."""
 
 from typing import TYPE_CHECKING
 
@@ -6,22 +6,21 @@ import torch
 
 from catid2.docids.schemes.coding import Documents, Quantised
 from catid2.quantizer.codebooks import ResidualQuantizer
-from catid2.quantizer.codes import distortion
+from catid2.quantizer.codes import distortion, standardized
 from catid2.runtime.tables import require_finite
 
 if TYPE_CHECKING:
     from catid2.config.schemes import ResidualKmeansScheme
-from catid2.quantizer.codes import standardized
 
 
 def residual_kmeans(documents: Documents, settings: "ResidualKmeansScheme", seed: int) -> Quantised:
-    """Set the codebooks layer by layer by k-means on the residuals of the standardised embeddings.
+    """Set the codebooks, layer by layer, by k-means on the residuals of the standardised embeddings.
 
-    Codes and repair are those of an RQ-VAE whose encoder and decoder change nothing, so the reconstruction error
-    is the distortion, and compares with the RQ-VAE's where both standardise alike.
+    The result is that of an RQ-VAE whose encoder and decoder are the identity, so the reconstruction error is the
+    distortion. It is comparable with an RQ-VAE's if both use the same `standardize`.
 
     Raises:
-        InputError: an embedding is no finite number.
+        InputError: an embedding is not finite.
     """
     layers, size = settings.sizes()
     require_finite(documents.where, documents.embeddings)

@@ -1,4 +1,4 @@
-"""Codes of a trained RQ-VAE: CAT-ID² with its losses, TIGER without."""
+"""Codes of a trained RQ-VAE: CAT-ID² if trained with its losses, TIGER without them."""
 
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def rqvae(documents: Documents, settings: "RqvaeScheme", seed: int) -> Quantised:
-    """Return the latents of all documents and the codebooks of the model; nothing is drawn.
+    """Return the latents of all documents and the codebooks of the model; `seed` is not used.
 
     Raises:
-        InputError: there is no model or it cannot be used, or as `latents.encode`.
+        InputError: the model is missing or cannot be used, or as `latents.encode`.
     """
     if documents.model is None:
         raise InputError("--model", "missing", "name the RQ-VAE that train_rqvae made, or another scheme")
