@@ -1,9 +1,9 @@
 """The light retriever: a small Transformer decoder that reads a query's vector and writes its DocID, code by code.
 
-The vectors come from an embedding view and stay as they are, so nothing here reads text: minutes of two CPU cores do
-what T5 wants a GPU for. It is for comparing DocIDs with each other. The vector is projected to one or a few tokens,
-which the codes follow; position l is scored with the softmax over that position's codes, as T5 is
-(catid2.retriever.t5).
+The vectors come from an embedding view and are not trained, so nothing here reads text, and training takes minutes on
+two CPU cores, where T5 needs a GPU. The light retriever serves to compare DocIDs with each other. It projects the
+vector to one or a few tokens, followed by the codes; position l is scored with the softmax over that position's codes,
+as in T5 (catid2.retriever.t5).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from catid2.runtime.tables import read_json, require_file
 if TYPE_CHECKING:
     from catid2.config.retriever import LightConfig
 
-_TRAINED_ON = ("docid_sha256", "vectors_sha256")  # keys of config.json besides the shape
+_TRAINED_ON = ("docid_sha256", "vectors_sha256")  # further keys of config.json
 
 
 class Shape(NamedTuple):
-    """What a model is built from: the view's dimensions, the codes of each position, and the sizes of LightConfig."""
+    """The sizes of a model: the view's dimensions, the codes of each position, and those of LightConfig."""
 
     dims: int
     sizes: tuple[int, ...]
@@ -48,12 +48,12 @@ class QueryVectors(NamedTuple):
 
     @property
     def lengths(self) -> np.ndarray:
-        """All of one length, (Q,): any queries make a batch."""
+        """Ones (Q,): all queries have the same length, so any of them can share a batch."""
         return np.ones(len(self.matrix), np.int64)
 
 
 class Block(nn.Module):
-    """A decoder layer: attention to the tokens so far, then a feed-forward layer, each after a layer norm."""
+    """A decoder layer: causal self-attention, then a feed-forward layer, each after a layer norm."""
 
     def __init__(self, shape: Shape):
         super().__init__()
@@ -72,7 +72,7 @@ class Block(nn.Module):
         """Return the new states of n tokens (…, n, d), and the keys and values (…, H, t + n, D) of all tokens so far.
 
         Args:
-            hidden: states of the newest tokens; there is one, unless they are the first.
+            hidden: states of the newest tokens; exactly one if `past` is given.
             past: keys and values of the t tokens before, if any.
         """
         parts = self.attention_in(self.attention_norm(hidden)).chunk(3, dim=-1)
@@ -91,10 +91,10 @@ class LightRetriever(nn.Module):
     """A decoder over codes on frozen vectors.
 
     Attributes:
-        shape: what it was built from.
+        shape: the sizes of the model.
         sizes: how many codes each position has; (L,).
-        trained_on: docid_sha256 (catid2.docids.table.docids_digest) and vectors_sha256
-            (catid2.embedding.vectors) of its training.
+        trained_on: docid_sha256 (catid2.docids.table.docids_digest) and vectors_sha256 (catid2.embedding.vectors) of
+            the training data.
     """
 
     kind = "light"
@@ -115,7 +115,7 @@ class LightRetriever(nn.Module):
 
     @property
     def docid_sha256(self) -> str:
-        """A sha256 of the DocIDs that it was trained on."""
+        """The sha256 of the DocIDs that the model was trained on."""
         return self.trained_on["docid_sha256"]
 
     def batch(self, queries: QueryVectors, rows: np.ndarray) -> Tensor:
@@ -123,14 +123,14 @@ class LightRetriever(nn.Module):
         return torch.from_numpy(queries.matrix[rows].astype(np.float32))
 
     def scorer(self) -> LightScorer:
-        """Return what beam search asks for scores."""
+        """Return a CodeScorer for beam search."""
         return LightScorer(self)
 
     def query_states(self, vectors: Tensor) -> Tensor:
-        """Return the tokens (…, query_tokens, d_model) that stand for vectors (…, dims).
+        """Return the tokens (…, query_tokens, d_model) of vectors (…, dims).
 
-        Directions count, less that which all documents share: encoders differ in scale, and many put every text into
-        one narrow cone.
+        Vectors are scaled to length 1 and the documents' mean is subtracted: encoders differ in scale, and many put
+        all texts into a narrow cone.
         """
         centred = functional.normalize(functional.normalize(vectors, dim=-1) - self.mean, dim=-1)
         tokens = self.project(centred * self.shape.dims**0.5)
@@ -144,7 +144,7 @@ class LightRetriever(nn.Module):
         )
 
     def code_logits(self, states: Tensor, position: int) -> Tensor:
-        """Return the logits (…, sizes[position]) of a position's codes, from the state (…, d_model) before it."""
+        """Return the logits (…, sizes[position]) of a position's codes, from the states (…, d_model) before it."""
         own = slice(self.first_codes[position], self.first_codes[position] + self.sizes[position])
         return functional.linear(self.norm(states), self.output.weight[own], self.output.bias[own])
 
@@ -160,7 +160,7 @@ class LightRetriever(nn.Module):
         hidden = torch.cat([self.query_states(vectors), *(states.unsqueeze(1) for states in before)], dim=1)
         for block in self.blocks:
             hidden, _ = block(hidden)
-        hidden = hidden[:, -length:]  # the last of the query's tokens, and every code but the last
+        hidden = hidden[:, -length:]  # the query's last token, and every code but the last
         losses = [
             functional.cross_entropy(self.code_logits(hidden[:, position], position), codes[:, position])
             for position in range(length)
@@ -169,7 +169,7 @@ class LightRetriever(nn.Module):
 
 
 class LightScorer:
-    """Scores the codes of DocIDs with a LightRetriever (see catid2.search.beam.CodeScorer). One search at a time."""
+    """Scores the codes of DocIDs (see catid2.search.beam.CodeScorer); for one search at a time."""
 
     def __init__(self, retriever: LightRetriever):
         self.retriever = retriever
@@ -177,13 +177,13 @@ class LightScorer:
         self.past: list[Any] = []  # per layer keys and values of the tokens so far, (Q, B, H, t, D)
 
     def start(self, batch: Tensor) -> Tensor:
-        """Take in the vectors of the queries (Q, dims); score position 0: (Q, 1, sizes[0])."""
+        """Read the vectors of the queries (Q, dims) and score position 0: (Q, 1, sizes[0])."""
         self.position = 0
         self.past = [None] * len(self.retriever.blocks)
         return self._score(self.retriever.query_states(batch).unsqueeze(1))
 
     def advance(self, codes: Tensor, origins: Tensor) -> Tensor:
-        """Score the position after `codes`, which continue the beams `origins`; both (Q, B)."""
+        """Score the position after `codes`, which extend the beams `origins`; both (Q, B)."""
         query = torch.arange(len(origins), device=origins.device).unsqueeze(1)
         self.past = [tuple(part[query, origins] for part in layer) for layer in self.past]
         self.position += 1
@@ -199,7 +199,7 @@ class LightScorer:
 def build_light(
     config: LightConfig, sizes: Sequence[int], documents: np.ndarray, trained_on: dict[str, str], seed: int
 ) -> LightRetriever:
-    """Return an untrained model for vectors like `documents` (N, dims); `seed` is of its weights."""
+    """Return an untrained model that centres vectors by the mean of `documents` (N, dims); `seed` draws its weights."""
     own = config.model_dump(include=set(Shape._fields))
     torch.manual_seed(seed)
     model = LightRetriever(Shape(documents.shape[1], tuple(sizes), **own), trained_on)
@@ -212,7 +212,7 @@ def build_light(
 
 
 def describe(model: LightRetriever) -> dict[str, Any]:
-    """Return what config.json says of a model."""
+    """Return the content of a model's config.json."""
     return {"model_type": model.kind} | model.shape._asdict() | model.trained_on
 
 
@@ -220,7 +220,7 @@ def load_light(folder: Path) -> LightRetriever:
     """Return the model from a folder that train_retriever wrote, in eval mode.
 
     Raises:
-        InputError: a file is missing or damaged, does not fit the other, or holds values that are not finite.
+        InputError: a file is missing or damaged, the two do not fit together, or a weight is not finite.
     """
     path, weights = folder / "config.json", require_file(folder / "model.safetensors")
     content, remedy = read_json(path), "run train_retriever again"
@@ -245,7 +245,7 @@ def load_light(folder: Path) -> LightRetriever:
 
 
 def _can_be_built(shape: Shape) -> bool:
-    """Return whether values read from a file are the shape of a model."""
+    """Return whether a Shape read from a file is valid."""
     if not isinstance(shape.sizes, list) or not shape.sizes or not isinstance(shape.dropout_rate, float):
         return False
     counts = [

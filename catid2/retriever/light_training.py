@@ -1,7 +1,7 @@
-"""Training the light retriever: query vector → DocID and document vector → DocID, and its validation.
+"""Training of the light retriever on query vector → DocID and document vector → DocID.
 
-The loop, its checkpoints and how it resumes after a kill are catid2.training.loop's. One process does it: an epoch of
-20,000 documents takes seconds.
+catid2.training.loop has the loop, its checkpoints and how it resumes. Training runs in one process: an epoch of 20,000
+documents takes seconds.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Inputs(NamedTuple):
-    """The files that training reads; `embeddings` is VIEW.npy, with those of catid2.embedding.vectors next to it."""
+    """The files that training reads; the files next to `embeddings` (VIEW.npy) are as in catid2.embedding.vectors."""
 
     products: Path
     queries: Path
@@ -42,7 +42,7 @@ class Inputs(NamedTuple):
 
 
 class Data(NamedTuple):
-    """What training runs on: example i is `source[i]` → document `doc[i]`."""
+    """The data of training and validation: example i is `source[i]` → document `doc[i]`."""
 
     queries: np.ndarray  # (Q, dims) float16: of the train split
     documents: np.ndarray  # (N, dims) float16
@@ -66,20 +66,8 @@ def train_light(
 ) -> None:
     """Train a light retriever and write its folder: model.safetensors, config.json, history.tsv.
 
-    Of several ranks the first does it all, the others return at once.
-
-    Args:
-        config: model, tasks and schedule.
-        inputs: corpus, DocIDs and the vectors of a view.
-        checkpoints: folder for the state of the run, removed when the output is written.
-        output: folder to write.
-        seed: of weights, order and dropout.
-        checkpoint_seconds: a state is saved after the next step when the last is that old, in seconds.
-
-    Raises:
-        InputError: an input cannot be used, or does not fit the others or the config; `checkpoints` holds
-            something else; or the training diverged.
-        SystemExit: 143 (TERM) or 130 (INT), when asked to stop and the state is saved.
+    Of several ranks the first trains alone; the others return at once. Arguments and errors are those of
+    catid2.retriever.t5_training.train_retriever.
     """
     if read_ranks().rank:
         return
@@ -87,7 +75,7 @@ def train_light(
     data = read_data(config, inputs)
     model = build_light(config, data.trie.sizes, data.documents, data.trained_on, seed)
     settings = {"config": config.model_dump(mode="json"), "seed": seed, "code": code_digest(__file__)}
-    # The vectors themselves, too: vectors_sha256 covers their description, which does not change with the texts.
+    # The vectors are included because vectors_sha256 covers only their description, which does not depend on the texts.
     vectors = [data.queries, data.documents, data.held_out.matrix]
     arrays = [*vectors, data.source, data.doc, data.codes, *data.pairs]
     state = Checkpoints(checkpoints, settings | data.trained_on | {"data": fingerprint({}, *arrays)})
@@ -95,7 +83,7 @@ def train_light(
 
 
 def read_data(config: LightConfig, inputs: Inputs) -> Data:
-    """Return examples and validation queries; errors as train_light."""
+    """Return examples and validation queries; errors as in train_light."""
     require_same_documents(inputs.docids, inputs.products)
     doc_ids, codes = read_docids(inputs.docids)
     sizes = tuple(int(size) for size in codes.max(axis=0) + 1)
@@ -136,13 +124,13 @@ class LightTraining(Training):
         self.codes = torch.from_numpy(data.codes).to(group.device)
 
     def batch(self, rows: np.ndarray) -> dict[str, Tensor]:
-        """Return vectors, and the DocIDs that they are taught for."""
+        """Return the vectors and their target DocIDs."""
         source, doc = (torch.from_numpy(part[rows]) for part in (self.data.source, self.data.doc))
         vectors = self.vectors[source.to(self.group.device)].float()
         return {"vectors": vectors, "codes": self.codes[doc.to(self.group.device)]}
 
     def learning_rate(self, step: int) -> float:
-        """Return the learning rate of a step: a linear rise, whose first step moves, then a cosine to zero."""
+        """Return the learning rate of a step: a linear rise (above 0 in the first step), then a cosine to 0."""
         total = self.config.epochs * self.batches.steps
         rise = math.ceil(self.config.warmup * total)
         if step < rise:

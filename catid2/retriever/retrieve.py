@@ -1,4 +1,4 @@
-"""From queries to ranked documents: constrained beam search over all queries, alone or on several ranks."""
+"""Constrained beam search over the test queries of a corpus, in one process or on several ranks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Corpus(NamedTuple):
-    """The files that `retrieve` searches; `embeddings` (VIEW.npy) only for what compares or reads vectors."""
+    """The files that `retrieve` reads; `embeddings` (VIEW.npy) only if the retriever or the ranking needs vectors."""
 
     docids: Path
     products: Path
@@ -40,7 +40,7 @@ class Corpus(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """All that a search of the test queries takes, on one device."""
+    """Everything that a search of the test queries needs, on one device."""
 
     retriever: Retriever
     trie: Trie
@@ -55,7 +55,7 @@ def retrieve(config: RetrieveConfig, retriever: Path, corpus: Corpus, output: Pa
     Args:
         config: beams and how many documents to keep.
         retriever: folder that train_retriever wrote.
-        corpus: DocIDs of the same method, and the products and queries they are of.
+        corpus: DocIDs of the same method, and the products and queries of their corpus.
         output: run.parquet.
         batch_size: queries decoded together; more need more memory.
 
@@ -74,7 +74,7 @@ def retrieve(config: RetrieveConfig, retriever: Path, corpus: Corpus, output: Pa
 
 
 def load(config: RetrieveConfig, retriever: Path, corpus: Corpus, device: torch.device) -> Loaded:
-    """Return what a search of the test queries takes, on `device`; errors and other arguments as `retrieve`."""
+    """Load everything that a search of the test queries needs; arguments and errors as in `retrieve`."""
     doc_ids, codes = read_docids(corpus.docids)
     require_same_documents(corpus.docids, corpus.products)
     level = config.rank_below_level
@@ -92,7 +92,7 @@ def load(config: RetrieveConfig, retriever: Path, corpus: Corpus, device: torch.
 
 
 def _vectors(level: int | None, retriever: Path, corpus: Corpus, documents: int) -> ViewVectors | None:
-    """Return the vectors of documents and queries if the retriever, or ranking below a level, needs any."""
+    """Return the vectors of documents and queries if the retriever or `rank_below_level` needs them."""
     if level is None and not is_light(retriever):
         return None
     if corpus.embeddings is None:
@@ -102,7 +102,7 @@ def _vectors(level: int | None, retriever: Path, corpus: Corpus, documents: int)
 
 
 def is_light(retriever: Path) -> bool:
-    """Return whether a folder holds a light retriever; T5 otherwise, or what load_retriever refuses."""
+    """Return whether a folder holds a light retriever; InputError if the folder is missing or incomplete."""
     if not retriever.is_dir():
         raise InputError(retriever, "no such folder", "run train_retriever first")
     require_complete(retriever)
@@ -112,7 +112,7 @@ def is_light(retriever: Path) -> bool:
 def _load(
     retriever: Path, vectors: ViewVectors | None, query_ids: np.ndarray, texts: list[str]
 ) -> tuple[Retriever, Queries]:
-    """Return the retriever of a folder, and the test queries as it takes them."""
+    """Return the retriever of a folder, and the test queries in the form that it reads."""
     if not is_light(retriever):
         t5, tokenizer = load_retriever(retriever)
         settings = t5.t5.config
@@ -127,7 +127,7 @@ def _load(
 def require_fitting_codes(
     codes: np.ndarray, retriever: Retriever, docids: Path, folder: Path
 ) -> tuple[int, ...]:
-    """Return the codes per position that the retriever knows.
+    """Return the number of codes of each position, after checking that the DocIDs are the retriever's.
 
     Raises:
         InputError: the DocIDs are not those that the retriever was trained on.

@@ -1,8 +1,8 @@
-"""The retriever: T5 or mT5 whose vocabulary has one more token per code of a DocID position.
+"""The retriever: T5 or mT5 with an additional token for each code of each DocID position.
 
-Code k of position l is the token `<c_l_k>`; the tokens of a position are neighbours, so the scores of its codes are one
-slice of the output layer. Position l can only ever be one of K codes, and the model is trained and
-searched with the softmax over those K, not over the 32,000 and more text tokens besides.
+Code k of position l is the token `<c_l_k>`; the tokens of a position are adjacent, so the scores of its codes are one
+slice of the output layer. Position l is always one of K codes, so training and search use the softmax over these K,
+without the 32,000 and more text tokens.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ _LAYOUT = {
 
 
 class DocIDRetriever(nn.Module):
-    """T5 or mT5 with the layout of its DocID tokens.
+    """T5 or mT5 with DocID tokens.
 
     Attributes:
         t5: the Hugging Face model; its config holds docid_sizes, docid_first_tokens, query_prefix and max_query_tokens,
-            and when it is trained docid_sha256 (catid2.docids.table.docids_digest).
+            and once it is trained docid_sha256 (catid2.docids.table.docids_digest).
         sizes: how many codes each position has; (L,).
         first_tokens: token id of code 0 of each position; (L,).
-        start_token: the token that the decoder starts with.
+        start_token: first token of the decoder.
     """
 
     kind = "t5"
@@ -71,13 +71,13 @@ class DocIDRetriever(nn.Module):
         self.sizes: tuple[int, ...] = tuple(t5.config.docid_sizes)
         self.first_tokens: tuple[int, ...] = tuple(t5.config.docid_first_tokens)
         self.start_token: int = t5.config.decoder_start_token_id
-        # T5 with its output layer tied to the embeddings scales the states before it; T5 1.1 and mT5 do not.
+        # T5 ties its output layer to the embeddings and scales the states before it; T5 1.1 and mT5 do not.
         self.scale = t5.config.d_model**-0.5 if getattr(t5.config, "scale_decoder_outputs", False) else 1.0
         self.register_buffer("_first_tokens", torch.tensor(self.first_tokens), persistent=False)
 
     @property
     def docid_sha256(self) -> str | None:
-        """A sha256 of the DocIDs that it was trained on (catid2.docids.table.docids_digest)."""
+        """The sha256 of the DocIDs that the model was trained on (catid2.docids.table.docids_digest)."""
         return getattr(self.t5.config, "docid_sha256", None)
 
     def batch(self, queries: TokenTable, rows: np.ndarray) -> TokenBatch:
@@ -85,7 +85,7 @@ class DocIDRetriever(nn.Module):
         return queries.batch(rows, self.t5.config.pad_token_id)
 
     def scorer(self) -> T5Scorer:
-        """Return what beam search asks for scores."""
+        """Return a CodeScorer for beam search."""
         return T5Scorer(self.t5, self.start_token, self.first_tokens, self.code_logits)
 
     def code_logits(self, hidden: torch.Tensor, position: int) -> torch.Tensor:
@@ -114,7 +114,7 @@ class DocIDRetriever(nn.Module):
             use_cache=False,
         ).last_hidden_state  # (B, L, d)
         hidden = hidden * self.scale
-        # One slice for all positions: its gradient is one matrix of the vocabulary's size instead of L.
+        # One slice for all positions: the gradient of each slice is a matrix as large as the output layer.
         rows = self.t5.lm_head.weight[self.first_tokens[0] :][: sum(self.sizes)].split(self.sizes)
         losses = [
             functional.cross_entropy(
@@ -128,16 +128,16 @@ class DocIDRetriever(nn.Module):
 def build_retriever(
     config: RetrieverConfig, sizes: Sequence[int], texts: Iterable[str], seed: int
 ) -> tuple[DocIDRetriever, PreTrainedTokenizerBase]:
-    """Return an untrained retriever and its tokenizer: pretrained T5 or mT5, or a small one made here.
+    """Return the retriever before training, and its tokenizer: a pretrained T5 or mT5, or a small random T5.
 
     Args:
         config: which model.
         sizes: how many codes each DocID position has.
-        texts: what the tokenizer of a small model is trained on; a pretrained one brings its own.
-        seed: of the weights that are drawn.
+        texts: training data of a small model's tokenizer; a pretrained model has its own tokenizer.
+        seed: of the random weights.
 
     Raises:
-        InputError: the pretrained model cannot be loaded, is no T5, or has DocID tokens.
+        InputError: the pretrained model cannot be loaded, is not a T5, or already has DocID tokens.
     """
     torch.manual_seed(seed)
     if config.pretrained is None:
@@ -174,7 +174,7 @@ def load_pretrained(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerB
     """Return the pretrained T5 or mT5 in a folder, with its tokenizer.
 
     Raises:
-        InputError: it cannot be loaded, lacks weights, or is another kind of model.
+        InputError: the model cannot be loaded, lacks weights, or is of another kind.
     """
     kind = load_config(folder).model_type
     if kind not in MODEL_TYPES:
@@ -186,12 +186,12 @@ def load_pretrained(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerB
 def add_docid_tokens(
     t5: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sizes: Sequence[int]
 ) -> DocIDRetriever:
-    """Give `tokenizer` and `t5` one new token per code and position, in place; return the retriever.
+    """Add a token for each code of each position to `tokenizer` and `t5`, in place; return the retriever.
 
-    New rows are drawn as T5 draws its embeddings (normal, standard deviation `initializer_factor`).
+    New rows are initialised as T5 initialises its embeddings (normal, standard deviation `initializer_factor`).
 
     Raises:
-        InputError: the tokenizer has some of these tokens.
+        InputError: the tokenizer already has some of these tokens.
     """
     first_tokens = []
     for position, size in enumerate(sizes):
@@ -203,7 +203,7 @@ def add_docid_tokens(
     t5.config.docid_first_tokens = first_tokens
     if t5.config.decoder_start_token_id is None:
         t5.config.decoder_start_token_id = t5.config.pad_token_id
-    # A pretrained model's own generation settings (sampling, length penalty) must not leak into beam search.
+    # The pretrained model's generation settings (sampling, length penalty) must not affect beam search.
     t5.generation_config = GenerationConfig(
         decoder_start_token_id=t5.config.decoder_start_token_id,
         pad_token_id=t5.config.pad_token_id,
@@ -213,10 +213,10 @@ def add_docid_tokens(
 
 
 def _enlarge(t5: PreTrainedModel, vocabulary: int, first_new: int) -> None:
-    """Resize embeddings and output layer to `vocabulary` rows and draw those from `first_new` on anew.
+    """Resize embeddings and output layer to `vocabulary` rows; initialise the rows from `first_new` on.
 
-    Not by resize_token_embeddings: that ties the output layer to the embeddings even where (T5 1.1, mT5)
-    the pretrained ones differ, and so would throw the pretrained output layer away.
+    resize_token_embeddings would tie the output layer to the embeddings, also for T5 1.1 and mT5, where the two differ:
+    the pretrained output layer would be lost.
     """
     tied = t5.lm_head.weight is t5.shared.weight
     old = t5.shared.weight.data
@@ -238,7 +238,7 @@ def load_retriever(folder: str | Path) -> tuple[DocIDRetriever, PreTrainedTokeni
     """Return retriever and tokenizer from a folder that train_retriever wrote.
 
     Raises:
-        InputError: the folder is missing or incomplete, or its model has no DocID tokens.
+        InputError: the folder is missing or incomplete, or its model has no DocID tokens or a weight that is not finite.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -254,7 +254,7 @@ def load_retriever(folder: str | Path) -> tuple[DocIDRetriever, PreTrainedTokeni
 
 
 def _require_layout(path: Path) -> None:
-    """Raise InputError unless the config.json at `path` says how the DocID tokens lie in the vocabulary."""
+    """Raise InputError unless the config.json at `path` describes a valid layout of the DocID tokens."""
     content = read_json(path)
     remedy = "give the folder that train_retriever wrote"
     for key, kind in _LAYOUT.items():

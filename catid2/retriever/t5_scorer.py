@@ -1,9 +1,9 @@
-"""T5 and mT5 as a CodeScorer: the decoder run for all beams of a query side by side.
+"""T5 and mT5 as a CodeScorer: the decoder runs for all beams of a query at once.
 
-`generate` repeats the encoder's states, and the keys and values of every cross-attention layer, once per
-beam. Here the beams of a query stand side by side as the rows of one attention product instead, so these exist once
-per query; self-attention, which differs from beam to beam, sees at most L positions. The output layer is
-read only at the rows of the position's codes. Weights and arithmetic are those of the model's own layers.
+`generate` repeats the encoder's states, and the keys and values of every cross-attention layer, for each beam. Here the
+beams of a query are the rows of one attention product, so keys and values exist once per query. Self-attention, which
+differs between beams, covers at most L positions. Of the output layer only the rows of the position's codes are read.
+Weights and arithmetic are those of the model's own layers.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 class T5Scorer:
-    """Scores the codes of DocIDs (see catid2.search.beam.CodeScorer). One search at a time.
+    """Scores the codes of DocIDs (see catid2.search.beam.CodeScorer); for one search at a time.
 
     Args:
         t5: the Hugging Face model.
-        start_token: the token that the decoder starts with.
+        start_token: first token of the decoder.
         first_tokens: token id of code 0 of each position; (L,).
-        code_logits: of decoder states (…, d) and a position, the logits of its codes, (…, K).
+        code_logits: maps decoder states (…, d) and a position to the logits of the position's codes, (…, K).
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class T5Scorer:
         return self._score(start)
 
     def advance(self, codes: torch.Tensor, origins: torch.Tensor) -> torch.Tensor:
-        """Score the position after `codes`, which continue the beams `origins`; both (Q, B)."""
+        """Score the position after `codes`, which extend the beams `origins`; both (Q, B)."""
         index = (
             origins
             + torch.arange(len(origins), device=origins.device).unsqueeze(1) * self.self_cache[0][0].shape[1]
@@ -79,7 +79,7 @@ class T5Scorer:
         return self._score(codes + self.first_tokens[self.position - 1])
 
     def _score(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Run the decoder on one more token per beam, (Q, B), and score the codes of `self.position`."""
+        """Run the decoder on the next token of each beam, (Q, B), and score the codes of `self.position`."""
         hidden = self.decoder.embed_tokens(tokens)  # (Q, B, d)
         bias = self._relative_bias()  # (H, t + 1)
         for layer, block in enumerate(self.decoder.block):
@@ -90,7 +90,7 @@ class T5Scorer:
         return self.code_logits(hidden, self.position).float().log_softmax(dim=-1)
 
     def _relative_bias(self) -> torch.Tensor:
-        """Position bias of the newest token towards all tokens so far: (H, t + 1). The first layer's serves all."""
+        """Return the position bias (H, t + 1) of the newest token; all layers use that of the first."""
         attention = self.decoder.block[0].layer[0].SelfAttention
         length = self.position + 1
         return attention.compute_bias(length, length)[0, :, -1]
@@ -108,7 +108,7 @@ class T5Scorer:
             self.self_cache[layer] = (key, value)
         else:
             self.self_cache.append((key, value))
-        # One query against at most L keys: products and sums, for which a batched matrix product has no use.
+        # One query against at most L keys: products and sums are faster than a batched matrix product.
         weights = (query * key).sum(-1) + bias  # (Q, B, H, t + 1)
         weights = weights.softmax(dim=-1)
         context = (weights.unsqueeze(-1) * value).sum(3)  # (Q, B, H, D)
@@ -125,5 +125,5 @@ class T5Scorer:
 
 
 def _heads(attention: T5Attention, states: torch.Tensor) -> torch.Tensor:
-    """Split (Q, n, H·D) into heads: (Q, H, n, D)."""
+    """Split (Q, n, H·D) into heads, (Q, H, n, D)."""
     return states.view(*states.shape[:2], attention.n_heads, attention.key_value_proj_dim).transpose(1, 2)

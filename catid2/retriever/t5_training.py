@@ -1,6 +1,6 @@
-"""Training the retriever: our loss, the softmax over the codes of a position, and validation by beam search.
+"""Training of the T5 retriever, with validation by beam search.
 
-The loop, its checkpoints and how it resumes after a kill are catid2.training.loop's.
+catid2.training.loop has the loop, its checkpoints and how it resumes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Inputs(NamedTuple):
 
 
 class Data(NamedTuple):
-    """What training runs on."""
+    """The data of training and validation."""
 
     examples: Examples
     validation: Validation
@@ -72,16 +72,16 @@ def train_retriever(
     Args:
         config: model, tasks and schedule.
         inputs: corpus and DocIDs.
-        checkpoints: folder for the state of the run, new or empty, removed when the output is written.
+        checkpoints: folder for the state of the run; removed once the output is written.
         output: folder to write; AutoModelForSeq2SeqLM and AutoTokenizer load from it.
         seed: of weights, order and dropout.
-        checkpoint_seconds: a checkpoint is taken at the next step when the last is that old, in seconds.
-        group: this process among its peers; every rank passes the same.
+        checkpoint_seconds: least time between two checkpoints within an epoch, in seconds.
+        group: this process and its peers; all other arguments are the same on every rank.
 
     Raises:
-        InputError: an input cannot be used, or does not fit the others or the config; `checkpoints` holds
-            something else or cannot be written; or the training diverged.
-        SystemExit: 143 (TERM) or 130 (INT), when any rank was asked to stop and the state is saved.
+        InputError: an input cannot be used, or does not fit the others or the config; `checkpoints` holds other files
+            or cannot be written; or the training diverged.
+        SystemExit: 143 (TERM) or 130 (INT), after the state is saved, if any rank was asked to stop.
     """
     require_own_folder(output, "retriever")
     require_same_documents(inputs.docids, inputs.products)
@@ -110,11 +110,11 @@ def train_retriever(
 def run_fingerprint(
     config: RetrieverConfig, retriever: DocIDRetriever, data: Data, seed: int, ranks: int
 ) -> Fingerprint:
-    """Return what the result of training depends on: settings, code, ranks, data, first weights."""
+    """Return everything that the result of training depends on: settings, code, ranks, data, initial weights."""
     settings = {
-        "config": config.model_dump(mode="json", exclude={"pretrained", "revision"}),  # the weights tell more
+        "config": config.model_dump(mode="json", exclude={"pretrained", "revision"}),  # the weights count
         "seed": seed,
-        "ranks": ranks,  # they cut batches and dropout differently
+        "ranks": ranks,  # their number changes micro-batches and dropout
         "code": code_digest(__file__),
         "docids": retriever.t5.config.docid_sha256,
     }
@@ -126,7 +126,7 @@ def run_fingerprint(
 
 
 def _pairs(config: RetrieverConfig, products: Path, queries: TrainQueries) -> list[Pairs]:
-    """Return what the files of the pairs tasks teach."""
+    """Read the files of the pairs tasks."""
     if not config.pairs_files:
         return []
     product_ids = read_table(products, {"product_id": pa.string()})["product_id"].combine_chunks()
@@ -135,9 +135,9 @@ def _pairs(config: RetrieverConfig, products: Path, queries: TrainQueries) -> li
 
 
 def _document_texts(config: RetrieverConfig, products: Path) -> DocumentTexts:
-    """Return the text of every document under the document task's template; without that task, of titles."""
+    """Return the text of every document by the document task's template; without that task, its title."""
     template = next((task.template for task in config.tasks if task.source == "document"), "{title}")
-    # Far more characters than so many tokens have: the tokenizer need not read what is cut afterwards.
+    # Far more characters than fit into the tokens: the tokenizer need not read text that is cut afterwards.
     return DocumentTexts(products, template, 16 * config.max_document_tokens)
 
 
@@ -160,7 +160,7 @@ class RetrieverTraining(Training):
         super().__init__(config, retriever, batches, seed, group)
 
     def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
-        """Return texts, padded, and the DocIDs that they are taught for."""
+        """Return the texts, padded, and their target DocIDs."""
         examples = self.data.examples
         texts = self.model.batch(examples.tokens, examples.text[rows])
         return texts._asdict() | {"codes": torch.from_numpy(self.data.codes[examples.doc[rows]])}
@@ -172,6 +172,6 @@ class RetrieverTraining(Training):
         return validate(self.model, self.data.trie, held_out.tokens, pairs, beams, self.group)
 
     def write(self, folder: Path) -> None:
-        """Write model and tokenizer as Hugging Face does."""
+        """Write model and tokenizer in the format of Hugging Face."""
         self.model.t5.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)

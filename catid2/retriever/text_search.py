@@ -1,4 +1,4 @@
-"""Search with what training wrote: a T5 retriever and the DocIDs of its products, texts in, products out."""
+"""Search for products by text, with a trained T5 retriever and the DocIDs of its products."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Hit(NamedTuple):
 
 
 class TextSearch:
-    """A T5 retriever on one device, ready for queries.
+    """A T5 retriever on one device.
 
     Args:
         retriever: folder that train_retriever wrote.
@@ -59,12 +59,12 @@ class TextSearch:
         self.retriever, self.trie = model.to(self.group.device), trie.to(self.group.device)
 
     def search(self, texts: Sequence[str], k: int = 10, beams: int = 100) -> list[list[Hit]]:
-        """Return for each text the best `k` products, best first; fewer if there are no more.
+        """Return for each text the best `k` products, best first, or all products if there are fewer.
 
         Args:
             texts: queries, without the prefix that the retriever was trained with.
             k: products per query.
-            beams: DocID prefixes kept at each position; fewer than `k` count as `k`.
+            beams: DocID prefixes kept at each position; at least `k` are kept.
         """
         settings = self.retriever.t5.config
         queries = tokenize(self.tokenizer, texts, settings.query_prefix, settings.max_query_tokens)

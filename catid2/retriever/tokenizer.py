@@ -1,7 +1,7 @@
 """A tokenizer made from the corpus, for training without pretrained weights.
 
-Byte-level BPE covers every script without an unknown token, Japanese without spaces included, and its
-training is deterministic; that of a unigram model in `tokenizers` is not (merges depend on hash order).
+Byte-level BPE covers every script without unknown tokens, also Japanese without spaces. Its training is deterministic;
+that of a unigram model in `tokenizers` is not (it depends on hash order).
 """
 
 from collections.abc import Iterable
@@ -13,9 +13,9 @@ PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"  # tokens 0, 1 and 2, as in T5
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """Return a tokenizer of at most `vocabulary` tokens, trained on `texts`; the same texts give the same one.
+    """Return a tokenizer of at most `vocabulary` tokens, trained on `texts`; the same texts give the same tokenizer.
 
-    Text is NFKC-normalised and lower-cased; every sequence ends with the end token, as T5 expects.
+    It normalises text by NFKC and lower-cases it; every sequence ends with the end token, as T5 expects.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])

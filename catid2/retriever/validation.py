@@ -1,4 +1,4 @@
-"""Validation of a retriever on queries held out of training."""
+"""Validation of a retriever on held-out train queries."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def validate(
     beams: int,
     group: Group = Group(),  # noqa: B008 - immutable
 ) -> dict[int, float]:
-    """Return recall over the whole corpus at those CUTOFFS that the beams reach; the same on every rank.
+    """Return recall over the whole corpus at the CUTOFFS up to `beams`; the same on every rank.
 
     Args:
         retriever: on the device of `group`, in eval mode.
         trie: DocIDs of all documents.
-        queries: the held-out queries; without any there is no recall.
+        queries: the held-out queries; if there are none, the result is empty.
         pairs: row of `queries`, sorted, and doc_id of each relevant pair; both (P,).
         beams: per query.
-        group: this process among its peers.
+        group: this process and its peers.
     """
     if not len(queries.lengths):
         return {}

@@ -32,7 +32,7 @@ def category(documents: Documents, settings: "CategoryScheme", seed: int) -> Uni
 
 
 def category_path(categories: np.ndarray) -> np.ndarray:
-    """Return codes (N, H) int32, the number of each category among its siblings from 0, of nodes (N, H), coarse to fine.
+    """Return (N, H) int32: the number from 0 of each category among its siblings, for nodes (N, H), coarse to fine.
 
     Siblings are numbered in the order of their nodes; categories without documents are skipped.
     """

@@ -1,4 +1,4 @@
-"""The ID schemes by the `kind` of their settings (catid2.config.schemes). A new scheme is a function and a line here."""
+"""The ID schemes by the `kind` of their settings (catid2.config.schemes). A new one is a function and a line here."""
 
 from collections.abc import Callable
 from typing import Any
