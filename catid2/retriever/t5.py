@@ -238,7 +238,7 @@ def load_retriever(folder: str | Path) -> tuple[DocIDRetriever, PreTrainedTokeni
     """Return retriever and tokenizer from a folder that train_retriever wrote.
 
     Raises:
-        InputError: the folder is missing or incomplete, or its model has no DocID tokens or a weight that is not finite.
+        InputError: the folder is missing or incomplete, its model has no DocID tokens, or a weight is not finite.
     """
     folder = Path(folder)
     if not folder.is_dir():

@@ -1,9 +1,9 @@
-"""Exact beam search over DocIDs: fixed depth, all queries at once, only codes that exist.
+"""Beam search over DocIDs: fixed depth, all queries at once, only codes that exist.
 
-Every DocID has the same number of positions, so there is no end token, no finished beam and no length
-penalty: the score of a DocID is the sum of its codes' log-probabilities. Each step asks the scorer for the
-log-probabilities of the K codes of one position and looks up the codes that continue a beam's prefix in
-the trie; shapes are known before the search starts and nothing waits for the device.
+Every DocID has the same number of positions, so there is no end token, no finished beam and no length penalty: the
+score of a DocID is the sum of its codes' log-probabilities. Each step asks the scorer for the log-probabilities of the
+K codes of a position, and looks up in the trie which codes extend a beam's prefix. All shapes are known before the
+search starts, so nothing waits for the device.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class CodeScorer(Protocol):
     def advance(self, codes: torch.Tensor, origins: torch.Tensor) -> torch.Tensor:
         """Return the log-probabilities of the next position, (Q, B, sizes[position]) float32.
 
-        Beam b of query q continues beam `origins[q, b]` of the step before by `codes[q, b]`; both (Q, B) int64.
+        Beam b of query q extends beam `origins[q, b]` of the step before by `codes[q, b]`; both (Q, B) int64.
         """
         ...
 
@@ -38,17 +38,16 @@ class CodeScorer(Protocol):
 class Beams(NamedTuple):
     """The best prefixes of each query, best first; (Q, B), padded with node -1 and score -inf."""
 
-    nodes: torch.Tensor  # int64: nodes of the trie at the depth that was searched
+    nodes: torch.Tensor  # int64: nodes of the trie at the searched depth
     scores: torch.Tensor  # float32: sums of log-probabilities
 
 
 def beam_search(scorer: CodeScorer, trie: Trie, batch: Any, beams: int, depth: int | None = None) -> Beams:
-    """Return the up to `beams` best DocIDs of every query in `batch`.
+    """Return the best DocIDs of every query in `batch`; with `depth`, the best prefixes of that many codes.
 
-    With `depth` the search stops at prefixes of that many codes. B is `beams`, or the number of candidates that the
-    widths of the trie allow if that is smaller. The result is exact (the true best B of all DocIDs) if `beams` is at
-    least the number of prefixes at every depth; otherwise it is what beam search keeps.
-    Candidates of equal score are ordered by their parent's rank, then by code.
+    B is `beams`, or the number of candidates that the widths of the trie allow if that is smaller. The result is exact
+    (the best B of all DocIDs) if `beams` is at least the number of prefixes at every depth; otherwise it is that of
+    beam search. Candidates of equal score are ordered by their parent's rank, then by code.
     """
     depth = trie.depth if depth is None else depth
     log_probabilities = scorer.start(batch)  # (Q, 1, K)
@@ -67,9 +66,9 @@ def beam_search(scorer: CodeScorer, trie: Trie, batch: Any, beams: int, depth: i
 
 
 def _best(candidates: torch.Tensor, beams: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return scores and indices of the best candidates per row, ties in order of index."""
+    """Return scores and indices of the best candidates per row; ties are in order of index."""
     found, chosen = candidates.topk(min(beams, candidates.shape[1]), dim=1, sorted=False)
-    # topk leaves open which of the candidates equal to the last one it finds: take the first of them.
+    # Of the candidates that tie with the last one topk returns any: take the first of them.
     last = found.amin(dim=1, keepdim=True)
     at_cut = found == last
     nth = at_cut.cumsum(dim=1, dtype=torch.int32)

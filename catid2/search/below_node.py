@@ -1,7 +1,7 @@
-"""Decoding to an intermediate node of the trie and ranking the documents below it by dense score.
+"""Decoding to intermediate nodes of the trie and ranking the documents below them by dense score.
 
-The paper limits latency online in this way: fewer decoder steps, and one matrix product over a few hundred
-documents. The queries' vectors come from embed_queries, in the documents' view.
+The paper limits online latency in this way: fewer decoder steps, and one matrix product over a few hundred documents.
+The queries' vectors come from embed_queries, in the view of the documents.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from catid2.search.trie import Trie
 
 
 class DenseRanking(NamedTuple):
-    """How the documents below a node are ranked.
+    """The vectors that rank the documents below nodes.
 
     Attributes:
-        depth: decoder steps, 1..L-1: nodes of this depth are searched by beams.
+        depth: decoder steps, 1..L-1: beam search ends at nodes of this depth.
         queries: (Q, d) unit vectors of the queries, in their order.
         documents: (N, d) unit vectors, row = doc_id.
     """
@@ -36,13 +36,13 @@ class DenseRanking(NamedTuple):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return doc_ids (B, width) and cosines (B, width), best first, of the queries `rows` (B,).
 
-        All documents below a query's nodes compete, whatever the node's own score; padding is -1 and -inf.
+        All documents below a query's nodes compete, whatever the nodes' scores; padding is -1 and -inf.
         """
         doc_ids = torch.full((len(rows), width), -1, dtype=torch.int32, device=found.nodes.device)
         scores = torch.full((len(rows), width), float("-inf"), device=found.nodes.device)
         for row, (nodes, query) in enumerate(zip(found.nodes, self.queries[rows], strict=True)):
             first, end = trie.leaves(nodes[nodes >= 0], self.depth)
-            # Leaves of all nodes side by side: each range counts on from its first leaf.
+            # The leaves of all nodes, concatenated: each range counts up from its first leaf.
             lengths = end - first
             starts = (first - lengths.cumsum(0) + lengths).repeat_interleave(lengths)
             leaves = starts + torch.arange(len(starts), device=starts.device)
@@ -55,7 +55,7 @@ class DenseRanking(NamedTuple):
 
 
 def require_depth(depth: int, length: int) -> None:
-    """Raise InputError unless DocIDs of `length` positions have nodes of `depth` with documents below them."""
+    """Raise InputError unless `depth` is less than `length`, the number of positions of the DocIDs."""
     if depth >= length:
         raise InputError(
             "rank_below_level", f"{depth}, but DocIDs have {length} positions", "set a lower level"
@@ -65,7 +65,7 @@ def require_depth(depth: int, length: int) -> None:
 def dense_ranking(
     depth: int, vectors: ViewVectors, query_ids: np.ndarray, device: torch.device
 ) -> DenseRanking:
-    """Return how the documents below nodes of `depth` are ranked for the queries (Q,), on `device`."""
+    """Return the ranking of documents below nodes of `depth` for the queries (Q,), on `device`."""
     queries = _unit(vectors.of_queries(query_ids))
     return DenseRanking(depth, queries.to(device), _unit(vectors.documents).to(device))
 

@@ -1,4 +1,4 @@
-"""Constrained beam search over many queries, in batches, alone or on several ranks."""
+"""Constrained beam search over many queries, in batches, in one process or on several ranks."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ class Queries(Protocol):
 
     @property
     def lengths(self) -> np.ndarray:
-        """The length of each query, (Q,): queries of similar length are decoded together."""
+        """Length of each query, (Q,): queries of similar length are decoded together."""
         ...
 
 
 class Retriever(Protocol):
-    """A model that writes DocIDs, T5 or light: on one device, in eval mode."""
+    """A model that writes DocIDs, T5 or light, on one device and in eval mode."""
 
     kind: str  # t5 or light, as in the configuration and in tables
     sizes: tuple[int, ...]  # codes of each position
-    docid_sha256: str | None  # of the DocIDs that it was trained on (docids_digest)
+    docid_sha256: str | None  # of the DocIDs that the model was trained on (docids_digest)
 
     def batch(self, queries: Any, rows: np.ndarray) -> Any:
         """Return the scorer's input for the queries `rows` (B,); it has a method `to(device)`."""
         ...
 
     def scorer(self) -> CodeScorer:
-        """Return the object that beam search asks for scores."""
+        """Return the CodeScorer for beam search."""
         ...
 
 
@@ -67,11 +67,11 @@ def search(
         trie: DocIDs of the documents to find.
         queries: in the form that the retriever reads.
         how: beams, results and batches.
-        group: this process among its peers.
-        dense: if given, decode only to nodes, and rank the documents below them in this way.
+        group: this process and its peers.
+        dense: if given, decoding ends at nodes of its depth, and it ranks the documents below them.
 
     Raises:
-        InputError: the retriever's scores are not numbers, as after a training that diverged.
+        InputError: the retriever's scores are NaN, as after a training that diverged.
     """
     trie = trie.to(group.device)
     total = len(queries.lengths)
@@ -105,10 +105,10 @@ def rank_batch(
     how: Search,
     dense: DenseRanking | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Search for the queries `rows` (B,) at once, in inference mode; arguments as `search`, all on the trie's device.
+    """Return doc_ids (B, k) int32 and scores (B, k) of the queries `rows` (B,), best first, padded with -1 and -inf.
 
-    Returns doc_ids (B, k) int32 and scores (B, k), best first, padded with -1 and -inf; k is top_k, or the number
-    of documents if there are fewer.
+    To be called in inference mode; arguments as in `search`, all on the trie's device. k is top_k, or the number of
+    documents if that is smaller.
     """
     width = min(how.top_k, len(trie))
     batch = retriever.batch(queries, rows).to(trie.doc_ids.device)

@@ -1,11 +1,10 @@
-"""Exact search for the documents of largest inner product, block by block.
+"""Exact search for the documents with the largest inner product, block by block.
 
-A score has the same bits with any blocks, threads or device. So products with the same text (a catalogue has many) tie,
-and the lower doc_id comes first. In float32, or with float16's rounding, the order in which a matrix product adds would
-break ties. Here nothing is rounded: a float16 number is a multiple of
-2^-24, so a product of two is one of 2^-48, and a float64 holds every sum of these below 2^5 exactly. Vectors whose
-length is at most 4 therefore stay as they are; longer ones are scaled down by a power of two, and then rounded to
-multiples of 2^-24.
+A score has the same bits for any blocks, threads or device. Products with the same text (a catalogue has many)
+therefore tie, and the lower doc_id comes first. With float32 sums, the order of additions in a matrix product would
+break such ties. Here no sum is rounded: a float16 number is a multiple of 2^-24, so the product of two is a multiple of
+2^-48, and float64 holds every sum of such products below 2^5 exactly. Vectors of length at most 4 stay as they are;
+longer ones are scaled down by a power of two and then rounded to multiples of 2^-24.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from catid2.search.rankings import Rankings
 from catid2.training.distributed import CPU
 
 UNIT = 2.0**-24  # all float16 numbers are multiples of it
-LONGEST = 4.0  # of documents and of queries: by Cauchy and Schwarz no partial sum of a score goes beyond 16
+LONGEST = 4.0  # longest document or query vector: by Cauchy-Schwarz no partial sum of a score exceeds 16
 BLOCK = 16_384  # documents scored at once
 BATCH = 512  # queries scored at once: with BLOCK 67 MB of scores, and d × 131 kB of document vectors
 
@@ -31,9 +30,9 @@ def nearest(
     block: int = BLOCK,
     batch: int = BATCH,
 ) -> Rankings:
-    """Return the k documents with the largest inner product for each query; of equal ones, the lower doc_ids.
+    """Return the k documents with the largest inner product for each query; of equal scores, the lower doc_ids.
 
-    A query whose vector is zero, as for a text without words, finds nothing.
+    A query with a zero vector (a text without words) has no results.
 
     Args:
         queries: (Q, d) float16, finite.
@@ -53,7 +52,7 @@ def nearest(
         for start in range(0, len(queries), batch):
             rows = slice(start, start + batch)
             columns, values = _best(query_vectors[rows] @ vectors.T, shape[1])
-            # What earlier blocks have found stands first: its doc_ids are lower, and the sort is stable.
+            # Results of earlier blocks come first: their doc_ids are lower, and the sort is stable.
             values, order = torch.cat([scores[rows], values], 1).sort(dim=1, descending=True, stable=True)
             found = torch.cat([doc_ids[rows], columns + first], 1).gather(1, order)
             doc_ids[rows], scores[rows] = found[:, : shape[1]], values[:, : shape[1]]
@@ -64,7 +63,7 @@ def nearest(
 
 
 def _scale(vectors: np.ndarray, block: int) -> float:
-    """Return the largest power of two, at most 1, with which no vector is longer than LONGEST."""
+    """Return the largest power of two, at most 1, that scales all vectors to LONGEST or less."""
     blocks = (vectors[start : start + block] for start in range(0, len(vectors), block))
     longest = max(
         (float(np.linalg.norm(rows.astype(np.float64), axis=1).max()) for rows in blocks), default=0
@@ -73,14 +72,14 @@ def _scale(vectors: np.ndarray, block: int) -> float:
 
 
 def _exact(vectors: np.ndarray, scale: float) -> torch.Tensor:
-    """Return `vectors` as float64, scaled and in multiples of UNIT."""
+    """Return `vectors` in float64, scaled and rounded to multiples of UNIT."""
     return torch.from_numpy(np.rint(vectors.astype(np.float64) * (scale / UNIT)) * UNIT)
 
 
 def _best(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return columns and scores of the k best of each row of `scores` (B, n), by falling score, then rising column."""
+    """Return columns and values of the k best of each row of `scores` (B, n); of equal scores the lower column."""
     values, columns = scores.topk(min(k, scores.shape[1]), dim=1)
-    # Of those that tie with the last, topk takes any.
+    # Of the scores that tie with the last one topk returns any.
     tied = ((scores >= values[:, -1:]).sum(1) > values.shape[1]).nonzero().flatten()
     columns[tied] = scores[tied].argsort(dim=1, descending=True, stable=True)[:, : values.shape[1]]
     columns = columns.sort(dim=1).values

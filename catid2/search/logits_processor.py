@@ -1,7 +1,7 @@
-"""The DocID constraint for Hugging Face `generate`: the same trie, the same scores as catid2.search.beam.
+"""The DocID constraint for Hugging Face `generate`, with the trie and the scores of catid2.search.beam.
 
 docs/method.md, "Search with `generate`", has a complete example. beam_search gives the same lists several times faster;
-this is for programs built around `generate`.
+this class is for programs built around `generate`.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from catid2.search.trie import Trie
 
 
 class DocIDLogitsProcessor(LogitsProcessor):
-    """Allows only tokens that continue a DocID, scored by the softmax over the codes of their position.
+    """Allows only tokens that extend a DocID prefix, scored by the softmax over the codes of their position.
 
-    It keeps no state between calls: the node of each beam is found from its tokens, so one instance serves
-    any number of `generate` calls at once. A beam whose tokens are no DocID prefix gets -inf everywhere.
+    It has no state: the node of each beam follows from its tokens, so one instance serves any number of concurrent
+    `generate` calls. A beam whose tokens are not a DocID prefix gets -inf everywhere.
 
     Args:
         trie: the DocIDs, on the device of the model.
@@ -30,7 +30,7 @@ class DocIDLogitsProcessor(LogitsProcessor):
         self.prompt_length = prompt_length
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Return the log-probabilities of the next token; (beams, vocabulary), as `scores`.
+        """Return the log-probabilities of the next token, (beams, vocabulary) like `scores`.
 
         Raises:
             ValueError: the beams already hold complete DocIDs.
@@ -51,15 +51,12 @@ class DocIDLogitsProcessor(LogitsProcessor):
         return constrained.scatter_reduce(1, first + children.codes, allowed.to(scores.dtype), "amax")
 
     def doc_ids(self, sequences: torch.LongTensor) -> torch.Tensor:
-        """Return the documents (n,) of the `sequences` (n, prompt_length + L) that `generate` returned.
-
-        It is -1 where the tokens are no DocID.
-        """
+        """Return the doc_ids (n,) of `sequences` (n, prompt_length + L) from `generate`; -1 if they are no DocID."""
         nodes = self._nodes(sequences, self.trie.depth)
         return self.trie.doc_ids[nodes.clamp(min=0)].masked_fill(nodes < 0, -1)
 
     def _nodes(self, input_ids: torch.LongTensor, depth: int) -> torch.Tensor:
-        """Return the node of `depth` that each row's tokens lead to; -1 where they are no prefix of a DocID."""
+        """Return the node of `depth` that each row's tokens lead to; -1 if they are not a DocID prefix."""
         nodes = torch.zeros(len(input_ids), dtype=torch.long, device=input_ids.device)
         for position in range(depth):
             codes = input_ids[:, self.prompt_length + position] - self.first_tokens[position]

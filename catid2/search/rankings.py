@@ -1,4 +1,4 @@
-"""Ranked documents of many queries: their recall, and the table in which they are written."""
+"""Ranked documents of many queries: their recall, and their table run.parquet."""
 
 from typing import NamedTuple
 
@@ -12,14 +12,14 @@ class Rankings(NamedTuple):
     """The best documents of Q queries, best first; (Q, k), padded with -1 and -inf."""
 
     doc_ids: np.ndarray  # int32
-    scores: np.ndarray  # float32: what they are ranked by
+    scores: np.ndarray  # float32, descending
 
 
 def recall(found: np.ndarray, query: np.ndarray, doc: np.ndarray, k: int) -> float:
     """Return recall@k: the share of a query's relevant documents among its first k, averaged over queries.
 
     Args:
-        found: (Q, n) doc_ids, best first, -1 where there is none.
+        found: (Q, n) doc_ids, best first, padded with -1.
         query: (P,) query row of each relevant pair, sorted; queries without pairs do not count.
         doc: (P,) document of each pair.
         k: cut-off.
@@ -31,7 +31,7 @@ def recall(found: np.ndarray, query: np.ndarray, doc: np.ndarray, k: int) -> flo
 
 
 def run_table(query_ids: np.ndarray, found: Rankings) -> pa.Table:
-    """Return rankings as the table run.parquet; rank counts from 1, padding is left out."""
+    """Return rankings as the table of run.parquet: ranks count from 1, padding is omitted."""
     valid = found.doc_ids >= 0
     rank = np.broadcast_to(np.arange(1, valid.shape[1] + 1, dtype=np.int32), valid.shape)
     columns = [

@@ -1,8 +1,8 @@
-"""DocIDs as a prefix tree of tensors: the constraint of decoding, without a Python object per node.
+"""The DocIDs as a prefix tree in tensors, which constrains decoding without a Python object per node.
 
-The tree is stored level by level in compressed sparse row form. A node of depth l is a distinct DocID
-prefix of l codes; the nodes of a depth are numbered in lexicographic order of their prefixes, so the
-children of a node are neighbours, sorted by code, and the documents below it are one range of leaves.
+The tree is stored level by level in compressed sparse row form. A node of depth l is a distinct DocID prefix of l
+codes. The nodes of a depth are numbered in lexicographic order of their prefixes, so the children of a node are
+adjacent and sorted by code, and the documents below it are a range of leaves.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from catid2.runtime.errors import InputError
 
 
 class Children(NamedTuple):
-    """The children of some nodes, padded to the widest node of the depth; all of shape (…, width)."""
+    """The children of nodes (…), padded to the widest node of the depth; all of shape (…, width)."""
 
     codes: torch.Tensor  # int64, 0 where padded
     nodes: torch.Tensor  # int64, numbers at the next depth, 0 where padded
-    valid: torch.Tensor  # bool
+    valid: torch.Tensor  # bool, False where padded
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Trie:
 
     Attributes:
         sizes: how many codes each position has; (L,).
-        codes: per position l the last code of each node of depth l + 1, int32.
-        offsets: per position l the first child of each node of depth l, and the end; (nodes of depth l + 1,), int32.
+        codes: per position l the last code of each node of depth l + 1; int32.
+        offsets: per position l the first child of each node of depth l, then the number of nodes of depth l + 1; int32.
         doc_ids: the document of each leaf; (N,) int32.
-        widths: per position the most children that a node has; (L,).
+        widths: per position the most children of a node; (L,).
     """
 
     sizes: tuple[int, ...]
@@ -48,7 +48,7 @@ class Trie:
         """Build the tree of `codes`, (N, L) integers, position l in 0..sizes[l]-1; row i is doc_ids[i] (default i).
 
         Raises:
-            InputError: there is no DocID, a code is out of range, or two documents have the same DocID.
+            InputError: there are no DocIDs, a code is out of range, or two documents have the same DocID.
         """
         codes = np.asarray(codes)
         doc_ids = np.arange(len(codes)) if doc_ids is None else np.asarray(doc_ids)
@@ -118,9 +118,9 @@ class Trie:
         return Children(self.codes[position][child].long().masked_fill(~valid, 0), child, valid)
 
     def descend(self, nodes: torch.Tensor, codes: torch.Tensor, position: int) -> torch.Tensor:
-        """Return the child by `codes` (…) of `nodes` (…) of depth `position`; -1 where there is none.
+        """Return the child with code `codes` (…) of each of `nodes` (…) of depth `position`; -1 if there is none.
 
-        A node -1 has no children. All searches are bisected together, in log2(width) steps.
+        Node -1 has no children. The binary searches of all nodes run together, in log2(width) steps.
         """
         known = nodes.clamp(min=0)
         low, end = self.offsets[position][known].long(), self.offsets[position][known + 1].long()
@@ -134,7 +134,7 @@ class Trie:
         return torch.where(found, low, -1)
 
     def leaves(self, nodes: torch.Tensor, depth: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return first and end of the range of leaves below `nodes` (…) of `depth`."""
+        """Return the first leaf below each of `nodes` (…) of `depth`, and the end of the range."""
         first, end = nodes, nodes + 1
         for offsets in self.offsets[depth:]:
             first, end = offsets[first].long(), offsets[end].long()

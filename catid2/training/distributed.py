@@ -1,8 +1,7 @@
-"""Several processes as one: set-up under torchrun, and gathering tensors with or without gradient.
+"""Distributed training: set-up under torchrun, and gathering tensors with or without gradient.
 
-The convention of every distributed loss here: each rank returns its *share* of the global loss, so that the
-shares sum to it, and parameter gradients are summed (not averaged) over ranks. One process is the special
-case in which nothing is sent.
+The convention of the RQ-VAE's losses: each rank returns its *share* of the global loss, so the shares sum to the loss,
+and parameter gradients are summed (not averaged) over ranks. With one process nothing is sent.
 """
 
 import contextlib
@@ -28,13 +27,13 @@ from catid2.runtime.ranks import read_ranks
 log = logging.getLogger(__name__)
 
 CPU = torch.device("cpu")
-# A rank may have to wait for the first one's validation or file writing. torchrun sees a lost peer long before.
+# Ranks may wait while the first one validates or writes files. torchrun notices a lost peer long before.
 PEER_TIMEOUT = datetime.timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
 class Group:
-    """A process among its peers: its rank, how many there are, and the device it computes on."""
+    """A process and its peers: its rank, their number, and the device of the process."""
 
     rank: int = 0
     world_size: int = 1
@@ -42,20 +41,20 @@ class Group:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes files."""
+        """Whether this process is the one that writes files."""
         return self.rank == 0
 
     def shard(self, total: int) -> slice:
-        """Return this rank's rows of `total`; the ranks' slices follow each other and differ by at most one."""
+        """Return this rank's slice of `total` rows; slices are in rank order, and sizes differ by at most one."""
         return slice(*_bounds(total, self.world_size)[self.rank : self.rank + 2])
 
 
 @contextlib.contextmanager
 def process_group() -> Iterator[Group]:
-    """Join the group of torchrun's processes; without torchrun, be alone.
+    """Join the group of torchrun's processes; without torchrun the group is this process alone.
 
-    Takes nccl where CUDA is there and gloo otherwise, and leaves the group at the end of the block. After an error
-    nccl's is left to the end of the process: leaving it would wait for work on the GPU that a lost peer never ends.
+    The backend is nccl with CUDA and gloo without. The group is left at the end of the block; after an error with nccl
+    only when the process ends, because leaving waits for work on the GPU that a lost peer never finishes.
 
     Raises:
         InputError: the node has fewer GPUs than ranks.
@@ -76,7 +75,7 @@ def process_group() -> Iterator[Group]:
 
 
 def _device(local_rank: int) -> torch.device:
-    """Return the device of a rank, by its number on the node."""
+    """Return the device of a rank."""
     if not torch.cuda.is_available():
         return CPU
     if local_rank >= torch.cuda.device_count():
@@ -97,8 +96,8 @@ def gather(rows: Tensor, total: int, group: Group) -> Tensor:
 
     Args:
         rows: (n, …), this rank's `group.shard(total)`.
-        total: how many rows the ranks hold together.
-        group: this process among its peers.
+        total: number of rows over all ranks.
+        group: this process and its peers.
     """
     if group.world_size == 1:
         return rows.detach()
@@ -112,7 +111,7 @@ def gather(rows: Tensor, total: int, group: Group) -> Tensor:
 
 
 def gather_with_gradient(rows: Tensor, total: int, group: Group) -> Tensor:
-    """As `gather`, and a row's gradient is the sum of what every rank's share of the loss sends to it."""
+    """As `gather`, with gradient: that of a row is the sum over the ranks' shares of the loss."""
     if group.world_size == 1:
         return rows
     return _Gather.apply(rows, total, group)
@@ -140,7 +139,7 @@ def sum_over_ranks(tensor: Tensor, group: Group) -> Tensor:
 
 
 def sum_gradients(parameters: Iterable[Tensor], group: Group) -> None:
-    """Replace each parameter's gradient by its sum over ranks, in one message."""
+    """Replace each parameter's gradient by its sum over ranks, in one collective call."""
     if group.world_size == 1:
         return
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -151,7 +150,7 @@ def sum_gradients(parameters: Iterable[Tensor], group: Group) -> None:
 
 
 def from_first(content: bytes, group: Group) -> bytes:
-    """Return the first rank's `content`, whatever the others pass."""
+    """Return the first rank's `content`; that of the others is ignored."""
     if group.world_size == 1:
         return content
     size = torch.tensor([len(content)], device=group.device)
@@ -164,12 +163,12 @@ def from_first(content: bytes, group: Group) -> bytes:
 
 
 def saved_state(checkpoints: Checkpoints, group: Group, own: tuple[str, ...] = ()) -> State | None:
-    """Return the state that the first rank finds: another node may not see yet what was written last.
+    """Return the saved state that the first rank reads, on every rank: other nodes may not see the newest file yet.
 
     Args:
         checkpoints: of the run.
-        group: this process among its peers.
-        own: the first rank keeps the tensors whose names begin so to itself.
+        group: this process and its peers.
+        own: prefixes of the names of tensors that only the first rank gets.
     """
     state = checkpoints.load() if group.is_first else None
     tensors = {} if state is None else state.tensors
@@ -180,29 +179,28 @@ def saved_state(checkpoints: Checkpoints, group: Group, own: tuple[str, ...] = (
         return None
     progress, shared = told
     if group.world_size > 1:
-        for name in shared:  # one by one: the state of a large model need not fit into memory twice
+        for name in shared:  # one by one, so that the state of a large model is never in memory twice
             content = safetensors.torch.save({name: tensors[name]}) if group.is_first else b""
             tensors |= safetensors.torch.load(from_first(content, group))
     return State(tensors, progress)
 
 
 def report_peak_memory(group: Group) -> None:
-    """Log the most memory that the first rank had on its GPU; nothing on a CPU."""
+    """Log the first rank's peak GPU memory; nothing on a CPU."""
     if group.is_first and group.device.type == "cuda":
         log.info("peak GPU memory %.1f GiB", torch.cuda.max_memory_allocated(group.device) / 2**30)
 
 
 def wait_for_all(group: Group) -> None:
-    """Return when every rank has come here."""
+    """Return once every rank has called this."""
     if group.world_size > 1:
         dist.barrier()
 
 
 def any_rank(flag: bool) -> bool:
-    """Return whether `flag` is true on any rank; every rank has to ask, and gets the same answer.
+    """Return whether `flag` is true on any rank. Every rank must call this and gets the same answer.
 
-    Sends one byte between the CPUs, over a gloo group of its own, so that no GPU has to come to the end of its
-    work first. Alone it returns `flag`.
+    It sends a byte between the CPUs, over a separate gloo group, so that it does not wait for a GPU to finish its work.
     """
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return flag
@@ -213,7 +211,7 @@ def any_rank(flag: bool) -> bool:
 
 @functools.lru_cache(maxsize=1)
 def _control_group(default: dist.ProcessGroup) -> dist.ProcessGroup:
-    """Return the gloo group next to the default one; a new default group gets a new one."""
+    """Return the gloo group that belongs to the default group `default`."""
     return dist.new_group(backend="gloo", timeout=PEER_TIMEOUT)
 
 

@@ -1,8 +1,8 @@
-"""What the retriever is taught: (text, document) examples, and the batches of an epoch.
+"""Training examples (text, document), and the batches of an epoch.
 
-Queries are held out of training for validation by a hash of their text, so the same queries are held out
-whatever the seed, the method or the other queries are, and no text that is taught is validated on under another id.
-Texts are compared without case and white space (`text_key`). Nothing of the test split is read.
+A hash of its text decides whether a query is held out for validation. So the held-out queries do not depend on the
+seed, the method or the other queries, and no held-out text is also taught under another id. Texts are compared without
+case and white space (`text_key`). The test split is never read.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Batches whose examples are sorted by length together: little padding, and the order stays random enough.
+# Examples are sorted by length within this many batches: little padding, and the order stays random enough.
 BATCHES_PER_SORT = 50
 
 
@@ -46,31 +46,31 @@ class TrainQueries(NamedTuple):
     ids: np.ndarray  # (Q,) query_id
 
     def texts_where(self, held_out: bool) -> list[str]:
-        """Return the texts of the queries that are held out, or of those that are not."""
+        """Return the texts of the held-out queries, or of the others."""
         return [text for text, out in zip(self.texts, self.held_out, strict=True) if out == held_out]
 
     def require_documents(self, documents: int, judgements: Path, unknown: str) -> None:
-        """Raise InputError if a doc_id is not in 0..`documents` - 1; `unknown` says what is wrong with such a one."""
+        """Raise InputError if a doc_id is not in 0..`documents` - 1; `unknown` is what the message says of it."""
         outside = self.doc[(self.doc < 0) | (self.doc >= documents)]
         if len(outside):
             raise InputError(judgements, f"document {outside[0]} {unknown}", "build the corpus again")
 
     def require_validation(self, select_by: str) -> None:
-        """Raise InputError if a model is to be selected by validation, and no query is held out."""
+        """Raise InputError if validation is to select the model and no query is held out."""
         if select_by != "last" and not self.held_out.any():
             remedy = 'set a larger valid_share, or select_by "last"'
             raise InputError("valid_share", "no query is held out", remedy)
 
 
 class Pairs(NamedTuple):
-    """Texts and the documents they belong to, of a file."""
+    """Texts of a file and their documents."""
 
     texts: list[str]  # (P,)
     doc: np.ndarray  # (P,) doc_id
 
 
 class Task(NamedTuple):
-    """Examples of one kind: rows start..end-1 of Examples, each seen `weight` times per epoch."""
+    """Examples of one kind: rows start..end-1 of Examples, each used `weight` times per epoch."""
 
     start: int
     end: int
@@ -78,7 +78,7 @@ class Task(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """Training examples: text row `text[i]` → document `doc[i]`."""
+    """Training examples: row `text[i]` of `tokens` → document `doc[i]`."""
 
     tokens: TokenTable
     text: np.ndarray  # (E,)
@@ -100,7 +100,7 @@ def read_train_queries(
     """Return the queries of the train split that have a document with one of `labels`.
 
     Raises:
-        InputError: as read_queries and read_judgements; a judgement names an unknown query; or no pair is left.
+        InputError: as read_queries and read_judgements; a judgement names an unknown query; or no pairs are left.
     """
     table = read_queries(queries, "train")
     query_ids = table.column("query_id").to_numpy()
@@ -130,16 +130,16 @@ def read_train_queries(
 def read_pairs(path: str | Path, product_ids: pa.Array, held_out: Iterable[str]) -> Pairs:
     """Return the pairs of a file with the columns product_id and text.
 
-    Left out, and counted in the log, are rows whose product is not in the corpus and those whose text is a query that
-    is held out (`text_key`): a search log has these too, and validation would then be of what was taught.
+    Rows whose product is not in the corpus are skipped, as are rows whose text is a held-out query (`text_key`): a
+    search log contains these too, and validation would use what was taught. The log has the number of both.
 
     Args:
-        path: parquet, of a pairs task.
+        path: parquet file of a pairs task.
         product_ids: (N,) of the corpus, row = doc_id.
-        held_out: texts of the queries that are kept for validation.
+        held_out: texts of the held-out queries.
 
     Raises:
-        InputError: the file cannot be used, a row has no text, or no row is left.
+        InputError: the file cannot be used, a row has no text, or no rows are left.
     """
     table = read_strings(path, ("product_id", "text"))
     text, doc = table["text"], pc.index_in(table["product_id"], value_set=product_ids)
@@ -170,7 +170,7 @@ def read_pairs(path: str | Path, product_ids: pa.Array, held_out: Iterable[str])
 
 
 def hashed_share(text: str) -> float:
-    """Return a number in [0, 1) that depends on nothing but the text of a query, compared as by `text_key`."""
+    """Return a number in [0, 1) that depends only on the `text_key` of a query's text."""
     digest = hashlib.sha256(text_key(text).encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
@@ -182,9 +182,9 @@ def make_examples(
     documents: Sequence[str],
     pairs: Sequence[Pairs] = (),
 ) -> Examples:
-    """Tokenise the training queries, the `documents` (row = doc_id) and the `pairs` of each pairs task, task by task.
+    """Tokenise the training queries, the `documents` (row = doc_id) and the `pairs` of each pairs task.
 
-    A document without text is no example.
+    Documents without text are skipped.
     """
     files = iter(pairs)
     tables, texts, docs, tasks, n_texts, n_examples = [], [], [], [], 0, 0
@@ -220,10 +220,10 @@ def make_validation(
 
 
 def equal_parts(batch_size: int, ranks: int, microbatch: int | None) -> int:
-    """Return into how many equal micro-batches a step is cut: the fewest of at most `microbatch` examples.
+    """Return the number of equal micro-batches of a step, over all ranks: the fewest of at most `microbatch` examples.
 
     Raises:
-        InputError: the examples cannot be shared equally among the ranks.
+        InputError: the examples cannot be divided equally among the ranks.
     """
     share, rest = divmod(batch_size, ranks)
     if rest:
@@ -237,20 +237,20 @@ def equal_parts(batch_size: int, ranks: int, microbatch: int | None) -> int:
 
 
 class EpochBatches:
-    """The batches of each epoch for one rank, a function of seed and epoch alone.
+    """The batches of each epoch for one rank; they depend only on seed and epoch.
 
-    A step's examples are the same for any number of ranks and micro-batches.
+    The examples of a step are the same for any number of ranks and micro-batches.
 
     Args:
-        tasks: what to draw from.
-        lengths: of each example's text; the examples of a batch are of similar length. None: they are drawn at random.
-        batch_size: examples per step, over all ranks and micro-batches; a remainder of an epoch is left out.
+        tasks: the examples.
+        lengths: of each example's text, to put texts of similar length into a batch; None for random batches.
+        batch_size: examples per step, over all ranks and micro-batches; the remainder of an epoch is skipped.
         microbatch: most examples of a micro-batch (equal_parts).
         seed: of the order.
-        group: this process among its peers; its share of a step is every n-th of the micro-batches.
+        group: this process and its peers; a rank's share of a step is every n-th micro-batch.
 
     Raises:
-        InputError: a step has more examples than an epoch, or cannot be shared equally among the ranks.
+        InputError: a step has more examples than an epoch, or cannot be divided equally among the ranks.
     """
 
     def __init__(
@@ -281,7 +281,7 @@ class EpochBatches:
             pools = [rows[start : start + pool] for start in range(0, len(rows), pool)]
             rows = np.concatenate([part[np.argsort(self.lengths[part], kind="stable")] for part in pools])
             rows = rng.permutation(rows.reshape(self.steps, self.batch_size))
-        # Micro-batch m of n is the examples m, m + n, … of a step, so that all micro-batches are of similar length.
+        # Micro-batch m of n has the examples m, m + n, … of a step, so that all micro-batches have similar lengths.
         parts = rows.reshape(self.steps, -1, self.parts).swapaxes(1, 2)
         return parts[:, self.group.rank :: self.group.world_size]
 

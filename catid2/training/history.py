@@ -1,17 +1,17 @@
-"""The history of a training run that is validated by recall."""
+"""The history of a training run with validation by recall."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-CUTOFFS = (10, 50, 100)  # recall is measured at these
+CUTOFFS = (10, 50, 100)  # of validation recall
 
 
 def history(epochs: Iterable[Mapping[str, Any]], best_step: int | None) -> str:
-    """Return history.tsv: one line per epoch, recall where it was measured, `kept` 1 for the model that is kept.
+    """Return history.tsv: a line per epoch; `kept` is 1 for the epoch whose model is kept.
 
     Args:
-        epochs: epoch, step, loss, learning_rate, and recall@k where it was measured.
-        best_step: that of the model that is kept.
+        epochs: epoch, step, loss, learning_rate, and recall@k if it was measured.
+        best_step: step of the model that is kept.
     """
     names = [f"recall@{k}" for k in CUTOFFS]
     lines = ["\t".join(["epoch", "step", "loss", "learning_rate", *names, "kept"])]

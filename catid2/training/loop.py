@@ -1,15 +1,15 @@
-"""The loop of every training on examples: steps, validation, checkpoints, and resuming after a kill.
+"""The training loop of retrievers and the dual encoder: steps, validation, checkpoints, resuming after a kill.
 
-A subclass of Training says what a batch is, how the model is validated and what is written. The loop has the rest:
-several ranks (DistributedDataParallel), bfloat16, the schedule, micro-batches, clipping, the history, and the weights
-that validated best. Its arithmetic is that of Hugging Face's Trainer, which resumes to the same bytes only with private
-methods overridden.
+A subclass of Training defines the batches, the validation and what is written. The loop does the rest: several ranks
+(DistributedDataParallel), bfloat16, the schedule, micro-batches, clipping, the history, and keeping the weights that
+validated best. Its arithmetic is that of Hugging Face's Trainer, which resumes to the same bytes only if private
+methods are overridden.
 
-Everything random is drawn from (seed, epoch) or from (seed, step, rank), so the state to resume from is weights,
-optimiser, the best weights so far and the rows of the history. A checkpoint is taken at the end of a step: every so
-many seconds, after each validation, and when TERM or INT asks the run to stop. Training that was stopped or killed
-anywhere and is started again ends, on a CPU, with the same bytes as one that never was. With other code, other settings
-or another number of ranks it starts anew; another micro-batch is another setting, for it changes rounding and dropout.
+All random numbers depend on (seed, epoch) or on (seed, step, rank), so the state to resume from is the weights, the
+optimiser, the best weights so far and the rows of the history. Checkpoints are saved at the end of a step: at a time
+interval, after each validation, and when TERM or INT asks the run to stop. On a CPU, training that was stopped or
+killed and then resumed gives the same bytes as an uninterrupted one. With other code, other settings or another number
+of ranks training starts from scratch; the micro-batch is such a setting, because it changes rounding and dropout.
 """
 
 from __future__ import annotations
@@ -59,10 +59,7 @@ _BEST = "best."  # before the names of the best weights in a state
 
 
 class TrainingConfig(Protocol):
-    """The settings of a stage that trains with this loop; the stage's own model describes them.
-
-    Only `Training.learning_rate` reads `schedule`.
-    """
+    """The settings that the loop reads, described in catid2.config. Only `Training.learning_rate` reads `schedule`."""
 
     epochs: int
     learning_rate: float
@@ -79,16 +76,16 @@ class Training(ABC):
     """Model, optimiser, data and history of one run.
 
     Args:
-        config: schedule, and when and by what is validated.
+        config: schedule and validation.
         model: its forward takes what `batch` returns, and returns the mean loss of this rank's examples.
         batches: the order of the examples.
         seed: of dropout.
-        group: this process among its peers.
+        group: this process and its peers.
 
     Attributes:
-        step: how many steps have been taken.
-        rows: of history.tsv so far.
-        best: the weights that validated best, those of `best_step`, with `best_value`; on the first rank's CPU.
+        step: number of steps taken.
+        rows: rows of history.tsv so far.
+        best: the weights that validated best, at step `best_step` with `best_value`; on the first rank, on the CPU.
     """
 
     def __init__(
@@ -99,7 +96,7 @@ class Training(ABC):
         self.parallel: nn.Module = self.model
         if group.world_size > 1:  # averages the gradients of the ranks while they are computed
             self.parallel = DistributedDataParallel(self.model, broadcast_buffers=False)
-        # Biases and the scales of norms do not decay. T5's relative attention bias is a matrix, by its shape alone.
+        # Biases and the scales of norms do not decay, nor does T5's relative attention bias, although it is a matrix.
         trained = [(name, weights) for name, weights in model.named_parameters() if weights.requires_grad]
         decays = [weights for name, weights in trained if weights.ndim > 1 and "bias" not in name]
         others = [weights for name, weights in trained if weights.ndim <= 1 or "bias" in name]
@@ -109,7 +106,7 @@ class Training(ABC):
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
         self.step = 0
-        # Sum over the epoch's steps so far, on the device: no step waits for it.
+        # Sum over the steps of the epoch so far; on the device, so that no step waits for it.
         self.loss = torch.zeros(1, dtype=torch.float64, device=group.device)
         self.norm = torch.zeros(())  # of the last step's gradient
         self.rows: list[dict[str, Any]] = []
@@ -117,19 +114,19 @@ class Training(ABC):
         self.best_step: int | None = None
         self.best_value = -1.0
 
-    # --- what a subclass says ------------------------------------------------------------------------
+    # --- what a subclass defines ---------------------------------------------------------------------
 
     @abstractmethod
     def batch(self, rows: np.ndarray) -> dict[str, Tensor]:
-        """Return what the model is called with for the examples `rows` (n,) of a micro-batch."""
+        """Return the arguments of the model's forward for the examples `rows` (n,) of a micro-batch."""
 
     @abstractmethod
     def validate(self) -> dict[int, float]:
-        """Return recall over the held-out queries at those CUTOFFS that are measured; the same on every rank."""
+        """Return recall over the held-out queries by cutoff (of CUTOFFS); the same on every rank."""
 
     @abstractmethod
     def write(self, folder: Path) -> None:
-        """Write the model to a folder, and all that goes with it but the history."""
+        """Write the model, and everything that belongs to it except the history, to a folder."""
 
     # --- a run ---------------------------------------------------------------------------------------
 
@@ -137,10 +134,10 @@ class Training(ABC):
         """Train to the end, from the saved state of this run if there is one, and write the folder `output`.
 
         Raises:
-            InputError: the training has diverged, or a state cannot be read or written; what was saved before is kept.
-            SystemExit: 143 (TERM) or 130 (INT), when any rank was asked to stop and the state is saved.
+            InputError: the training has diverged, or a state cannot be read or written; the last good state is kept.
+            SystemExit: 143 (TERM) or 130 (INT), after the state is saved, if any rank was asked to stop.
         """
-        wait_for_all(self.group)  # before the first rank changes the folder that the others have looked into
+        wait_for_all(self.group)  # until all ranks have checked the folder: the first one changes it
         state = saved_state(checkpoints, self.group, (_BEST,))
         if state is not None:
             self.restore(state)
@@ -155,7 +152,7 @@ class Training(ABC):
                 table = aside / "history.tsv"
                 table.write_text(history(self.rows, self.best_step), encoding="utf-8")
                 for weights in aside.glob("*.safetensors"):
-                    weights.chmod(table.stat().st_mode)  # safetensors lets only the owner read
+                    weights.chmod(table.stat().st_mode)  # safetensors' files are readable only by the owner
                 list_files(aside)
             checkpoints.remove()
         wait_for_all(self.group)
@@ -176,7 +173,7 @@ class Training(ABC):
                     self.save(checkpoints)
                     saved_at = time.monotonic()
                     if any_rank(stop.requested):
-                        # A rank that ended now could get the one that still writes killed.
+                        # If a rank exits, torchrun kills the others: not while the first still writes.
                         wait_for_all(self.group)
                         what = f"stopped by {stop.cause} after {self.place()}"
                         log.info("%s, checkpoint saved; run again to resume", what)
@@ -184,13 +181,13 @@ class Training(ABC):
 
     def descend(self, examples: np.ndarray) -> None:
         """Take one step on this rank's `examples` (micro-batches, examples)."""
-        # Of dropout: each rank drops other units.
+        # For dropout, which differs between ranks.
         torch.manual_seed(_seed(self.seed, self.step, self.group.rank))
         self.model.train()
         device = self.group.device
         for number, rows in enumerate(examples, start=1):
             batch = {name: part.to(device, non_blocking=True) for name, part in self.batch(rows).items()}
-            # The ranks exchange gradients once a step, with its last micro-batch.
+            # The ranks exchange gradients only in the last micro-batch of a step.
             waits = self.group.world_size > 1 and number < len(examples)
             with self.parallel.no_sync() if waits else contextlib.nullcontext():
                 with torch.autocast(device.type, torch.bfloat16, enabled=reduced(self.config, device)):
@@ -205,7 +202,7 @@ class Training(ABC):
         self.step += 1
 
     def learning_rate(self, step: int) -> float:
-        """Return the learning rate of a step, by the schedules of Hugging Face: a warm-up's first step has rate 0."""
+        """Return the learning rate of a step, by Hugging Face's schedules: the first step of a warm-up has rate 0."""
         config, steps = self.config, self.batches.steps
         total, rise = config.epochs * steps, math.ceil(config.warmup * config.epochs * steps)
         if step < rise:
@@ -218,7 +215,7 @@ class Training(ABC):
         return config.learning_rate * shares[config.schedule]
 
     def end_epoch(self, epoch: int) -> bool:
-        """Add the row of a finished epoch; return whether it was time to validate, which keeps the best weights.
+        """Add the row of a finished epoch; validate and keep the best weights if it is time. Return whether it was.
 
         Raises:
             InputError: the loss or the gradient is not finite.
@@ -252,10 +249,10 @@ class Training(ABC):
     # --- its state -----------------------------------------------------------------------------------
 
     def save(self, checkpoints: Checkpoints) -> None:
-        """Save the state; every rank has to come here, the first one writes.
+        """Save the state. Every rank must call this; the first one writes.
 
         Raises:
-            InputError: the disk is full, or the training has diverged and must not replace what is saved.
+            InputError: the disk is full, or the training has diverged and must not replace the last good state.
         """
         if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
             what = f"with {self.config.learning_rate:g} weights are not finite after {self.place()}"
@@ -265,7 +262,7 @@ class Training(ABC):
             checkpoints.save(state)
 
     def state(self) -> State:
-        """Return what a run needs to resume."""
+        """Return everything that a run needs to resume."""
         best = {f"{_BEST}{name}": part for name, part in self.best.items()}
         progress = {
             "step": self.step,
@@ -276,7 +273,7 @@ class Training(ABC):
         return State(tensors_of(self.model, self.optimizer) | best, progress)
 
     def restore(self, state: State) -> None:
-        """Take up what `state` returned."""
+        """Restore what `state` returned."""
         best = {name: part for name, part in state.tensors.items() if name.startswith(_BEST)}
         self.best = {name.removeprefix(_BEST): part for name, part in best.items()}
         rest = {name: part for name, part in state.tensors.items() if name not in best}
@@ -287,18 +284,18 @@ class Training(ABC):
         self.best_step, self.best_value = progress["best"]
 
     def place(self) -> str:
-        """Return how far training is, for the log."""
+        """Return how far training has come, for the log."""
         return f"step {self.step} (epoch {-(-self.step // self.batches.steps)} of {self.config.epochs})"
 
 
 def require_own_folder(output: Path, kind: str) -> None:
-    """Raise InputError if the folder `output` holds files, and not those of a finished training; `kind` is of which."""
+    """Raise InputError if the folder `output` holds files other than those of a finished training of a `kind`."""
     if output.is_dir() and any(output.iterdir()) and not (output / "history.tsv").is_file():
         raise InputError(output, f"holds files that are no {kind}", "name an empty folder")
 
 
 def reduced(config: TrainingConfig, device: torch.device) -> bool:
-    """Return whether to compute in bfloat16: a GPU does if the config says so, a CPU never."""
+    """Return whether to compute in bfloat16: on a GPU if the config says so, never on a CPU."""
     return config.bf16 and device.type == "cuda"
 
 

@@ -1,4 +1,4 @@
-"""Texts tokenised once, kept flat, and padded batch by batch."""
+"""Tokenised texts, stored in a flat array and padded batch by batch."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from catid2.runtime.progress import Progress
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-CHUNK = 10_000  # texts tokenised at once: their Python lists are gone before the next chunk's are made
+CHUNK = 10_000  # texts tokenised at once, so that few Python lists exist at a time
 
 
 class TokenBatch(NamedTuple):
-    """Tokenised texts, padded at the end: both (B, S) int64."""
+    """Tokenised texts, padded at the end; both (B, S) int64."""
 
     input_ids: torch.Tensor
     attention_mask: torch.Tensor
@@ -28,7 +28,7 @@ class TokenBatch(NamedTuple):
 
 
 class TokenTable(NamedTuple):
-    """The tokens of N texts one after the other: text i is flat[offsets[i] : offsets[i + 1]]."""
+    """The concatenated tokens of N texts: text i is flat[offsets[i] : offsets[i + 1]]."""
 
     flat: np.ndarray  # int32
     offsets: np.ndarray  # (N + 1,) int64
@@ -51,7 +51,7 @@ class TokenTable(NamedTuple):
 def tokenize(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], prefix: str, max_tokens: int
 ) -> TokenTable:
-    """Return the tokens of `prefix` + each text, cut to `max_tokens`, the end token included."""
+    """Return the tokens of `prefix` + each text, cut to `max_tokens` including the end token."""
     parts, lengths = [np.zeros(0, np.int32)], [0]
     for start in Progress(range(0, len(texts), CHUNK), desc="tokenise", unit=" chunks of texts"):
         chunk = [prefix + text for text in texts[start : start + CHUNK]]
@@ -64,7 +64,7 @@ def tokenize(
 
 
 def join(tables: Sequence[TokenTable]) -> TokenTable:
-    """Return the texts of `tables` as one table, in order."""
+    """Concatenate tables."""
     starts = np.cumsum([0] + [len(table.flat) for table in tables[:-1]])
     offsets = [table.offsets[:-1] + start for table, start in zip(tables, starts, strict=True)]
     end = [sum(len(table.flat) for table in tables)]
