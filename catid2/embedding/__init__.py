@@ -1,1 +1,1 @@
-"""Texts to vectors."""
+"""From texts to vectors."""

@@ -1,9 +1,9 @@
-"""Embed the catalogue: the text of every product under one view becomes a row of a float16 matrix.
+"""Embed the catalogue: the text of every product under a view becomes a row of a float16 matrix.
 
-A transformer processes shards, which are fixed ranges of documents. A shard is one file next to the outputs,
-written atomically, so a run that was killed resumes after its last shard. Ranks do not communicate: each takes
-every world-size-th shard, and the first rank joins them. Batches never cross a shard, so the rows do not depend
-on the number of ranks or on interruptions.
+A transformer processes shards, which are fixed ranges of documents. Each shard is a file, written atomically, so a run
+that was killed resumes after its last shard. Ranks do not communicate: each takes every world-size-th shard, and the
+first rank joins them. Batches never cross shards, so the rows depend neither on the number of ranks nor on
+interruptions.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SHARD = r"shard-\d{9}\.npy"
 
 
 class Outputs(NamedTuple):
-    """Where `embed` writes: the matrix (.npy), its description (.json), and temporary shards."""
+    """Where `embed` writes: the matrix (.npy), its description (.json), and the folder of temporary shards."""
 
     matrix: Path
     metadata: Path
@@ -45,10 +45,10 @@ class Outputs(NamedTuple):
 
 
 class Batching(NamedTuple):
-    """How the work of a transformer is divided: tokens per batch (padding included), documents per shard.
+    """How a transformer's work is divided: tokens per batch (padding included), documents per shard.
 
-    65,536 tokens need a few GB for a base-size encoder in bfloat16; 8,192 documents are seconds of work on a
-    GPU, minutes on a CPU, and enough to make batches of similar lengths.
+    65,536 tokens need a few GB with a base-size encoder in bfloat16. 8,192 documents take seconds on a GPU and minutes
+    on a CPU, and are enough to form batches of similar lengths.
     """
 
     tokens: int = 65_536
@@ -64,8 +64,8 @@ def embed(
         config: template and encoder.
         products: corpus/products.parquet.
         outputs: files to write, and the folder for shards, which are removed at the end.
-        seed: seed of the randomised SVD of `tfidf_svd`; a transformer ignores it.
-        batching: for a transformer; the default if None.
+        seed: of the randomised SVD of `tfidf_svd`; a transformer ignores it.
+        batching: for a transformer; None for the default.
 
     Raises:
         InputError: the products, the template or the encoder cannot be used; the folder for shards holds other
@@ -75,14 +75,14 @@ def embed(
     ranks = read_ranks()
     if config.encoder.kind == "hf":
         _embed_transformer(config, products, texts, outputs, ranks, batching or Batching())
-    elif ranks.rank == 0:  # the SVD is not shared among ranks
+    elif ranks.rank == 0:  # the SVD runs in one process
         _embed_tfidf_svd(config, products, texts, outputs, seed)
 
 
 def _embed_tfidf_svd(
     config: ViewConfig, products: Path, texts: DocumentTexts, outputs: Outputs, seed: int
 ) -> None:
-    from catid2.embedding.lsa import tfidf_svd  # a GPU node does without scikit-learn
+    from catid2.embedding.lsa import tfidf_svd  # a GPU node may lack scikit-learn
 
     lsa = tfidf_svd(texts, config.encoder, seed)
 
@@ -114,7 +114,7 @@ def _embed_transformer(
     ranks: Ranks,
     batching: Batching,
 ) -> None:
-    import torch  # tfidf_svd starts without it
+    import torch  # tfidf_svd does not need it
 
     from catid2.embedding.encoders import TransformerEncoder
     from catid2.runtime.checkpoint import Runs, code_digest
@@ -161,7 +161,7 @@ def _embed_transformer(
 
 
 def require_finite(vectors: np.ndarray, products: Path, first: int) -> None:
-    """Raise InputError naming the first document (row 0 is document `first`) with an inf or a NaN."""
+    """Raise InputError if a vector holds an inf or a NaN; row 0 is document `first`."""
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(bad):
         what = f"the embedding of doc_id {first + bad[0]} is not finite in float16 ({len(bad)} such rows)"
@@ -171,12 +171,12 @@ def require_finite(vectors: np.ndarray, products: Path, first: int) -> None:
 def _write(
     config: ViewConfig, outputs: Outputs, blocks: Iterable[np.ndarray], documents: int, details: dict
 ) -> None:
-    """Join blocks of rows into the matrix and describe it; write both files or none."""
+    """Join blocks of rows into the matrix and write it with its description, both or neither."""
     with atomic(outputs.matrix, outputs.metadata) as (matrix_aside, metadata_aside):
         blocks = iter(blocks)
         first = next(blocks)
         shape = (documents, first.shape[1])
-        # Written, not mapped: where the disk is full, a mapped page ends the process without a word.
+        # Not memory-mapped: on a full disk a write to a mapped page kills the process without a message.
         with matrix_aside.open("wb") as file:
             descr = dtype_to_descr(np.dtype(np.float16))
             write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
@@ -190,8 +190,8 @@ def _write(
 def _fingerprint(
     config: ViewConfig, products: Path, made_with: dict[str, Any], shard: int, code: dict[str, str]
 ) -> dict[str, Any]:
-    """Return everything that the rows of a shard depend on (the batch budget changes only their rounding)."""
-    settings = config.model_dump(exclude={"encoder": {"model", "revision"}})  # its identity tells more
+    """Return everything that the rows of a shard depend on; the tokens per batch change only their rounding."""
+    settings = config.model_dump(exclude={"encoder": {"model", "revision"}})  # its identity is in `made_with`
     return {
         "config": settings,
         "products": file_sha256(require_file(products)),
@@ -207,13 +207,13 @@ def _versions(*packages: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _group(ranks: Ranks) -> Iterator[Callable[[], None]]:
-    """Yield a barrier among the ranks. They share files only, so gloo serves on any device."""
+    """Yield a barrier among the ranks. Gloo is enough on any device, because ranks share only files."""
     if ranks.world_size == 1:
         yield lambda: None
         return
     import torch.distributed
 
-    # A rank may wait for one that is hours behind; a rank that dies still ends the wait at once.
+    # A rank may wait for another that is hours behind; the death of a rank still ends the wait at once.
     torch.distributed.init_process_group("gloo", timeout=timedelta(days=2))
     try:
         yield torch.distributed.barrier

@@ -1,7 +1,7 @@
 """Text vectors from a pretrained transformer encoder (T5, mT5, BERT, E5, …).
 
-A batch has texts of similar length and a budget of tokens, so little padding is computed, and long texts need no
-more memory than short ones. Pooling ignores padding: a text's vector is the one it would have alone.
+A batch has texts of similar length and a budget of tokens, so little padding is computed, and long texts need no more
+memory than short ones. Pooling ignores padding: a text's vector does not depend on its batch, except for rounding.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class TransformerEncoder:
     """A pretrained encoder on one device: float32 on a CPU, bfloat16 autocast on a GPU.
 
     Attributes:
-        identity: the commit on the hub, or a sha256 over the files of the user's own folder.
+        identity: the commit on the hub, or a sha256 of the files of the user's own folder.
 
     Raises:
         InputError: the model cannot be loaded, lacks weights, or reads fewer than `max_tokens` tokens.
@@ -48,7 +48,7 @@ class TransformerEncoder:
         self.tokenizer = load_tokenizer(folder)
         model = _load(folder, loaded, self.tokenizer)
         modules = _load_modules(folder) if config.pooling == "modules" else None
-        # T5 has relative positions and no such limit; RoBERTa's table is longer than what it can use.
+        # T5 has relative positions and no such limit; RoBERTa's table of positions is longer than what it can use.
         positions = getattr(loaded, "max_position_embeddings", None)
         if positions and config.max_tokens > min(positions, self.tokenizer.model_max_length):
             limit = min(positions, self.tokenizer.model_max_length)
@@ -62,8 +62,8 @@ class TransformerEncoder:
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> np.ndarray:
         """Return the vectors of `texts`: (N, d) float16, in their order; `progress` counts them, or a new one.
 
-        A text without tokens (empty, with a tokenizer that adds none) has the zero vector. A component outside
-        float16's range is returned as inf: the caller knows the row's name.
+        A text without tokens (empty, with a tokenizer that adds none) gets the zero vector. A component outside the
+        range of float16 becomes inf; the caller reports it, because it knows the row's name.
         """
         prefixed = [self.config.prefix + text for text in texts]
         tokens = self.tokenizer(
@@ -85,7 +85,7 @@ class TransformerEncoder:
     @torch.inference_mode()
     def _encode_batch(self, tokens: list[list[int]]) -> np.ndarray:
         lengths = torch.tensor([max(len(ids), 1) for ids in tokens])
-        # What stands in the padding does not matter, it is masked; some tokenizers define no padding token.
+        # Any token will do as padding, because it is masked; some tokenizers define no padding token.
         padding = self.tokenizer.pad_token_id or 0
         ids = pad_sequence(
             [torch.tensor(row or [padding]) for row in tokens], batch_first=True, padding_value=padding
@@ -104,7 +104,7 @@ class TransformerEncoder:
 
 
 def pool(states: torch.Tensor, mask: torch.Tensor, pooling: Literal["mean", "cls"]) -> torch.Tensor:
-    """Return the texts' vectors (B, d) float32, from the states of their tokens (B, T, d) and the mask (B, T)."""
+    """Return the vectors (B, d) float32 of texts, from the states (B, T, d) of their tokens and the mask (B, T)."""
     states = states.float()
     if pooling == "cls":
         return states[:, 0]
@@ -113,10 +113,10 @@ def pool(states: torch.Tensor, mask: torch.Tensor, pooling: Literal["mean", "cls
 
 
 def token_batches(lengths: Sequence[int], budget: int) -> Iterator[np.ndarray]:
-    """Yield row numbers batch by batch, longest texts first, each batch at most `budget` tokens when padded.
+    """Yield row numbers batch by batch, longest texts first; a batch has at most `budget` tokens when padded.
 
-    The longest come first, so that a budget too large for the device fails at once. A single text longer than
-    the budget is a batch of its own.
+    The longest texts come first, so that a budget too large for the device fails at once. A text longer than the
+    budget is a batch of its own.
     """
     order = np.argsort(-np.asarray(lengths), kind="stable")
     start = 0
@@ -127,9 +127,9 @@ def token_batches(lengths: Sequence[int], budget: int) -> Iterator[np.ndarray]:
 
 
 def _load(folder: Path, loaded: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    """Return only the encoder, with pretrained weights for every parameter that pooling uses."""
+    """Return the encoder of the model, with pretrained weights for every parameter that pooling uses."""
     automatic = AutoModelForTextEncoding if type(loaded) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
-    # A pooler is left out of many checkpoints, and behind the states that are pooled here.
+    # Many checkpoints lack the pooler. It comes after the states that are pooled here, so it is not used.
     model = load_model(automatic, folder, tokenizer, optional=("pooler.",))
     return model.get_encoder() if model.config.is_encoder_decoder and automatic is AutoModel else model
 

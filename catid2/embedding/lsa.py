@@ -24,23 +24,24 @@ if TYPE_CHECKING:
     from catid2.config.embed import TfidfSvdEncoder
 
 
-BLOCK = 2**16  # documents whose vectors are made at once, after learning
+BLOCK = 2**16  # documents folded in at once
 
 
 class Lsa(NamedTuple):
     """Vectors of texts, and a function that encodes other texts in the same space."""
 
     vectors: Iterable[np.ndarray]  # blocks (n, dims) float32 of the texts, in order
-    features: int  # words counted
-    explained_variance: float  # share of the variance of the texts learnt from that the dimensions keep
-    encode: Callable[[Sequence[str]], np.ndarray]  # n texts → (n, dims) float32; unknown words do not count
+    features: int  # size of the vocabulary
+    explained_variance: float  # share of the fitted texts' variance that the dimensions keep
+    encode: Callable[[Sequence[str]], np.ndarray]  # n texts → (n, dims) float32; unknown words are ignored
 
 
 def tfidf_svd(texts: Sequence[str], config: TfidfSvdEncoder, seed: int) -> Lsa:
     """Return the vectors of `texts`; the same texts, settings and seed give the same vectors.
 
-    If there are more than `fit_documents` texts, a random sample is learnt from; the others are folded in (Deerwester
-    et al., "Folding in") block by block, as the vectors are iterated over. A text without words has the zero vector.
+    If there are more than `fit_documents` texts, the model is fitted to a random sample of that size, and all texts are
+    folded in (Deerwester et al., "Folding in") block by block while the vectors are iterated over. A text without words
+    gets the zero vector.
 
     Raises:
         InputError: there are fewer texts, or fewer different words, than dimensions.
@@ -77,7 +78,7 @@ def tfidf_svd(texts: Sequence[str], config: TfidfSvdEncoder, seed: int) -> Lsa:
 
 
 def _sample(texts: Sequence[str], number: int, seed: int) -> Iterator[str]:
-    """Yield `number` of the texts, drawn without replacement, in their order."""
+    """Yield `number` random texts, drawn without replacement, in their order."""
     drawn = np.zeros(len(texts), bool)
     drawn[np.random.default_rng(seed).choice(len(texts), number, replace=False)] = True
     return itertools.compress(texts, drawn)

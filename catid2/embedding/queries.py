@@ -1,8 +1,8 @@
-"""Encode the queries of a corpus with the encoder of a view's documents: one float16 row per query.
+"""Encode the queries of a corpus with the encoder of a view's documents: a float16 row per query.
 
-A transformer is loaded again, and must be the one that made the documents' vectors. TF-IDF with an SVD is fitted again
-to the same documents with the same seed, and must give the same vectors. So nothing fitted is stored, and a fit to
-other documents is noticed.
+A transformer is loaded again and must be the one that made the documents' vectors. TF-IDF with an SVD is fitted again
+to the same documents with the same seed and must give the same vectors. So no fitted model is stored, and changed
+documents are detected.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BATCH_TOKENS = 16_384  # tokens of queries encoded at once, padding included
-# How far vectors of length 1 at most may be from those of the same fit: float16, and other threads summing.
+# Tolerance between the vectors of two fits: float16, and sums in another order in other threads.
 SAME = 0.01
 
 
 class Corpus(NamedTuple):
-    """The input files: the vectors of a view's documents (VIEW.npy, with VIEW.json next to it), and their corpus."""
+    """Input files: the vectors of a view's documents (VIEW.npy, with VIEW.json next to it), and their corpus."""
 
     embeddings: Path
     products: Path
@@ -42,7 +42,7 @@ class Corpus(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """Where the matrix (.npy, row = row of queries.parquet) and its description (.json) are written."""
+    """Output files: the matrix (.npy, row = row of queries.parquet) and its description (.json)."""
 
     matrix: Path
     metadata: Path
@@ -52,13 +52,13 @@ def embed_queries(prefix: str, corpus: Corpus, outputs: Outputs) -> None:
     """Write the (Q, d) float16 matrix of all queries, train and test, in the space of a view's documents.
 
     Args:
-        prefix: added before every query, instead of the documents' prefix.
+        prefix: text before every query, in place of the documents' prefix.
         corpus: the documents' vectors, products and queries.
         outputs: files to write.
 
     Raises:
-        InputError: a file cannot be used; the encoder does not give the documents' vectors again, or a query's vector
-            is not finite in float16.
+        InputError: a file cannot be used; the encoder no longer gives the documents' vectors; or a query's vector is
+            not finite in float16.
     """
     description = corpus.embeddings.with_suffix(".json")
     documents = read_json(description)
@@ -90,7 +90,7 @@ def embed_queries(prefix: str, corpus: Corpus, outputs: Outputs) -> None:
 
 
 def _by_transformer(config: HfEncoder, identity: Any, texts: Sequence[str], description: Path) -> np.ndarray:
-    import torch  # tfidf_svd starts without transformers
+    import torch  # tfidf_svd does not need it
 
     from catid2.embedding.encoders import TransformerEncoder
 
@@ -103,7 +103,7 @@ def _by_transformer(config: HfEncoder, identity: Any, texts: Sequence[str], desc
 
 
 def _by_tfidf_svd(view: ViewConfig, seed: Any, texts: Sequence[str], corpus: Corpus) -> np.ndarray:
-    from catid2.embedding.lsa import tfidf_svd  # a GPU node does without scikit-learn
+    from catid2.embedding.lsa import tfidf_svd  # a GPU node may lack scikit-learn
 
     documents = DocumentTexts(corpus.products, view.template, view.max_characters)
     matrix = read_embeddings(corpus.embeddings, rows=len(documents))

@@ -1,8 +1,8 @@
-"""What a sentence-transformers model does with its transformer's states: pooling, dense layers, normalisation.
+"""The modules of a sentence-transformers model after its transformer: pooling, dense layers, normalisation.
 
-Such a model is a list of modules, modules.json. The transformer is loaded like any other. The sentence-transformers
-library reads the modules after it, by their kind and never by a class that the model names; weights are read only as
-tensors (safetensors, or PyTorch's files with `weights_only`).
+Such a model lists its modules in modules.json. The transformer is loaded like any other. The sentence-transformers
+library loads the modules after it, but only the kinds listed here, never a class that the model names. Weights are read
+only as tensors (safetensors, or PyTorch's files with `weights_only`).
 """
 
 import json
@@ -27,7 +27,7 @@ class SentenceModules(nn.Module):
         self.modules_in_order = nn.ModuleList(modules)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """Return the texts' vectors (B, d') from the states (B, T, d) of their tokens and the mask (B, T)."""
+        """Return the vectors (B, d') of texts, from the states (B, T, d) of their tokens and the mask (B, T)."""
         features = {"token_embeddings": states, "attention_mask": mask}
         for module in self.modules_in_order:
             features = module(features)
@@ -38,7 +38,7 @@ def load_sentence_modules(folder: Path) -> SentenceModules:
     """Return the modules after the transformer of the model in a folder.
 
     Raises:
-        InputError: the model is no sentence-transformers model, or a module is of another kind or cannot be read.
+        InputError: this is not a sentence-transformers model, or a module is of another kind or cannot be read.
     """
     listed = folder / "modules.json"
     if not listed.is_file():
@@ -63,7 +63,7 @@ def _load(folder: Path, kind: str, path: str) -> Module:
         raise InputError(folder, f"module {path!r} is a {kind}, known are {', '.join(_KINDS)}", _REMEDY)
     model = str(folder)  # the library takes no Path
     if name == "Dense":
-        # The library would take another function for one that it does not trust.
+        # The library silently replaces an activation that it does not trust by its default.
         activation = Dense.load_config(model, subfolder=path).get("activation_function", "torch.")
         if not activation.startswith("torch."):
             raise InputError(folder, f"module {path!r} has the activation {activation}", _REMEDY)

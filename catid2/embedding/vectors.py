@@ -15,15 +15,15 @@ from catid2.runtime.tables import read_embeddings, read_json, require_finite
 
 
 class ViewVectors(NamedTuple):
-    """Documents and queries in one space."""
+    """Vectors of documents and queries in the same space."""
 
     documents: np.ndarray  # (N, d) float16, row = doc_id
     queries: np.ndarray  # (Q, d) float16, row = row of queries.parquet
     query_ids: np.ndarray  # (Q,) int64
-    sha256: str  # of what both were made from, and with
+    sha256: str  # of the description of both: inputs, settings, encoder, versions
 
     def of_queries(self, query_ids: np.ndarray) -> np.ndarray:
-        """Return the vectors (n, d) of some of the corpus's queries, (n,) ids."""
+        """Return the vectors (n, d) of the queries with the ids `query_ids` (n,)."""
         order = np.argsort(self.query_ids)
         return self.queries[order[np.searchsorted(self.query_ids, query_ids, sorter=order)]]
 
@@ -37,8 +37,8 @@ def read_vectors(embeddings: Path, queries: Path, documents: int) -> ViewVectors
         documents: number of documents.
 
     Raises:
-        InputError: a file is missing or no such matrix, holds a value that is not finite, or belongs to other documents
-            or queries.
+        InputError: a file is missing or damaged, holds a value that is not finite, or belongs to other documents or
+            queries.
     """
     matrix = read_embeddings(embeddings, rows=documents)
     require_finite(embeddings, matrix)
@@ -60,5 +60,5 @@ def read_vectors(embeddings: Path, queries: Path, documents: int) -> ViewVectors
 
 
 def queries_digest(table: pa.Table) -> str:
-    """Return a sha256 of the ids and texts of a table of queries, in its order."""
+    """Return a sha256 of the ids and texts of a table of queries, in order."""
     return fingerprint({name: table.column(name).to_pylist() for name in ("query_id", "query")})

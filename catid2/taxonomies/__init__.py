@@ -1,1 +1,1 @@
-"""Category trees other than the corpus's: with label noise, or made for a catalogue without one."""
+"""Category trees that replace the corpus's own: with label noise, or made for a catalogue without categories."""

@@ -1,4 +1,4 @@
-"""A tree from vectors: k-means within k-means."""
+"""A tree from vectors: hierarchical k-means."""
 
 from typing import TYPE_CHECKING
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 def clusters(catalogue: Catalogue, settings: "ClustersTaxonomy", seed: int) -> Paths:
-    """Split the catalogue into clusters, and these again; nodes are called `cluster 1.2.3` after their path.
+    """Split the catalogue into clusters, and these again; the name of a node is its path, such as `cluster 1.2.3`.
 
     Raises:
-        InputError: an embedding is no finite number.
+        InputError: an embedding is not finite.
     """
     documents = catalogue.documents
     cut = HierarchicalKmeansScheme(
         kind="hierarchical_kmeans",
         branches=settings.branches,
-        leaf_documents=max(settings.least_documents - 1, 1),  # clusters of more are cut
+        leaf_documents=max(settings.least_documents - 1, 1),  # larger clusters are split
         depth=settings.levels,
         kmeans_documents=settings.kmeans_documents,
     )

@@ -1,4 +1,4 @@
-"""taxonomy.parquet and taxonomy.json: the categories that a method learns from, instead of the corpus's."""
+"""taxonomy.parquet and taxonomy.json: categories that a method uses in place of the corpus's own."""
 
 import logging
 from collections import Counter
@@ -27,12 +27,10 @@ log = logging.getLogger(__name__)
 class Made(NamedTuple):
     """A tree, and the places of the N documents in it."""
 
-    table: (
-        pa.Table
-    )  # doc_id, product_id, category_1.., category_id_1..: those columns of corpus/products.parquet
-    description: dict[
-        str, Any
-    ]  # settings, nodes of each level, and how far it agrees with the corpus's own tree
+    # doc_id, product_id, category_1.., category_id_1..: as in corpus/products.parquet
+    table: pa.Table
+    # settings, nodes of each level, agreement with the corpus's own tree
+    description: dict[str, Any]
 
 
 def make_taxonomy(
@@ -41,14 +39,14 @@ def make_taxonomy(
     """Make the tree that `config` asks for.
 
     Args:
-        config: the settings of a kind that is made.
+        config: settings of a kind other than the corpus's own tree.
         products: corpus/products.parquet.
         embeddings: (N, D) .npy, for a kind that reads vectors.
-        tags: product_id and tags, for a kind that reads tags; a product without a row has none.
-        seed: seed of the random draws.
+        tags: columns product_id and tags, for a kind that reads tags; a product without a row has no tags.
+        seed: of the random draws.
 
     Raises:
-        InputError: a file is missing, damaged or of another corpus; or as the kind's function.
+        InputError: a file is missing, damaged or of another corpus; or as the maker of the kind.
     """
     if not config.made:
         raise InputError("--config", f"kind {config.kind!r} is the corpus's own tree", "name another kind")

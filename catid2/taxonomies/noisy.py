@@ -1,4 +1,4 @@
-"""Label noise: the corpus's tree with a share of its products in the wrong place."""
+"""Label noise: the corpus's tree with a share of its products in wrong categories."""
 
 from collections import defaultdict
 from typing import TYPE_CHECKING
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def noisy(catalogue: Catalogue, settings: "NoisyTaxonomy", seed: int) -> Paths:
-    """Move `share` of the products as `to` says; see catid2.config.taxonomy.
+    """Move `share` of the products to the category that `to` says; see catid2.config.taxonomy.
 
     Raises:
-        InputError: the tree is one path; or has one level, and the level above the last should be removed.
+        InputError: the tree has one path; or `to` is parent and the tree has one level.
     """
     paths = list(catalogue.paths)
     generator = np.random.default_rng(seed)
-    # A draw for every product, so that a larger share has the same products in the same wrong places.
+    # A draw for every product: with a larger share the products of a smaller one move to the same places.
     order = generator.permutation(len(paths))
     draws = generator.random(len(paths))
     moved = order[: round(settings.share * len(paths))]
@@ -38,20 +38,20 @@ def noisy(catalogue: Catalogue, settings: "NoisyTaxonomy", seed: int) -> Paths:
     leaves = sorted(set(paths))
     if len(leaves) < 2:
         raise InputError("--config", "the tree is one path, there is none to move to", "use another corpus")
-    elsewhere = _beside(leaves) if settings.to == "sibling" else {}
+    elsewhere = _sibling_leaves(leaves) if settings.to == "sibling" else {}
     place = {leaf: number for number, leaf in enumerate(leaves)}
     for row in moved.tolist():
         if settings.to == "sibling":
             others = elsewhere[paths[row]]
             paths[row] = others[int(draws[row] * len(others))]
         else:
-            # one of the other leaves: those behind its own move up by one
+            # one of the other leaves: numbers from its own on are shifted by one
             drawn = int(draws[row] * (len(leaves) - 1))
             paths[row] = leaves[drawn + (drawn >= place[paths[row]])]
     return paths
 
 
-def _beside(leaves: Paths) -> dict[tuple[str, ...], Paths]:
+def _sibling_leaves(leaves: Paths) -> dict[tuple[str, ...], Paths]:
     """Return, for each leaf, the leaves below the siblings of its deepest node that has siblings."""
     below: dict[tuple[str, ...], Paths] = defaultdict(list)
     for leaf in leaves:

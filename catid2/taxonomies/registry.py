@@ -1,6 +1,6 @@
 """The makers of trees by the `kind` of their settings (catid2.config.taxonomy).
 
-A new one is a function, a model of its settings, and a case here.
+A new maker is a function, a model of its settings, and a case here.
 """
 
 from collections.abc import Callable
@@ -14,8 +14,8 @@ Maker = Callable[[Catalogue, Any, int], Paths]  # takes the catalogue, its own s
 def maker(kind: str) -> Maker:
     """Return the function that makes trees of a kind; KeyError if there is none.
 
-    Only its module is imported, because PyTorch and scikit-learn, which some kinds need, take seconds to load. The
-    imports are statements, not names to look up, so that catid2.runtime.code finds them.
+    Only the module of this kind is imported, because PyTorch and scikit-learn, which some kinds need, take seconds to
+    load. Each import is a statement, so that catid2.runtime.code finds it.
     """
     match kind:
         case "noisy":

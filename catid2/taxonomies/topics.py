@@ -1,4 +1,4 @@
-"""A tree from text: topics, and topics within each."""
+"""A tree from text: topics, and topics within each topic."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from catid2.config.taxonomy import TopicsTaxonomy
 
 NAME_WORDS = 3
-ROUNDS = 200  # of NMF; each node is factorised once more where it is divided
+ROUNDS = 200  # iterations of NMF, for each node
 
 
 def topics(catalogue: Catalogue, settings: "TopicsTaxonomy", seed: int) -> Paths:
-    """Put each document under the topic with the largest weight, level by level; scikit-learn does the work.
+    """Assign each document to its topic of largest weight, level by level.
 
-    Non-negative matrix factorisation of TF-IDF (Xu, Liu and Gong, SIGIR 2003). A topic is named after its
-    NAME_WORDS heaviest words.
+    Topics are found by non-negative matrix factorisation of TF-IDF (Xu, Liu and Gong, SIGIR 2003), with scikit-learn. A
+    topic is named after its NAME_WORDS heaviest words.
 
     Raises:
-        InputError: the texts hold no word.
+        InputError: the texts have no words, or fewer words than `branches`.
     """
     vectorizer = TfidfVectorizer(
         analyzer=partial(tokenize, tokenizer=settings.tokenizer),
@@ -69,7 +69,7 @@ def topics(catalogue: Catalogue, settings: "TopicsTaxonomy", seed: int) -> Paths
 
 
 def _divide(weights: csr_matrix, words: np.ndarray, branches: int, seed: int) -> tuple[list[str], np.ndarray]:
-    """Return the names of the topics, OTHER last, and the topic of each of the documents (M, words)."""
+    """Return the names of the topics, OTHER last, and the topic (M,) of each document of `weights` (M, words)."""
     model = NMF(branches, init="nndsvda", random_state=seed, max_iter=ROUNDS, tol=1e-3)
     shares = model.fit_transform(weights)
     labels = shares.argmax(axis=1)
@@ -83,7 +83,7 @@ def _name(topic: np.ndarray, words: np.ndarray) -> str:
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Number repeated names, because siblings with one name would be one node."""
+    """Number repeated names, because siblings with the same name would be one node."""
     seen: dict[str, int] = {}
     distinct = []
     for name in names:

@@ -1,4 +1,4 @@
-"""A tree from words or flat tags: each document follows its most frequent word (over documents), level by level."""
+"""A tree from words or flat tags: each document goes to its most widespread word, level by level."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -12,24 +12,24 @@ if TYPE_CHECKING:
 
 
 def keywords(catalogue: Catalogue, settings: "KeywordsTaxonomy", seed: int) -> Paths:
-    """Return the tree of the words of the texts; `seed` is not used."""
+    """Return the tree of the words of the texts; `seed` is unused."""
     words = [tokenize(text, settings.tokenizer) for text in catalogue.texts]
     return widespread_first(words, settings.levels, settings.least_documents, settings.widest)
 
 
 def tags(catalogue: Catalogue, settings: "TagsTaxonomy", seed: int) -> Paths:
-    """Return the tree of the documents' tags; `seed` is not used."""
+    """Return the tree of the documents' tags; `seed` is unused."""
     return widespread_first(catalogue.tags, settings.levels, settings.least_documents, settings.widest)
 
 
 def widespread_first(terms: Sequence[Sequence[str]], levels: int, least: int, widest: float) -> Paths:
-    """Grow a prefix tree in which terms come in the order of how many documents of the node have them.
+    """Grow a prefix tree whose terms are ordered by the number of documents that have them, in each node.
 
-    This is the order of FP-trees (Han, Pei and Yin 2000), counted anew within each node, so that a node is split by
-    the terms that are frequent there. A term is used only once in a path.
+    This is the order of FP-trees (Han, Pei and Yin 2000), but counted within each node, so that a node is split by the
+    terms that are frequent there. A term is used only once in a path.
 
     Args:
-        terms: (N,) the terms of each document; repetitions do not count.
+        terms: (N,) terms of each document; repetitions do not count.
         levels: depth of the tree.
         least: a node with fewer documents is not split, and a term of fewer documents of the node is not used.
         widest: a term of more than this share of a node's documents is not used.
@@ -55,7 +55,7 @@ def widespread_first(terms: Sequence[Sequence[str]], levels: int, least: int, wi
 
 
 def _ranks(path: tuple[str, ...], sets: list[frozenset[str]], least: int, widest: float) -> dict[str, int]:
-    """Return the rank of each term that splits a node: the most frequent first, then by name."""
+    """Return the rank of each term that can split a node: most documents first, then by name."""
     if len(sets) < least:
         return {}
     counts = Counter(term for terms in sets for term in terms)
