@@ -1,1 +1,1 @@
-"""Search methods that catid2 is compared with and that need no document identifiers."""
+"""Search methods without document identifiers, for comparison."""

@@ -1,7 +1,7 @@
 """BM25 over the products' text, with bm25s, an explicit tokeniser and explicit tie-breaking.
 
-The figures of BM25 on one collection vary fourfold with the tokeniser, k1 and b (Kamphuis et al., "Which BM25 do you
-mean?", ECIR 2020). `Bm25Config.note` names them, for the log and for every table of results.
+BM25's figures on a collection vary fourfold with the tokeniser, k1 and b (Kamphuis et al., "Which BM25 do you mean?",
+ECIR 2020). `Bm25Config.note` lists them for the log and for every table of results.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ class Hits(NamedTuple):
 
 
 class Bm25Index:
-    """Documents indexed for BM25.
+    """A BM25 index of documents.
 
     Raises:
-        InputError: no document holds a word.
+        InputError: no document has a word.
     """
 
     def __init__(self, texts: Sequence[str], config: Bm25Config):
         self.config = config
         vocabulary: dict[str, int] = {}
-        # Word numbers in arrays: a hundred million Python strings would fill the memory.
+        # Numbers in arrays: a hundred million Python strings would fill the memory.
         documents = [
             array("i", (vocabulary.setdefault(word, len(vocabulary)) for word in self._words(text)))
             for text in Progress(texts, desc="index", unit=" documents")
@@ -56,7 +56,7 @@ class Bm25Index:
         self._bm25.index((documents, vocabulary), create_empty_token=False, show_progress=False)
 
     def search(self, query: str) -> Hits:
-        """Return at most top_k documents that score above zero: score descending, then doc_id ascending."""
+        """Return at most top_k documents with a score above 0, by descending score, then ascending doc_id."""
         words = self._bm25.get_tokens_ids(self._words(query))
         if not words:
             return Hits(np.empty(0, np.int32), np.empty(0, np.float32))
@@ -67,13 +67,13 @@ class Bm25Index:
 
 
 def best(scores: np.ndarray, k: int) -> Hits:
-    """Return the k best documents that score above zero; with equal scores the lower doc_id comes first."""
+    """Return the k best documents with a score above 0; of equal scores the lower doc_id comes first."""
     found = np.flatnonzero(scores > 0)
     if len(found) > k:
-        # Everything that ties with the k-th stays in, so that doc_id and not argpartition decides.
+        # Keep everything that ties with the k-th, so that the sort by doc_id decides.
         kth = np.partition(scores[found], len(found) - k)[len(found) - k]
         found = found[scores[found] >= kth]
-    order = np.argsort(-scores[found], kind="stable")[:k]  # found rises, so a stable sort keeps doc_id rising
+    order = np.argsort(-scores[found], kind="stable")[:k]  # stable: `found` is ascending
     return Hits(found[order].astype(np.int32), scores[found[order]])
 
 
@@ -83,7 +83,7 @@ def search_bm25(config: Bm25Config, products: Path, queries: Path) -> pa.Table:
     A query that shares no word with any product has no rows.
 
     Raises:
-        InputError: an input cannot be used, a query has no text, or there is no test query.
+        InputError: an input cannot be used, a query has no text, or there are no test queries.
     """
     test = read_queries(queries, "test")
     if test.num_rows == 0:

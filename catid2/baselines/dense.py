@@ -25,16 +25,16 @@ log = logging.getLogger(__name__)
 def search_dense(config: DenseConfig, embeddings: Path, products: Path, queries: Path) -> pa.Table:
     """Return the run (RUN columns) of the test queries, in the order of their ids.
 
-    A query whose vector is zero has no rows.
+    A query with a zero vector has no rows.
 
     Args:
-        config: how many documents are listed.
+        config: how many documents to return.
         embeddings: the documents' vectors; their description and the queries' vectors are in the same folder.
         products: corpus/products.parquet.
         queries: corpus/queries.parquet.
 
     Raises:
-        InputError: a file cannot be used, the files do not belong together, or there is no test query.
+        InputError: a file cannot be used, the files do not belong together, or there are no test queries.
     """
     test = read_queries(queries, "test")
     if not len(test):

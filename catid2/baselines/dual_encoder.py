@@ -1,7 +1,7 @@
-"""A dual encoder: queries and documents by one encoder, trained against the documents of the others' pairs.
+"""A dual encoder: one encoder for queries and documents, trained with in-batch negatives.
 
-Dense Passage Retrieval (Karpukhin et al., EMNLP 2020), section 3: the negative log-likelihood of the relevant
-document among all documents of the batch. docs/method.md lists where we differ.
+The loss is that of Dense Passage Retrieval (Karpukhin et al., EMNLP 2020, section 3): the negative log-likelihood of
+the relevant document among all documents of the batch. docs/method.md lists the differences.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class DualEncoder(nn.Module):
         encoder: of queries and documents.
         config: pooling, normalisation and temperature.
         pairs: (P, 2) int64, the relevant (query, document) pairs.
-        group: this process among its peers.
+        group: this process and its peers.
     """
 
     def __init__(
@@ -67,14 +67,14 @@ class DualEncoder(nn.Module):
         query: Tensor,
         document: Tensor,
     ) -> Tensor:
-        """Return the mean loss of this rank's pairs; the mean of it over ranks is the loss of the whole batch.
+        """Return the mean loss of this rank's pairs; its mean over the ranks is the loss of the batch.
 
         Args:
             query_ids: (b, S) tokens of the queries.
             query_mask: (b, S), 0 where padded.
             document_ids: (b, T) tokens of their documents.
             document_mask: (b, T), 0 where padded.
-            query: (b,) which query it is, as in `pairs`.
+            query: (b,) number of the query, as in `pairs`.
             document: (b,) doc_id.
         """
         queries = self.vectors(TokenBatch(query_ids, query_mask))
@@ -94,12 +94,12 @@ class DualEncoder(nn.Module):
 def in_batch_loss(scores: Tensor, relevant: Tensor, first: int = 0) -> Tensor:
     """Return the mean over queries of -log p(own document | the batch's documents).
 
-    Other documents that are relevant to a query are no negatives of it, and left out.
+    Other documents that are relevant to the query are not among its negatives.
 
     Args:
         scores: (b, B) of each query with each document of the batch.
-        relevant: (b, B) bool, whether a document is relevant to a query.
-        first: column of the first query's own document; the others' follow.
+        relevant: (b, B) bool, whether the document is relevant to the query.
+        first: column of the first query's own document; those of the other queries follow.
     """
     own = torch.arange(first, first + len(scores), device=scores.device)
     others = relevant.scatter(1, own[:, None], False)
@@ -109,12 +109,12 @@ def in_batch_loss(scores: Tensor, relevant: Tensor, first: int = 0) -> Tensor:
 def build_encoder(
     config: DualEncoderConfig, texts: Iterable[str], seed: int
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return an encoder before its fine-tuning, and its tokenizer: pretrained, or a small BERT made here.
+    """Return an encoder before fine-tuning, and its tokenizer: pretrained, or a small random BERT.
 
     Args:
         config: which encoder.
-        texts: what the tokenizer of a small one is trained on; a pretrained one brings its own.
-        seed: of the weights that are drawn.
+        texts: training data of a small encoder's tokenizer; a pretrained encoder has its own tokenizer.
+        seed: of the random weights.
 
     Raises:
         InputError: the pretrained encoder cannot be loaded, or reads fewer than `max_tokens` tokens.
@@ -131,9 +131,8 @@ def build_encoder(
         loaded = TransformerEncoder(settings, torch.device("cpu"), batch_tokens=1)
         encoder, tokenizer = loaded.model, loaded.tokenizer
     for name, parameter in encoder.named_parameters():
-        if name.startswith(
-            "pooler."
-        ):  # BERT's, behind the states that are pooled here: it would have no gradient
+        # BERT's pooler comes after the states that are pooled here, so it would get no gradient.
+        if name.startswith("pooler."):
             parameter.requires_grad_(False)
     log.info("%.1f million parameters", sum(p.numel() for p in encoder.parameters()) / 1e6)
     return encoder, tokenizer

@@ -1,7 +1,7 @@
-"""Training the dual encoder: pairs of train queries and relevant documents, validation by exact search.
+"""Training of the dual encoder on pairs of train queries and relevant documents, with validation by exact search.
 
-The loop, its checkpoints and how it resumes after a kill are catid2.training.loop's. A step is not cut into
-micro-batches: its documents are each other's negatives.
+catid2.training.loop has the loop, its checkpoints and how it resumes. There are no micro-batches, because the documents
+of a step are each other's negatives.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Inputs(NamedTuple):
 
 
 class Data(NamedTuple):
-    """What training runs on."""
+    """The data of training and validation."""
 
     queries: TrainQueries
     query_tokens: TokenTable  # of all train queries
@@ -63,19 +63,8 @@ def train_dual_encoder(
 ) -> None:
     """Train a dual encoder and write its folder: model, tokenizer, history.tsv.
 
-    Args:
-        config: model and schedule.
-        inputs: the corpus.
-        checkpoints: folder for the state of the run, new or empty, removed when the output is written.
-        output: folder to write; AutoModel and AutoTokenizer load from it, and so does a view of kind `hf`.
-        seed: of weights, order and dropout.
-        checkpoint_seconds: a checkpoint is taken at the next step when the last is that old, in seconds.
-        group: this process among its peers; every rank passes the same.
-
-    Raises:
-        InputError: an input cannot be used, or does not fit the others or the config; `checkpoints` holds
-            something else or cannot be written; or the training diverged.
-        SystemExit: 143 (TERM) or 130 (INT), when any rank was asked to stop and the state is saved.
+    AutoModel and AutoTokenizer load from the folder, as does a view of kind `hf`. Arguments and errors are those of
+    catid2.retriever.t5_training.train_retriever.
     """
     require_own_folder(output, "encoder")
     queries = read_train_queries(inputs.queries, inputs.judgements, config.labels, config.valid_share)
@@ -95,10 +84,10 @@ def make_data(
     queries: TrainQueries,
     documents: Sequence[str],
 ) -> Data:
-    """Tokenise queries and `documents` (row = doc_id), and pair those queries that are not held out."""
+    """Tokenise queries and `documents` (row = doc_id), and make the pairs of the queries that are not held out."""
     query_tokens = tokenize(tokenizer, queries.texts, "", config.max_tokens)
     document_tokens = tokenize(tokenizer, documents, "", config.max_tokens)
-    # A text of no token has no vector.
+    # A text without tokens has no vector.
     kept = ~queries.held_out[queries.query] & (document_tokens.lengths[queries.doc] > 0)
     kept &= query_tokens.lengths[queries.query] > 0
     query, doc = queries.query[kept], queries.doc[kept]
@@ -113,11 +102,11 @@ def make_data(
 def run_fingerprint(
     config: DualEncoderConfig, encoder: PreTrainedModel, data: Data, seed: int, ranks: int
 ) -> Fingerprint:
-    """Return what the result of training depends on: settings, code, ranks, data, first weights."""
+    """Return everything that the result of training depends on: settings, code, ranks, data, initial weights."""
     settings = {
-        "config": config.model_dump(mode="json", exclude={"pretrained", "revision"}),  # the weights tell more
+        "config": config.model_dump(mode="json", exclude={"pretrained", "revision"}),  # the weights count
         "seed": seed,
-        "ranks": ranks,  # they draw dropout differently
+        "ranks": ranks,  # their number changes dropout
         "code": code_digest(__file__),
     }
     weights = [parameter.detach().cpu().numpy() for parameter in encoder.parameters()]
@@ -146,7 +135,7 @@ class DualEncoderTraining(Training):
         super().__init__(config, DualEncoder(encoder, config, pairs, group), batches, seed, group)
 
     def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
-        """Return pairs of a query and a document: their tokens, padded, and which they are."""
+        """Return the padded tokens, and the numbers, of pairs of a query and a document."""
         doc, query = self.data.examples.text[rows], self.data.examples.doc[rows]
         queries = self.data.query_tokens.batch(query, self._padding)
         documents = self.data.document_tokens.batch(doc, self._padding)
@@ -164,7 +153,7 @@ class DualEncoderTraining(Training):
         return self.model.encoder.config.pad_token_id or 0  # masked, so any will do
 
     def validate(self) -> dict[int, float]:
-        """Return recall over the held-out queries, each searched for among all documents; the same on every rank."""
+        """Return recall@k over the held-out queries, searched among all documents; the same on every rank."""
         queries = self.data.queries
         rows = np.flatnonzero(queries.held_out)
         if not len(rows):
@@ -180,9 +169,9 @@ class DualEncoderTraining(Training):
         return {k: recall(doc_ids, query, doc, k) for k in CUTOFFS}
 
     def _encode(self, tokens: TokenTable, rows: np.ndarray) -> np.ndarray:
-        """Return the vectors (n, d) float16 of the texts `rows` (n,), which rise; each rank encodes its share.
+        """Return the vectors (n, d) float16 of the texts `rows` (n,), ascending; each rank encodes a share.
 
-        A text of no token has the zero vector, as in catid2.embedding.encoders.
+        A text without tokens gets the zero vector, as in catid2.embedding.encoders.
         """
         by_length = rows[np.argsort(tokens.lengths[rows], kind="stable")]
         # Every rank gets long and short texts alike.
@@ -208,6 +197,6 @@ class DualEncoderTraining(Training):
         return gather(vectors, len(order), self.group).cpu().numpy()[np.argsort(order)]
 
     def write(self, folder: Path) -> None:
-        """Write encoder and tokenizer as Hugging Face does."""
+        """Write encoder and tokenizer in the format of Hugging Face."""
         self.model.encoder.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)

@@ -38,7 +38,7 @@ class RunFile(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """The corpus that all runs searched; its name stands in the table."""
+    """The corpus that all runs searched, and its name in the table."""
 
     dataset: str
     judgements: Path
@@ -52,13 +52,13 @@ class Inputs(NamedTuple):
 def evaluate(
     config: EvaluateConfig, inputs: Inputs, runs: Sequence[RunFile], notes: Mapping[str, str], seed: int = 0
 ) -> Evaluation:
-    """Evaluate `runs` on the test queries; significance is against the method of the first run.
+    """Evaluate `runs` on the test queries; significance tests compare with the method of the first run.
 
     Args:
         config: metrics, labels, protocols and statistics.
         inputs: the corpus.
         runs: one per method and seed.
-        notes: what the header says of a method, such as BM25's tokenizer, k1 and b.
+        notes: text about a method for the header, such as BM25's tokenizer, k1 and b.
         seed: of the resampling.
 
     Raises:
@@ -117,7 +117,7 @@ def evaluate(
 
 
 def read_retriever(path: Path) -> str:
-    """Return the kind of retriever that made a run, NO_RETRIEVER if none did; InputError as read_footer."""
+    """Return the kind of retriever that made a run, or NO_RETRIEVER; errors as in read_footer."""
     metadata = read_footer(path)[0].metadata or {}
     return metadata.get(MADE_BY.encode(), NO_RETRIEVER.encode()).decode("utf-8", "replace")
 
@@ -176,7 +176,7 @@ def read_test_judgements(path: Path, query_ids: pl.Series, n_docs: int) -> pl.Da
 def _rows(
     config: EvaluateConfig, methods: list[str], measured: dict[tuple[str, int], np.ndarray], seed: int
 ) -> list[dict]:
-    """Rows of one protocol and label set: each method's seeds, then their mean if there are several."""
+    """Return the rows of a protocol and label set: each method's seeds, then their mean if there are several."""
     names: list[tuple[str, str]] = []
     matrices: list[np.ndarray] = []  # (queries, metrics) each
     spreads: list[np.ndarray | None] = []

@@ -1,7 +1,7 @@
-"""How sure a mean over queries is: bootstrap intervals and paired tests, for many columns at once.
+"""Uncertainty of means over queries: bootstrap intervals and paired tests, for many columns at once.
 
-A column is one run at one cutoff. All columns see the same resamples, so their intervals and p values are
-comparable, and adding a run changes no other run's.
+A column is a run at a cutoff. All columns use the same resamples, so their intervals and p values are comparable, and
+adding a run does not change those of other runs.
 """
 
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ def bootstrap_interval(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the percentile bootstrap interval of the mean over rows (queries) of each column.
 
-    `values` is (queries, M); low and high are (M,). scipy.stats.bootstrap draws the same and gives the same, in ten
-    times the time: it gathers all values of every resample, where counting the rows drawn leaves one matrix product.
+    `values` is (queries, M); low and high are (M,). scipy.stats.bootstrap gives the same with the same draws, but takes
+    ten times as long: it gathers all values of every resample. Here the counts of drawn rows need one matrix product.
     """
     rng = np.random.default_rng(seed)
     n = len(values)
@@ -40,7 +40,7 @@ def randomization_test(differences: np.ndarray, n_resamples: int, seed: int) -> 
     rng = np.random.default_rng(seed)
     n = len(differences)
     observed = np.abs(differences.sum(0))
-    # Sums that are equal on paper differ by rounding, and must count as equally far.
+    # Sums that are mathematically equal can differ by rounding, and must count as equally far.
     threshold = observed - 1e-9 * np.maximum(observed, 1)
     extreme = np.zeros(differences.shape[1], np.int64)
     for size in _chunks(n_resamples):
@@ -52,16 +52,16 @@ def randomization_test(differences: np.ndarray, n_resamples: int, seed: int) -> 
 def paired_t_test(differences: np.ndarray) -> np.ndarray:
     """Return the two-sided p of the mean paired difference of each column; 1 where all are 0.
 
-    `differences` is (queries, M), p is (M,). NaN where all queries, or the only one, differ by the same amount other
-    than 0: without variance, t has no distribution.
+    `differences` is (queries, M), p is (M,). It is NaN if all queries (or the only one) differ by the same amount other
+    than 0: t is undefined without variance.
     """
     p = np.full(differences.shape[1], np.nan)
     p[~differences.any(axis=0)] = 1
-    # Differences that are equal on paper differ by rounding.
+    # Differences that are mathematically equal can differ by rounding.
     varied = np.ptp(differences, axis=0) > 1e-9 * np.abs(differences).max(axis=0)
     if not varied.any():
         return p
-    from scipy.stats import ttest_1samp  # a second of imports that the other tests do not need
+    from scipy.stats import ttest_1samp  # takes a second, and only this test needs it
 
     p[varied] = ttest_1samp(differences[:, varied], 0).pvalue
     return p

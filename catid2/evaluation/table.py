@@ -1,4 +1,4 @@
-"""recall.tsv: its columns, written and read."""
+"""Writing and reading recall.tsv."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from catid2.runtime.writing import atomic
 KEYS = {
     "dataset": pl.String,
     "method": pl.String,
-    "retriever": pl.String,  # t5, light or none: that of the run's metadata
+    "retriever": pl.String,  # t5, light or none, from the run's metadata
     "seed": pl.String,  # a number, or `mean` over the method's seeds
     "protocol": pl.String,
     "labels": pl.String,
@@ -31,7 +31,7 @@ ENDS = ("_low", "_high", "_std", "_p", "_ceiling")
 
 
 class Evaluation(NamedTuple):
-    """The table of recall.tsv, the lines above it, and the metrics of every single query."""
+    """The table of recall.tsv, the lines above it, and the metrics of each query."""
 
     table: pl.DataFrame
     header: list[str]
@@ -59,7 +59,7 @@ def read_recall(path: str | Path) -> pl.DataFrame:
     """Return recall.tsv as a table: KEYS, the metrics, then each one's ENDS.
 
     Raises:
-        InputError: the file is missing, cut or not such a table; or a row lacks a value that every row has.
+        InputError: the file is missing, truncated or not such a table; or a row lacks a required value.
     """
     path = require_file(path)
     remedy = "run evaluate again"
