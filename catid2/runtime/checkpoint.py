@@ -1,8 +1,8 @@
-"""Training state that survives a kill: one file, replaced whole, tied to what it was trained on.
+"""Training state that survives a kill: a file that is replaced atomically and belongs to a fingerprint of its run.
 
-A state is tensors and a JSON value. Both lie in one safetensors file (the JSON in its header), because one
-file can be replaced atomically and two cannot; nothing is ever unpickled. The state before the newest is kept too, and
-resumed from if the newest gets damaged.
+A state consists of tensors and a JSON value. Both are in one safetensors file (the JSON in its header), because one
+file can be replaced atomically and two cannot; nothing is ever unpickled. The state before the newest is kept, to
+resume from if the newest gets damaged.
 """
 
 import hashlib
@@ -29,28 +29,30 @@ from catid2.runtime.writing import aside_pattern, atomic, require_ownership
 
 logger = logging.getLogger(__name__)
 
-Fingerprint = Mapping[str, Any]  # JSON: all that a run's result depends on; arrays and code by their sha256
+Fingerprint = Mapping[
+    str, Any
+]  # JSON of everything a run's result depends on; arrays and code by their sha256
 
 STATE_FILE = "state.safetensors"
-PREVIOUS = "previous.safetensors"  # the state before that one
+PREVIOUS = "previous.safetensors"  # the state before the newest
 FINGERPRINT = "fingerprint.json"
 _RUN = "[0-9a-f]{16}"  # name of a run's folder
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class Runs:
-    """What a stage's runs have saved: a folder for each, named by its fingerprint, which lies in it.
+    """The checkpoints of a stage's runs: a folder for each run, named by its fingerprint, which is stored in it.
 
-    A run with another setting, input, code, library or, where it matters, number of ranks starts anew, next to what
-    the run before has saved. That is resumed when the change is taken back.
+    A run with another setting, input, code, library or (where it matters) number of ranks starts from scratch, next to
+    the checkpoints of the previous run. These are resumed if the change is undone.
 
     Args:
-        folder: where a stage keeps its checkpoints; created when a run begins.
-        files: a regular expression for the paths of a run's files and folders, relative to the run's folder; that of a
-            folder ends with "/".
+        folder: of the stage's checkpoints; created when a run begins.
+        files: regular expression for the paths of a run's files and folders, relative to the run's folder; the path of
+            a folder ends with "/".
 
     Raises:
-        InputError: the folder holds anything else.
+        InputError: the folder holds other files.
     """
 
     def __init__(self, folder: Path, files: str):
@@ -66,9 +68,9 @@ class Runs:
         return self.folder / hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def begin(self, fingerprint: Fingerprint) -> None:
-        """Make the folder of a run; keep that of the other run which began last and saved something, remove the rest.
+        """Create the folder of a run; keep that of the last other run that saved something, and remove the rest.
 
-        The log names what is removed, and in what the kept one differs unless something was saved of this one.
+        The log names what is removed and, unless this run has saved something, how the kept run differs.
         """
         require_ownership()
         run = self.folder_of(fingerprint)
@@ -80,21 +82,21 @@ class Runs:
                 logger.info("%s: of an older run, removed", other)
                 remove_checkpoints(other, self._of_a_run)
         if last and run not in saved:
-            now = json.loads(json.dumps(fingerprint))  # as it is read again: tuples are lists
+            now = json.loads(json.dumps(fingerprint))  # tuples become lists, as in the file
             try:
                 changed = ", ".join(differences(read_json(last / FINGERPRINT), now))
             except InputError as error:
                 changed = str(error)
             logger.info("%s: kept, but of another run (%s): starting anew", last, changed)
-        write_json(run / FINGERPRINT, fingerprint)  # always: its time tells which run began last
+        write_json(run / FINGERPRINT, fingerprint)  # always: its time stamp shows which run began last
 
     def remove(self) -> None:
-        """Remove what any run has saved, and the folder if nothing else is in it; called when a run is complete."""
+        """Remove the checkpoints of all runs, and the folder if that empties it; called when a run is complete."""
         remove_checkpoints(self.folder, self._own)
 
 
 def _began(run: Path) -> int:
-    """Return when a run began; 0 if it is not known, because a kill came while the run's folder was removed."""
+    """Return when a run began; 0 if this is unknown, because a kill interrupted the removal of its folder."""
     try:
         return (run / FINGERPRINT).stat().st_mtime_ns
     except FileNotFoundError:
@@ -102,7 +104,7 @@ def _began(run: Path) -> int:
 
 
 def differences(before: Fingerprint, now: Fingerprint) -> list[str]:
-    """Return in which values a fingerprint differs from the one before, nested ones by their dotted names."""
+    """Return the values in which a fingerprint differs from the one before, with dotted names for nested ones."""
     found = []
     for name in sorted(before.keys() | now.keys()):
         old, new = before.get(name), now.get(name)
@@ -115,7 +117,7 @@ def differences(before: Fingerprint, now: Fingerprint) -> list[str]:
 
 
 class State(NamedTuple):
-    """A training state: named tensors, and progress that is JSON."""
+    """A training state: named tensors, and progress as JSON."""
 
     tensors: dict[str, Tensor]
     progress: Any
@@ -125,11 +127,11 @@ class Checkpoints:
     """The two newest states of one training run.
 
     Args:
-        folder: of the stage; the run has a folder of its own in it (see Runs).
-        fingerprint: of everything the run's result depends on; a state with another one is not taken up.
+        folder: of the stage; each run has its own folder in it (see Runs).
+        fingerprint: everything that the run's result depends on; states of other fingerprints are ignored.
 
     Raises:
-        InputError: the folder holds anything that is no training state.
+        InputError: the folder holds other files than training states.
     """
 
     def __init__(self, folder: Path, fingerprint: Fingerprint):
@@ -140,9 +142,9 @@ class Checkpoints:
         self.previous = self.path.with_name(PREVIOUS)
 
     def load(self) -> State | None:
-        """Begin the run (see Runs.begin) and return its newest state that is undamaged, on the CPU, or None.
+        """Begin the run (see Runs.begin) and return its newest undamaged state, on the CPU, or None.
 
-        A damaged state is removed, and the log tells of it.
+        Damaged states are removed, which is logged.
 
         Raises:
             InputError: a state cannot be read at the moment.
@@ -158,7 +160,7 @@ class Checkpoints:
         return None
 
     def save(self, state: State) -> None:
-        """Save a state as the newest; the one that was the newest becomes the one before."""
+        """Save a state as the newest; the newest so far becomes the previous one."""
         progress = json.dumps(state.progress)
         header = {"progress": progress, "sha256": _digest(state.tensors, progress)}
         with atomic(self.path) as aside:
@@ -168,7 +170,7 @@ class Checkpoints:
                 os.replace(self.path, self.previous)
 
     def remove(self) -> None:
-        """Remove the states, those of other runs, and the folder; called when the outputs are written."""
+        """Remove the states of all runs, and the folder; called when the outputs are written."""
         self.runs.remove()
 
 
@@ -177,7 +179,7 @@ def _read(path: Path) -> State:
 
     Raises:
         ValueError: it is damaged.
-        InputError: it cannot be read; that may pass, so it is no reason to take it for damaged.
+        InputError: it cannot be read at the moment, which does not mean that it is damaged.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -194,20 +196,20 @@ def _read(path: Path) -> State:
 
 
 def _digest(tensors: Mapping[str, Tensor], progress: str) -> str:
-    """Return a sha256 of a state: safetensors has none, and a flipped bit makes another number as good as the first."""
+    """Return a sha256 of a state. safetensors has no checksum, and a flipped bit still gives a valid number."""
     ordered = sorted(tensors.items())
     shapes = [(name, str(tensor.dtype), tuple(tensor.shape)) for name, tensor in ordered]
-    # NumPy knows no bfloat16, and the shape is in `shapes`.
+    # As bytes, because NumPy has no bfloat16; `shapes` holds types and shapes.
     contents = [tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy() for _, tensor in ordered]
     return fingerprint({"progress": progress, "shapes": shapes}, *contents)
 
 
 def require_checkpoints_only(folder: Path, own: re.Pattern[str]) -> None:
-    """Raise InputError if `folder` holds anything but checkpoints; one that does not exist yet is fine.
+    """Raise InputError if `folder` holds anything but checkpoints; it need not exist.
 
     Args:
-        folder: where a stage keeps its checkpoints, and will remove them in the end.
-        own: matches the paths of the stage's files and folders, relative to `folder`; that of a folder ends with "/".
+        folder: of a stage's checkpoints, which the stage removes in the end.
+        own: matches the paths of the stage's files and folders, relative to `folder`; a folder's path ends with "/".
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(folder, "is not a folder", "name an empty folder")
@@ -222,9 +224,9 @@ def require_checkpoints_only(folder: Path, own: re.Pattern[str]) -> None:
 
 
 def remove_checkpoints(folder: Path, own: re.Pattern[str]) -> None:
-    """Remove the files and folders whose paths match `own`, as above; `folder` too if that empties it."""
+    """Remove the files and folders whose paths match `own`, and `folder` itself if that empties it."""
     require_ownership()
-    for path in sorted(folder.rglob("*"), reverse=True):  # what a folder holds before the folder
+    for path in sorted(folder.rglob("*"), reverse=True):  # the content of a folder before the folder
         if own.fullmatch(_name(path, folder)):
             _remove(path)
     if folder.is_dir():
@@ -243,19 +245,19 @@ def _remove(path: Path) -> None:
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Return a model's parameters and buffers; of several names for one tensor (tied weights) the first."""
+    """Return a model's parameters and buffers; a tensor with several names (tied weights) under the first."""
     return dict(model.named_parameters()) | dict(model.named_buffers())
 
 
 def restore_weights(weights: Mapping[str, Tensor], model: nn.Module) -> None:
-    """Take up what `weights_of` returned."""
+    """Restore what `weights_of` returned."""
     with torch.no_grad():
         for name, tensor in weights_of(model).items():
             tensor.copy_(weights[name])
 
 
 def tensors_of(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
-    """Return the tensors of a model and of its optimiser, under names that `restore_tensors` reads."""
+    """Return the tensors of a model and its optimiser, for `restore_tensors`."""
     tensors = {f"model.{name}": tensor.detach() for name, tensor in weights_of(model).items()}
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in values.items()}
@@ -263,7 +265,7 @@ def tensors_of(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def restore_tensors(tensors: Mapping[str, Tensor], model: nn.Module, optimizer: Optimizer) -> None:
-    """Take up what `tensors_of` returned; the optimiser keeps its own settings, such as the weight decay."""
+    """Restore what `tensors_of` returned; the optimiser keeps its own settings, such as the weight decay."""
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         part, key = name.split(".", 1)
@@ -286,12 +288,12 @@ def fingerprint(settings: Mapping[str, Any], *arrays: np.ndarray) -> str:
 
 
 def code_digest(module_file: str | Path) -> dict[str, str]:
-    """Return a sha256 of what a module and the package's modules that it imports do, and the libraries' versions.
+    """Return a sha256 of the code of a module and the package's modules that it imports, and the libraries' versions.
 
-    It belongs into a fingerprint, because a state that other code made may mean something else.
+    It is part of a fingerprint, because a state of other code can have another meaning.
 
     Args:
-        module_file: the module's `__file__`; it lies in the package.
+        module_file: `__file__` of a module of the package.
     """
     path = Path(module_file).resolve()
     root = next(folder.parent for folder in path.parents if folder.name == code.PACKAGE)

@@ -1,8 +1,8 @@
-"""What the code of a script means: a digest that changes when a result could change, and not with a comment.
+"""A digest of the code of a script that changes when a result could change, but not with a comment.
 
-Snakemake does not follow imports, so an edit of a module would rerun nothing. Each rule but the downloads carries the
-digest of its script as a parameter, and training carries it in its checkpoints. Nothing is executed: import statements
-are read.
+Snakemake does not follow imports, so an edit of a module would rerun nothing. Each rule except the downloads has the
+digest of its script as a parameter, and training stores it in its checkpoints. The code is not executed; its import
+statements are parsed.
 """
 
 import ast
@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = "catid2"
-# How a job starts, stops, reports and writes: an edit here reruns nothing. `checkpoint.fingerprint`, which names what a
-# retriever was trained on, and the format of tables must therefore stay as they are.
+# How a job starts, stops, reports and writes: an edit here reruns nothing. Therefore the format of tables must not
+# change, nor `checkpoint.fingerprint`, which identifies what a retriever was trained on.
 RUNTIME = f"{PACKAGE}/runtime/"
-# Keyword arguments that describe a setting or an option to people.
+# Keyword arguments that describe a setting or an option to users.
 _WORDS = {"Field": "description", "add_argument": "help"}
 
 
 def code_digest(script: str | Path, root: str | Path = ".") -> str:
-    """Return a sha256 of what `script` and the modules that it imports do, the package `runtime` left out.
+    """Return a sha256 of the code of `script` and the modules that it imports, without the package `runtime`.
 
-    Comments, layout, docstrings, descriptions of settings and the order of imports do not count. Templates,
-    tables and other data files of the package count by their text.
+    Comments, layout, docstrings, descriptions of settings and the order of imports do not count. Templates, tables and
+    other data files of the package count by their text.
 
     Args:
         script: relative to `root`.
@@ -39,15 +39,15 @@ def code_digest(script: str | Path, root: str | Path = ".") -> str:
 
 @functools.cache
 def _part(name: str, text: str) -> bytes:
-    """Return what a file adds to a digest."""
+    """Return a file's contribution to a digest."""
     return json.dumps([name, meaning(text) if name.endswith(".py") else text]).encode()
 
 
 @functools.cache
 def meaning(source: str) -> str:
-    """Return a module's syntax tree as JSON, without what does not change what the module does.
+    """Return a module's syntax tree as JSON, without the parts that do not affect what the module does.
 
-    Unlike the text of `ast.dump` it is the same in all versions of Python: fields that are empty are left out.
+    Unlike `ast.dump` the result is the same in all versions of Python, because empty fields are omitted.
     """
     return json.dumps(_shape(_tree(source)))
 
@@ -60,7 +60,7 @@ def _tree(source: str) -> ast.Module:
 def _shape(node: Any) -> Any:
     if isinstance(node, list):
         shapes = [_shape(item) for item in node if not _is_for_type_checkers(item)]
-        # In any order they import the same.
+        # The order of imports does not matter.
         imports = sorted(shape for shape in shapes if shape[0] in ("Import", "ImportFrom"))
         return [imports.pop(0) if shape[0] in ("Import", "ImportFrom") else shape for shape in shapes]
     if not isinstance(node, ast.AST):
@@ -81,11 +81,11 @@ def _is_for_type_checkers(node: Any) -> bool:
 
 
 def imported_modules(script: str | Path, root: str | Path = ".") -> list[str]:
-    """Return the package's files that `script` imports, directly or through each other, sorted.
+    """Return the package's files that `script` imports, directly or indirectly, sorted.
 
-    Imports inside functions count, imports for type checkers alone (`if TYPE_CHECKING:`) do not. Paths are
-    relative to `root`, the folder that holds the package; `script` is relative to it as well. A data file
-    counts when a module of its folder that names it ("words.tsv") is imported.
+    Imports inside functions count; imports under `if TYPE_CHECKING:` do not. All paths are relative to `root`, the
+    folder that holds the package. A data file counts if an imported module in its folder names it in double quotes
+    ("words.tsv").
     """
     root = Path(root)
     found: set[Path] = set()
@@ -103,7 +103,7 @@ def imported_modules(script: str | Path, root: str | Path = ".") -> list[str]:
 
 @functools.cache
 def _imports(source: str) -> frozenset[str]:
-    """Dotted names that a module imports from the package; `from a import b` yields both a and a.b."""
+    """Return the dotted names that a module imports from the package; `from a import b` gives both a and a.b."""
     names: set[str] = set()
     waiting: list[ast.AST] = [_tree(source)]
     while waiting:
@@ -116,13 +116,13 @@ def _imports(source: str) -> frozenset[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module)
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
-        # an import is a statement, and no expression holds one
+        # An import is a statement, so expressions need no search.
         waiting.extend(child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr))
     return frozenset(name for name in names if name.split(".")[0] == PACKAGE)
 
 
 def _files(root: Path, module: str) -> list[Path]:
-    """Files that importing `module` reads: each package's `__init__.py` on the way, and the module itself."""
+    """Return the files that importing `module` reads: the `__init__.py` of each package, and the module itself."""
     files: list[Path] = []
     path = root
     for part in module.split("."):
@@ -136,6 +136,6 @@ def _files(root: Path, module: str) -> list[Path]:
 
 
 def _data_files(module: Path) -> list[Path]:
-    """Files next to the module, not of Python, whose names stand in it in double quotes."""
+    """Return the data files next to the module whose names it contains in double quotes."""
     text = module.read_text("utf-8")
     return [path for path in module.parent.glob("*.*") if path.suffix != ".py" and f'"{path.name}"' in text]

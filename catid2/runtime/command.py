@@ -1,4 +1,4 @@
-"""A script's frame: its parser, its log, one line on a bad input, and a tidy end on a TERM or Ctrl-C."""
+"""The frame of a script: its parser, its log, one-line errors, and a clean exit on TERM or Ctrl-C."""
 
 import argparse
 import contextlib
@@ -21,24 +21,24 @@ from catid2.runtime.ranks import read_ranks
 from catid2.runtime.writing import FULL, MAKE_ROOM
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-# In the environment of a rank: torchrun sets the first two, scripts/torchrun.py the third, its own pid.
+# Environment of a rank: torchrun sets the first two, scripts/torchrun.py the third, which is its own pid.
 RUN_ID = "TORCHELASTIC_RUN_ID"
 _ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
 AGENT_PID = "CATID2_AGENT_PID"
-# In the error file, besides what torch writes: when it was, exactly, and whether it looks like the loss of a peer
+# Added to torch's content of the error file: the exact time, and whether the error looks like the loss of a peer.
 SECONDS, KNOCK_ON = "seconds", "knock_on"
 _LOST_PEER = re.compile(r"connection (closed|reset|refused)|broken pipe|gloo|nccl|c10d", re.IGNORECASE)
-# How an option takes a path that not every job has: without a value, or with an empty one, there is none.
+# Arguments of an option for a path that not every job has: without a value, or with an empty one, it is None.
 OPTIONAL_PATH: dict[str, Any] = {"nargs": "?", "type": lambda value: Path(value) if value else None}
 
 
 class _Parser(argparse.ArgumentParser):
     def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
-        """Return the option in a line of `@FILE`; there is none in the empty line that a shell feeds for no options."""
+        """Return the option in a line of `@FILE`; an empty line, which a shell writes for no options, has none."""
         return [arg_line] if arg_line else []
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
-        """Return the options as argparse does, which before Python 3.12 stops at a file of them that is not UTF-8."""
+        """Return the options as argparse does; a file of options that is not UTF-8 becomes an InputError."""
         try:
             return super().parse_args(args, namespace)
         except UnicodeDecodeError as error:
@@ -48,18 +48,18 @@ class _Parser(argparse.ArgumentParser):
 
 
 def new_parser(description: str, long: bool = False) -> argparse.ArgumentParser:
-    """Return a parser for a script's options; its help begins with `description`, the script's docstring, as it is.
+    """Return a parser for a script's options.
 
     Args:
-        description: of the script.
-        long: options may be more than a command line holds: `@FILE` stands for the lines of a file, an option each.
+        description: the script's docstring, with which its help begins.
+        long: the options may exceed a command line: `@FILE` reads them from a file, an option per line.
     """
     parser = _Parser(
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         fromfile_prefix_chars="@" if long else None,
     )
-    parser.register("type", Path, _path)  # of every option with `type=Path`
+    parser.register("type", Path, _path)  # for every option with `type=Path`
     return parser
 
 
@@ -70,7 +70,7 @@ def _path(value: str) -> Path:
 
 
 def keep_bars_out_of_logs() -> None:
-    """Have transformers draw progress bars in a terminal alone. Imports it, which takes seconds."""
+    """Turn transformers' progress bars off unless stderr is a terminal. Imports transformers, which takes seconds."""
     from transformers.utils.logging import disable_progress_bar
 
     if not sys.stderr.isatty():
@@ -78,15 +78,15 @@ def keep_bars_out_of_logs() -> None:
 
 
 def entry_point(main: Callable[[], None]) -> Callable[[], None]:
-    """Decorate a script's `main`: an InputError, or a full disk, becomes one line on stderr and exit code 1.
+    """Decorate a script's `main`: an InputError or a full disk becomes one line on stderr and exit code 1.
 
-    A wrong option ends as argparse does it everywhere, with the usage and exit code 2: rules write their options
-    right, so only a person meets it, who has just typed it.
+    A wrong option ends as everywhere in argparse, with the usage and exit code 2: rules write correct options, so only
+    a person who has just typed the option sees this.
 
-    What the script logs goes to stderr, each line with its time; of several ranks the first reports, the others warn.
+    The script's log goes to stderr, each line with its time; of several ranks the first reports, the others only warn.
 
-    A TERM (a time limit, a cancelled job) ends the script by an exception, so that temporary files go away. A rank of
-    torchrun leaves its error to the agent, which prints that of the rank that failed first, and ends with the agent.
+    A TERM (a time limit, a cancelled job) ends the script by an exception, so that temporary files are removed. A rank
+    of torchrun passes its error to the agent, which prints only the first rank's failure; the rank ends with the agent.
     """
 
     @functools.wraps(main)
@@ -108,14 +108,14 @@ def entry_point(main: Callable[[], None]) -> Callable[[], None]:
                 print(text.rstrip(), file=sys.stderr)
             sys.exit(1)
         finally:
-            # While the interpreter shuts down there is no place for an exception.
+            # An exception has no place while the interpreter shuts down.
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     return run
 
 
 def _whole_log_lines() -> contextlib.AbstractContextManager[None]:
-    """Have what is logged stand above a bar in a terminal, not in the middle of it."""
+    """Print log lines above a progress bar in a terminal, not in the middle of it."""
     if not sys.stderr.isatty():
         return contextlib.nullcontext()
     from tqdm.contrib.logging import logging_redirect_tqdm
@@ -124,13 +124,13 @@ def _whole_log_lines() -> contextlib.AbstractContextManager[None]:
 
 
 def _end(number: int, frame: object) -> NoReturn:
-    # Slurm and torchrun both send one: the second must not break the clean-up.
+    # Slurm and torchrun both send a TERM: the second must not interrupt the clean-up.
     signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + number)
 
 
 def _one_line(error: Exception) -> str | None:
-    """Return what to say of an error that the user can mend, None if it is another."""
+    """Return the message of an error that the user can fix, None for other errors."""
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, OSError) and error.errno in FULL:
@@ -145,9 +145,9 @@ def _one_line(error: Exception) -> str | None:
 
 
 def _tell_agent(error: Exception, text: str) -> bool:
-    """As a rank of torchrun, write `text`, of `error`, to the error file; False if that cannot be.
+    """Write `text`, the message of `error`, to the error file of a rank of torchrun; return whether that worked.
 
-    Without an agent, or on a full disk, we have to print it ourselves.
+    It does not without an agent or on a full disk; the caller then prints the message.
     """
     path = os.environ.get(_ERROR_FILE) if RUN_ID in os.environ else None
     if not path:
@@ -158,7 +158,7 @@ def _tell_agent(error: Exception, text: str) -> bool:
     content = json.dumps({"message": {"message": text.splitlines()[-1], "extraInfo": more}})
     aside = Path(f"{path}.tmp")
     try:
-        aside.write_text(content, encoding="utf-8")  # the agent fails on a half of it
+        aside.write_text(content, encoding="utf-8")  # the agent would fail on an incomplete file
         aside.replace(path)
     except OSError:
         return False
@@ -166,9 +166,9 @@ def _tell_agent(error: Exception, text: str) -> bool:
 
 
 def _end_with_agent() -> None:
-    """End this process when the agent, its parent, ends, be it by a KILL; also when that is gone already.
+    """End this process when the agent, its parent, ends, even by a KILL, or has ended already.
 
-    Covers this process from here on. Not processes that it starts: they end when their pipe to it breaks.
+    This does not cover processes that this one starts: they end when their pipe to it breaks.
     """
     signal_at_end_of_parent(signal.SIGTERM)
     parent = str(os.getppid())
@@ -177,6 +177,6 @@ def _end_with_agent() -> None:
 
 
 def signal_at_end_of_parent(number: int) -> None:
-    """Have the kernel send this process a signal when its parent ends; on another system than Linux do nothing."""
+    """Have the kernel send this process a signal when its parent ends; only Linux does."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)

@@ -1,7 +1,7 @@
-"""Folders that are outputs: each lists its files, so that a reader sees that one is missing.
+"""Output folders with a list of their files, so that a reader notices a missing file.
 
-Snakemake sees whether a folder is there, not what is in it. Transformers takes other settings where those of a
-tokenizer or a model are missing, and says nothing.
+Snakemake checks only that a folder exists. If a file of a tokenizer or model is missing, Transformers silently uses
+other settings.
 """
 
 from pathlib import Path
@@ -13,13 +13,13 @@ LIST = "files.json"
 
 
 def list_files(folder: Path) -> None:
-    """Write into `folder` which files it holds; called when all of them are there."""
+    """Write the list of the files in `folder`; to be called when all of them exist."""
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     write_json(folder / LIST, {"files": sorted(names)})
 
 
 def require_complete(folder: Path) -> None:
-    """Raise InputError if a file that `list_files` listed is missing from `folder`; one without a list passes."""
+    """Raise InputError if a file that `list_files` listed is missing from `folder`; without a list do nothing."""
     if not (folder / LIST).exists():
         return
     remedy = "remove the folder and run again, which makes a new one"

@@ -1,9 +1,9 @@
-"""What the user's files hold: a sha256 of each, so that a replaced one is noticed whatever its time stamps say.
+"""A sha256 of each of the user's files, so that a replaced file is noticed whatever its time stamps.
 
-Snakemake compares time stamps: it misses a file that was replaced by an older one, and reruns everything for a copy
-of the same file. Rules that read the user's files carry this in their parameters instead. A file is read once: its
-sha256 is remembered as long as its size, inode and time stamps stay. A file that is gone counts as what it was: a
-download that was deleted does not rerun what was made of it.
+Snakemake compares time stamps: it misses a file that is replaced by an older one, and reruns everything for a copy of
+the same file. Rules that read the user's files have these digests as parameters instead. A file is read once; its
+sha256 is remembered while its size, inode and time stamps stay the same. A missing file keeps its last sha256, so
+deleting a download reruns nothing.
 """
 
 import hashlib
@@ -15,17 +15,17 @@ from pathlib import Path
 
 from catid2.runtime.errors import unreadable
 
-# Next to Snakemake's own records, which hold the parameters; relative to the working directory, as they are.
+# Next to Snakemake's own records, which hold the parameters; like them relative to the working directory.
 MEMORY = Path(".snakemake") / "catid2_contents.json"
 
 
 def contents(paths: Iterable[str]) -> dict[str, str]:
-    """Return, by path, the sha256 of a file, or one of the names and contents of all files in a folder.
+    """Return by path the sha256 of a file, or that of the names and contents of all files in a folder.
 
-    Of a folder names that begin with a dot or "_" do not count: tools keep notes under such.
+    In a folder names that begin with "." or "_" do not count: tools keep notes in such files.
 
     Raises:
-        FileNotFoundError: a path is not there, and never was; its `filename` is the path as given.
+        FileNotFoundError: a path is missing and was never read; its `filename` is the path as given.
         InputError: a file cannot be read.
     """
     memory = _recall()
@@ -40,8 +40,8 @@ def file_sha256(path: str | Path) -> str:
     """Return the sha256 of a file.
 
     Raises:
-        FileNotFoundError: it is not there.
-        InputError: it cannot be read.
+        FileNotFoundError: the file is missing.
+        InputError: the file cannot be read.
     """
     try:
         with Path(path).open("rb") as file:
@@ -64,7 +64,7 @@ def _digest(path: str, known: dict[str, list]) -> str:
 
 
 def _file_digest(path: str, known: dict[str, list]) -> str:
-    """Return the sha256 of a file; `known` has, by path, what a file was like when it was read, and its sha256."""
+    """Return the sha256 of a file; `known` holds, by path, the stat values of a file when last read, and its sha256."""
     try:
         stat = os.stat(path)
         seen = [stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns]
@@ -81,12 +81,12 @@ def _file_digest(path: str, known: dict[str, list]) -> str:
 def _recall() -> dict[str, list]:
     try:
         return json.loads(MEMORY.read_text("utf-8"))
-    except (FileNotFoundError, ValueError):  # without a memory the files are read again
+    except (FileNotFoundError, ValueError):  # then all files are read again
         return {}
 
 
 def _remember(known: dict[str, list]) -> None:
-    """Replace the memory. Of two processes that do it at once one wins, and the other's files are read again."""
+    """Replace the memory. If two processes do this at once, one wins, and the other's files are read again later."""
     MEMORY.parent.mkdir(exist_ok=True)
     aside = MEMORY.with_name(f".tmp-{secrets.token_hex(6)}-{MEMORY.name}")
     aside.write_text(json.dumps(known), "utf-8")

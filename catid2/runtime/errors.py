@@ -1,4 +1,4 @@
-"""What a user can mend: an input, a setting or a place that cannot be used, or that is probably not as meant."""
+"""Errors and warnings that the user can fix: an input, a setting or a path that cannot be used."""
 
 import contextlib
 import difflib
@@ -7,14 +7,14 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-# Errors of a file that exists but cannot be used: because of its mode, its disk or server, or a loop of links.
+# Errors of a file that exists but cannot be used, because of its mode, its disk or server, or a loop of links.
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ELOOP)
-ERROR = "error: "  # how the line of an error starts
-WARNING = "warning: "  # how the line of a warning starts
+ERROR = "error: "  # prefix of an error's line
+WARNING = "warning: "  # prefix of a warning's line
 
 
 class InputError(Exception):
-    """An input that cannot be used. Its text is one line: where, what is wrong, what to do."""
+    """An input that cannot be used. Its text is one line: the place, the fault, the remedy."""
 
     def __init__(self, where: str | Path, what: str, remedy: str):
         super().__init__(" ".join(f"{where}: {what}; {remedy}".split()))
@@ -22,7 +22,7 @@ class InputError(Exception):
 
 @contextlib.contextmanager
 def readable(path: str | Path) -> Iterator[None]:
-    """Turn an error of the block that is in REFUSED into one line, and leave those of damaged content."""
+    """Turn an OSError of the block into an InputError if its number is in REFUSED; errors of damaged content pass."""
     try:
         yield
     except OSError as error:
@@ -32,7 +32,7 @@ def readable(path: str | Path) -> Iterator[None]:
 
 
 def unreadable(path: str | Path, error: OSError) -> InputError:
-    """Return the error of a file or folder that exists and cannot be read, because of its mode or its disk."""
+    """Return the error of a file or folder that exists but cannot be read, because of its mode or its disk."""
     return InputError(path, f"cannot be read ({error.strerror or error})", "make it readable, or try again")
 
 
@@ -45,7 +45,7 @@ def warn(where: str | Path, what: str, remedy: str) -> None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return "did you mean 'x'? " with the known name that is closest to `name`, whatever its case; or nothing."""
+    """Return "did you mean 'x'? " with the known name closest to `name`, ignoring case, or an empty string."""
     names = {one.casefold(): one for one in known}
     close = difflib.get_close_matches(name.casefold(), names, n=1)
     return f"did you mean {names[close[0]]!r}? " if close else ""

@@ -1,8 +1,8 @@
-"""What a run prints of its jobs: a line when one starts and when it ends, its warnings, and errors at the very end.
+"""What a run prints about its jobs: a line when a job starts and when it ends, its warnings, and errors at the end.
 
-Snakemake describes a job in ten lines, and one that fails in twice as many, with its whole command. Those lines stay in
-Snakemake's log (.snakemake/log); the screen keeps them in a dry run and for a failed job whose log names no error. A
-logger plugin of Snakemake would have to print dry runs and all other messages itself, and to be installed.
+Snakemake prints ten lines about a job, and twice as many, with the complete command, about a failed one. These lines
+stay in Snakemake's log (.snakemake/log); the screen shows them only in a dry run, and for a failed job whose log has no
+error line. A logger plugin would have to print dry runs and all other messages itself, and to be installed.
 """
 
 import atexit
@@ -19,12 +19,12 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from catid2.runtime.errors import ERROR, WARNING
 
-# Messages without an event that the screen does without: the search for jobs, the command of one that failed.
+# Messages without an event that are hidden: the selection of jobs, the command of a failed job.
 _HIDDEN = ("Select jobs to execute", "RuleException:\nCalledProcessError")
 
 
 class Job(NamedTuple):
-    """A job that runs or that a cluster has queued."""
+    """A job that runs or is queued on a cluster."""
 
     name: str
     logs: list[Path]
@@ -105,7 +105,7 @@ def _lines(logs: list[Path], start: str) -> list[str]:
 
 
 def show_job_lines() -> None:
-    """Have lines for the jobs of the workflow that is being loaded, once however often it is loaded."""
+    """Print a line for each job of the workflow that is being loaded; further calls do nothing."""
     if any(isinstance(handler, JobLines) for handler in logger.handlers):
         return
     lines = JobLines()
@@ -114,4 +114,4 @@ def show_job_lines() -> None:
         if isinstance(handler, ColorizingTextHandler):
             handler.addFilter(lines.shows)
     logger.addHandler(lines)
-    atexit.register(lines.print_errors)  # after all that Snakemake prints
+    atexit.register(lines.print_errors)  # after everything that Snakemake prints

@@ -1,12 +1,12 @@
-"""Word of a Slurm job's end for a process that Slurm itself does not tell.
+"""Passes Slurm's TERM at the end of a job on to a process that Slurm does not signal.
 
-With proctrack/cgroup, which most clusters have, Slurm sends the TERM of a time limit, of scancel or of preemption to
-the first process of each job step and to no other (proctrack_cgroup.c: "only signal slurm tasks unless signal is
-SIGKILL"). In a step of Snakemake's executor that is Snakemake, which does not pass it on, so a training would be killed
-without having saved. A sentinel helps: a second, empty step of the same job, whose first process is told too.
+With proctrack/cgroup, which most clusters use, Slurm sends the TERM of a time limit, of scancel or of preemption only
+to the first process of each job step (proctrack_cgroup.c: "only signal slurm tasks unless signal is SIGKILL"). In a
+step of Snakemake's executor that is Snakemake, which does not pass the signal on, so training would be killed before it
+saves. The solution is a sentinel: a second, empty step of the same job, whose first process gets the signal too.
 
-`main` is that of the watcher, a child of the job's process: it runs the sentinel, and sends its parent a TERM when the
-sentinel was sent one. It ends with its parent. On several nodes Slurm tells the ranks' own step (torchrun.py).
+`main` runs the watcher, a child of the job's process: it starts the sentinel and sends its parent a TERM when the
+sentinel gets one. It ends with its parent. On several nodes Slurm signals the ranks' own step (torchrun.py).
 """
 
 import contextlib
@@ -23,34 +23,34 @@ from catid2.runtime.command import signal_at_end_of_parent
 
 TOLD = 3  # the sentinel's exit code after a TERM
 SENTINEL = f'trap "exit {TOLD}" TERM; echo ready; while :; do sleep 1; done'
-# One task next to those of the job, which takes nothing from them.
+# One task next to those of the job, without resources of its own.
 STEP = [
     *("--overlap", "--ntasks=1", "--nodes=1", "--mem=0", "--gres=none"),
     *("--cpu-bind=none", "--mpi=none", "--input=none", "--quiet"),
 ]
-PATIENCE = 60.0  # seconds until a sentinel that does not start is worth a word
-# The rest describes the step that we are in, and srun would take it for wishes.
+PATIENCE = 60.0  # seconds until a sentinel that has not started is reported
+# The other variables describe the current step; srun would read them as options.
 KEPT = ("SLURM_JOB_ID", "SLURM_CONF", "SLURM_CLUSTER_NAME")
 
 
 def step_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment in which `srun` starts a further step of the job, without what belongs to this one."""
+    """Return the environment for `srun` to start another step of the job: without the variables of this step."""
     own = ("SLURM_", "SRUN_", "SBATCH_")
     return {name: value for name, value in environment.items() if name in KEPT or not name.startswith(own)}
 
 
 def watch_for_end() -> None:
-    """Have this process sent a TERM when its Slurm job is about to end; outside of Slurm do nothing."""
+    """Make sure that this process gets a TERM before its Slurm job ends; outside of Slurm do nothing."""
     if "SLURM_JOB_ID" in os.environ and shutil.which("srun"):
-        # PYTHONPATH would not do: a folder's name may hold the ":" that separates its entries.
+        # Not with PYTHONPATH: the name of a folder may contain ":", its separator.
         watcher = f"import sys; sys.path[:] = {sys.path!r}; from catid2.runtime.slurm import main; main()"
         subprocess.Popen([sys.executable, "-c", watcher, str(os.getpid())], stdin=subprocess.DEVNULL)
 
 
 def main() -> None:
-    """Run the sentinel and tell the parent when it was told."""
-    parent = int(sys.argv[1])  # may be gone by now
-    # The parent's to heed, and the sentinel's: a handler, as that would inherit an ignored signal.
+    """Run the sentinel, and send the parent a TERM when the sentinel gets one."""
+    parent = int(sys.argv[1])  # may have ended already
+    # For the parent and the sentinel, not for us. A handler, because the sentinel would inherit an ignored signal.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _pass_over)
     sentinel = subprocess.Popen(

@@ -1,7 +1,6 @@
-"""Files between stages: their columns, and reading and writing that is checked and whole.
+"""Files between stages: their columns, checked reading, and atomic writing (catid2.runtime.writing).
 
-A reader names the file, the place and the remedy when something is wrong (`InputError`); a writer
-writes aside and renames (`catid2.runtime.writing`), so that an output is there complete or not at all.
+A reader raises InputError with the file, the place in it and the remedy.
 """
 
 import contextlib
@@ -19,7 +18,7 @@ import pyarrow.parquet as pq
 from catid2.runtime.errors import InputError, did_you_mean, readable
 from catid2.runtime.writing import atomic
 
-# --- columns of the tables between stages (design: the interface others rely on) ---------------------
+# --- columns of the tables between stages ------------------------------------------------------------
 
 LABELS = ("E", "S", "C", "I")  # exact, substitute, complement, irrelevant
 SPLITS = ("train", "test")
@@ -40,13 +39,13 @@ CATEGORIES = {
 }
 RUN = {"query_id": pa.int64(), "doc_id": pa.int32(), "rank": pa.int32(), "score": pa.float32()}  # rank from 1
 TAGS = {"product_id": pa.string(), "tags": pa.list_(pa.string())}  # products with tags, by product_id
-MADE_BY = "retriever"  # in a run's metadata: the kind of retriever that made it; without it none did
+MADE_BY = "retriever"  # in a run's metadata: the kind of retriever that made it; missing if none did
 METRIC = "(recall|ndcg|success)@[1-9][0-9]{0,8}"  # the columns of a study's table that are metrics
 TEXT_FIELDS = ("title", "brand", "color", "bullets", "description")
 
 
 def products_columns(levels: int) -> dict[str, pa.DataType]:
-    """Columns of corpus/products.parquet for a tree of `levels` levels; ids are nodes of CATEGORIES."""
+    """Return the columns of corpus/products.parquet with `levels` category levels; ids are nodes of CATEGORIES."""
     text = {name: pa.string() for name in ("product_id", *TEXT_FIELDS)}
     names = {f"category_{level}": pa.string() for level in range(1, levels + 1)}
     ids = {f"category_id_{level}": pa.int32() for level in range(1, levels + 1)}
@@ -54,7 +53,7 @@ def products_columns(levels: int) -> dict[str, pa.DataType]:
 
 
 def docids_columns(length: int, layers: int) -> dict[str, pa.DataType]:
-    """Columns of docids.parquet: DocIDs of `length` positions, made from the codes of `layers` layers."""
+    """Return the columns of docids.parquet: DocIDs of `length` positions, made from codes of `layers` layers."""
     codes = {f"c_{position}": pa.int32() for position in range(length)}
     before = {f"before_{layer}": pa.int32() for layer in range(layers)}
     return {"doc_id": pa.int32(), "product_id": pa.string()} | codes | before | {"moved": pa.bool_()}
@@ -62,7 +61,7 @@ def docids_columns(length: int, layers: int) -> dict[str, pa.DataType]:
 
 # --- tables -----------------------------------------------------------------------------------------
 
-# The first bytes of the pointer that git-lfs leaves in place of a file that it has not downloaded.
+# First bytes of the pointer that git-lfs leaves in place of a file that it has not downloaded.
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _SHOWN = 500  # characters of a list of columns
 
@@ -71,7 +70,7 @@ def require_file(path: str | Path) -> Path:
     """Return `path` as a Path.
 
     Raises:
-        InputError: no such file is there, it cannot be read, or git-lfs has left a pointer in its place.
+        InputError: the file is missing, cannot be read, or is a pointer of git-lfs.
     """
     path = Path(path)
     with readable(path):
@@ -90,13 +89,13 @@ def require_file(path: str | Path) -> Path:
 
 
 def parquet_parts(path: str | Path) -> list[Path]:
-    """Return the files of a parquet table: the file itself, or by name the parts that Spark or Polars put in a folder.
+    """Return the files of a parquet table: the file itself, or the parts in a folder of Spark or Polars, by name.
 
-    Names that start with `_` or `.` are of their writers' notes, as _SUCCESS is. Rows of a table in parts are counted
-    through all of them, as pandas counts them.
+    Files whose names start with `_` or `.` are skipped: writers keep notes in them (_SUCCESS). Rows are numbered
+    through all parts, as in pandas.
 
     Raises:
-        InputError: as require_file; or a folder without parts, or with folders in it.
+        InputError: as require_file; or the folder has no parts or holds folders.
     """
     path = Path(path)
     if not path.is_dir():
@@ -116,14 +115,14 @@ def read_footer(path: str | Path) -> tuple[pa.Schema, int]:
     """Return the columns and the number of rows of a parquet file, or of a folder of parts.
 
     Raises:
-        InputError: as parquet_parts; or a file is cut or no parquet, or two parts have different columns.
+        InputError: as parquet_parts; or a file is truncated or not parquet, or two parts have different columns.
     """
     schema, parts = read_footers(path)
     return schema, sum(parts.values())
 
 
 def read_footers(path: str | Path) -> tuple[pa.Schema, dict[Path, int]]:
-    """Return the columns of a parquet table, and the number of rows of each of its files; errors as read_footer."""
+    """Return the columns of a parquet table, and the number of rows of each of its files; errors as in read_footer."""
     first, *others = parquet_parts(path)
     schema, rows = _read_footer(first)
     parts = {first: rows}
@@ -145,20 +144,20 @@ def _listed(schema: pa.Schema) -> str:
 
 
 def require_column(path: str | Path, name: str, names: Sequence[str]) -> None:
-    """Raise InputError unless a file that has the columns `names` has the column `name` once."""
+    """Raise InputError unless `name` occurs once in `names`, the columns of a file."""
     if names.count(name) != 1:
         raise no_column(path, name, names, "is there twice" if name in names else "is missing")
 
 
 def no_column(path: str | Path, name: str, names: Sequence[str], fault: str) -> InputError:
-    """Return the error of a column that a file with the columns `names` does not have, or has twice."""
+    """Return the error of a column that is missing from a file with the columns `names`, or is there twice."""
     hint = did_you_mean(name, names) if fault == "is missing" else ""
     listed = ", ".join(names)
     listed = listed if len(listed) <= _SHOWN else listed[:_SHOWN] + "…"
     return InputError(path, f"column {name!r} {fault}", f"{hint}it has {listed}")
 
 
-# KeyError: of a damaged footer Arrow can list a column that it then does not find.
+# KeyError: with a damaged footer Arrow can list a column that it then does not find.
 _NO_PARQUET = (pa.ArrowException, OSError, UnicodeDecodeError, KeyError)
 
 
@@ -189,12 +188,12 @@ def read_table(
 ) -> pa.Table:
     """Return the named columns of a parquet file, checked for presence and type, in the order asked for.
 
-    With `row_groups` only these are read, and rows in messages count within them. A folder of parts, which has no
-    row groups, is read as one table.
+    With `row_groups` only these are read, and messages count rows within them. A folder of parts is read as one table,
+    without row groups.
 
     Raises:
-        InputError: the file is missing, cut, damaged or no parquet; a column is missing, of another type or holds
-            a null where it is a number or a flag.
+        InputError: the file is missing, truncated, damaged or not parquet; a column is missing or of another type, or a
+            column of numbers or flags holds a null.
     """
     if Path(path).is_dir():
         return pa.concat_tables(read_table(part, columns) for part in parquet_parts(path))
@@ -211,7 +210,7 @@ def read_table(
                     )
             groups = range(file.num_row_groups) if row_groups is None else row_groups
             table = file.read_row_groups(list(groups), columns=list(columns)).select(list(columns))
-        table.validate(full=True)  # of damaged bytes Arrow makes strings that are not UTF-8
+        table.validate(full=True)  # from damaged bytes Arrow makes strings that are not UTF-8
     for name, kind in columns.items():
         if not pa.types.is_string(kind) and table.column(name).null_count:
             row = table.column(name).to_pylist().index(None)
@@ -220,7 +219,7 @@ def read_table(
 
 
 def read_strings(path: str | Path, names: Sequence[str]) -> pa.Table:
-    """Return columns of a parquet file of the user's own as strings, whichever of Arrow's string types it has.
+    """Return columns of a user's parquet file as strings, whichever of Arrow's string types they have.
 
     Raises:
         InputError: as read_table.
@@ -232,14 +231,14 @@ def read_strings(path: str | Path, names: Sequence[str]) -> pa.Table:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Return whether a type is one of Arrow's for strings, also of a dictionary (a categorical column of pandas)."""
+    """Return whether a type is a string type of Arrow, or a dictionary of strings (pandas' categorical columns)."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def require_dense(path: str | Path, doc_ids: np.ndarray, remedy: str) -> None:
-    """Raise InputError unless the column doc_id of a file, (N,) integers, is 0..N-1 in order, and N at least 1."""
+    """Raise InputError unless the column doc_id of a file, (N,) integers, is 0..N-1 in order and N is at least 1."""
     if not len(doc_ids):
         raise InputError(path, "no products", remedy)
     wrong = doc_ids != np.arange(len(doc_ids))
@@ -255,9 +254,9 @@ def read_code_columns(
     """Return columns of docids.parquet as a table, and its codes of each kind as a matrix (N, positions) int32.
 
     Args:
-        path: of the file; how many positions it has is told by its columns.
+        path: of the file; the number of positions follows from its columns.
         kinds: `c` for the DocIDs, `before` for the scheme's codes before the repair.
-        others: the columns besides, as read_table takes them.
+        others: further columns, as in read_table.
 
     Raises:
         InputError: as read_table; or there is no column of a kind.
@@ -276,7 +275,7 @@ def read_code_columns(
 
 
 def require_codes(path: str | Path, kind: str, codes: np.ndarray, remedy: str) -> None:
-    """Raise InputError naming the first of (N, positions) codes of a kind in docids.parquet that is negative."""
+    """Raise InputError, naming the first, if any of the codes (N, positions) of a kind in docids.parquet is below 0."""
     if (codes < 0).any():
         row, position = (int(place) for place in np.argwhere(codes < 0)[0])
         what = f"column '{kind}_{position}', row {row}: a negative code, {codes[row, position]}"
@@ -284,18 +283,18 @@ def require_codes(path: str | Path, kind: str, codes: np.ndarray, remedy: str) -
 
 
 def write_table(path: str | Path, table: pa.Table) -> None:
-    """Write a parquet file, complete or not at all; the same table gives the same bytes."""
+    """Write a parquet file atomically; the same table gives the same bytes."""
     with atomic(path) as aside:
         pq.write_table(table, aside, compression="zstd", write_page_checksum=True)
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """Return the content of a JSON file; InputError if it is missing, no JSON or no object."""
+    """Return the object in a JSON file; InputError if the file is missing, not JSON or not an object."""
     path = require_file(path)
     try:
         with readable(path):
             content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # of a number of thousands of digits, too
+    except (ValueError, RecursionError) as error:  # ValueError also for a number with thousands of digits
         raise InputError(path, f"not JSON ({error})", "make it again") from None
     if not isinstance(content, dict):
         raise InputError(path, f"a JSON {type(content).__name__}, not an object", "make it again")
@@ -303,14 +302,14 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write JSON with sorted keys, complete or not at all."""
+    """Write JSON with sorted keys, atomically."""
     with atomic(path) as aside:
         aside.write_text(
             json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
         )
 
 
-# What NumPy raises of a damaged file: it reads the header as Python source, and maps the shape that stands there.
+# Errors of NumPy with a damaged file: it parses the header as Python source and maps whatever shape it finds there.
 _NO_MATRIX = (
     *(OSError, EOFError, ValueError, TypeError, SyntaxError, tokenize.TokenError),
     *(OverflowError, RecursionError, MemoryError),
@@ -321,7 +320,7 @@ def read_embeddings(path: str | Path, rows: int | None = None) -> np.ndarray:
     """Return a memory map of an (N, d) float16 embedding matrix, row = doc_id.
 
     Raises:
-        InputError: the file is missing, cut, of another shape or type, or has not `rows` rows.
+        InputError: the file is missing, truncated, or of another type or shape, or does not have `rows` rows.
     """
     path = require_file(path)
     try:
@@ -341,7 +340,7 @@ def read_embeddings(path: str | Path, rows: int | None = None) -> np.ndarray:
 
 
 def require_finite(path: str | Path, embeddings: np.ndarray) -> None:
-    """Raise InputError naming the first row of (N, d) embeddings that holds a NaN or an infinity."""
+    """Raise InputError, naming the first row, if (N, d) embeddings hold NaN or infinity."""
     for start in range(0, len(embeddings), 65_536):
         bad = ~np.isfinite(embeddings[start : start + 65_536]).all(axis=1)
         if bad.any():

@@ -1,11 +1,11 @@
-"""torchrun with one-line errors: a script as one process per GPU of one node or of several.
+"""torchrun with one-line errors: runs a script with a process per GPU, on one or several nodes.
 
     python scripts/torchrun.py --nnodes NODES --gpus GPUS SCRIPT OPTION...
 
 The engine is torch's own (torch.distributed.run), with all its options but --signals-to-handle. By itself it prints 41
-lines on a bad input and 61 on an exception, and always exits with 1. This adapter prints what the first failure was
+lines on a bad input and 61 on an exception, and always exits with 1. This adapter prints only the first failure
 (scripts write it to torchrun's error file), exits with 143 after a TERM, ends when Slurm is about to end the job, and
-starts itself on all nodes of a Slurm job. Nothing is restarted: Snakemake does that, and training resumes from a
+starts itself on all nodes of a Slurm job. It restarts nothing: Snakemake does that, and training resumes from a
 checkpoint.
 """
 
@@ -26,27 +26,27 @@ from catid2.runtime.command import AGENT_PID, KNOCK_ON, RUN_ID, SECONDS, entry_p
 from catid2.runtime.errors import InputError
 from catid2.runtime.slurm import step_environment, watch_for_end
 
-# For ranks to save a checkpoint after a TERM or Ctrl-C. torch before 2.12 gives them 30.
+# Time for ranks to save a checkpoint after a TERM or Ctrl-C; torch before 2.12 gives them 30 s.
 SAVING_SECONDS = 120
-# Exit codes of a rank that a TERM has ended, or a Ctrl-C at its very start
+# Exit codes of a rank that was ended by a TERM, or by a Ctrl-C while it started.
 _STOPPED = (128 + signal.SIGTERM, -signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGINT)
 _ABORTS = (-signal.SIGABRT, -signal.SIGPIPE)  # NCCL's watchdog aborts a rank whose peer is gone
-# Snakemake sets all of them to the threads of the job.
+# Snakemake sets each of them to the job's threads.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 class Failure(NamedTuple):
-    """What ended a rank. In their order the cause of several comes first."""
+    """What ended a rank. The smallest of several failures is the cause of the others."""
 
-    knock_on: bool  # it looks like what the loss of a peer leads to
+    knock_on: bool  # probably a consequence of the loss of a peer
     seconds: float  # since the epoch
     text: str
 
 
 def main() -> None:
-    """Run the script with the ranks that the command line asks for, and exit as it does."""
+    """Run the script with the ranks that the command line asks for, and exit with its code."""
     for name in (RUN_ID, AGENT_PID, "RANK", "WORLD_SIZE", "LOCAL_RANK"):
-        os.environ.pop(name, None)  # of another job, in which this process is no rank
+        os.environ.pop(name, None)  # left from an outer job; this process is not a rank
     _main()
 
 
@@ -56,7 +56,7 @@ def _main() -> None:
         case ["--nnodes", "1", "--gpus", "0" | "1", script, *options] if not script.startswith("-"):
             _require_script(script)
             watch_for_end()
-            # Signals then reach the script itself, and 2 s are saved, in which torch would be imported.
+            # The script gets signals directly, and need not wait the 2 s that importing torch takes.
             os.execv(sys.executable, [sys.executable, script, *options])
     options, nodes = _options()
     if nodes == 1:
@@ -72,7 +72,7 @@ def _options() -> tuple[argparse.Namespace, int]:
     """Return torchrun's options, and the number of nodes."""
     torchrun = _engine()
     parser = torchrun.get_args_parser()
-    parser.set_defaults(master_port=None)  # torch 2.11 sets 29500, for every job of a machine
+    parser.set_defaults(master_port=None)  # torch 2.11 sets 29500 for all jobs of a machine
     parser.prog = "python scripts/torchrun.py"
     parser.description = "This is torchrun with one-line errors: a job ends with what its first failure was."
     parser.epilog = (
@@ -114,12 +114,12 @@ def _require_script(path: str) -> None:
 
 
 def _engine() -> ModuleType:
-    """Import torchrun, in which C++ is silent: one line says what it would say in pages."""
+    """Import torchrun with the logs of its C++ code turned off: they are pages long."""
     chosen = os.environ.get("TORCH_CPP_LOG_LEVEL")
     os.environ["TORCH_CPP_LOG_LEVEL"] = "FATAL"
     import torch.distributed.run as torchrun
 
-    del os.environ["TORCH_CPP_LOG_LEVEL"]  # torch has read it; it is not for the ranks
+    del os.environ["TORCH_CPP_LOG_LEVEL"]  # torch has read it; ranks must not inherit it
     if chosen:
         os.environ["TORCH_CPP_LOG_LEVEL"] = chosen
     for handler in logging.getLogger("torch.distributed").handlers:
@@ -128,12 +128,12 @@ def _engine() -> ModuleType:
 
 
 def _start_on_all_nodes(nodes: int, gpus: int | None) -> NoReturn:
-    """Become the job step that runs this command on each node of the Slurm job; they meet on this one, the first.
+    """Become the job step that runs this command on each node of the Slurm job; the rendezvous is on this node.
 
-    Snakemake's jobstep hides the job's SLURM_* variables, so its shape is not known from those. A task without a number
-    of CPUs, and bound to none, has all that the job has on its node. GPUs have to be named, and so has the
-    job to ask for them per node, too (--gpus-per-node): of 4 in all Slurm may give 3 to the first of two nodes.
-    Slurm tells every task of the end of the job, and ends all when one has failed.
+    Snakemake's jobstep hides the job's SLURM_* variables, so the step cannot read the job's shape from them. A task
+    without a number of CPUs and without binding can use all CPUs of the job on its node. GPUs must be requested for the
+    step; the job itself must request them per node (--gpus-per-node), because of 4 in total Slurm may put 3 on one of
+    two nodes. Slurm signals every task before the job ends, and ends all tasks when one fails.
     """
     if "SLURM_JOB_ID" not in os.environ:
         remedy = "run this on each node, with --rdzv-backend=c10d and --rdzv-endpoint=HOST:PORT"
@@ -154,10 +154,10 @@ def _start_on_all_nodes(nodes: int, gpus: int | None) -> NoReturn:
 
 
 def _run(options: argparse.Namespace) -> None:
-    """Run torchrun's agent of this node; print what the first failure was.
+    """Run torchrun's agent of this node and print the first failure.
 
     Raises:
-        SystemExit: a rank has failed, or the agent was asked to end.
+        SystemExit: a rank has failed, or the agent was asked to stop.
         InputError: the nodes do not find or have lost each other.
     """
     from torch.distributed.elastic.multiprocessing import SignalException
@@ -168,10 +168,10 @@ def _run(options: argparse.Namespace) -> None:
     os.environ |= threads(int(options.nproc_per_node))
     os.environ[AGENT_PID] = str(os.getpid())
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SAVING_SECONDS))
-    # TERM and Ctrl-C raise SystemExit and KeyboardInterrupt, and the agent ends the ranks. Its own handlers would give
-    # up the wait for them at a second TERM, and Slurm sends one to the job and the watcher another.
+    # TERM and Ctrl-C raise SystemExit and KeyboardInterrupt, and the agent ends the ranks. The agent's own handlers
+    # would stop waiting for the ranks at a second TERM, and both Slurm and the watcher send one.
     options.signals_to_handle = "SIGHUP,SIGQUIT"
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as it is in a shell's background
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # ignored in a shell's background
         signal.signal(signal.SIGINT, _interrupt)
     try:
         run(options)
@@ -179,7 +179,7 @@ def _run(options: argparse.Namespace) -> None:
         dead = {rank: failure for rank, failure in error.failures.items() if failure.exitcode not in _STOPPED}
         failures = [_failure(rank, failure) for rank, failure in dead.items()] + _causes(options)
         if not failures:
-            sys.exit(128 + signal.SIGTERM)  # it came to a rank alone
+            sys.exit(128 + signal.SIGTERM)  # only a rank got it
         _print_first(failures)
         sys.exit(1)
     except (RendezvousError, SystemExit, KeyboardInterrupt, SignalException) as end:
@@ -195,28 +195,28 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
-    """Handle a Ctrl-C: the agent asks the ranks to end and waits. Who presses it again does not want to wait."""
+    """Handle a Ctrl-C: the agent asks the ranks to stop and waits. A second Ctrl-C kills them."""
     signal.signal(number, _kill_ranks)
     raise KeyboardInterrupt
 
 
 def _kill_ranks(number: int, frame: object) -> None:
-    """Handle a further Ctrl-C; Linux says which processes are our children."""
+    """Handle a further Ctrl-C: kill this process's children, which Linux lists."""
     for children in Path("/proc/self/task").glob("*/children"):
         for pid in children.read_text().split():
             os.kill(int(pid), signal.SIGKILL)
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Return whether a message of the agent says what the first failure does not: that a rank had to be killed."""
+    """Return whether the agent's message adds to the first failure: that a rank had to be killed."""
     return str(record.msg).startswith("Unable to shutdown")
 
 
 def threads(ranks: int) -> dict[str, str]:
-    """Return the thread counts of a rank: its part of the job's CPUs.
+    """Return the thread counts of a rank: its share of the job's CPUs.
 
-    Libraries start a thread per CPU in each process, which would be `ranks` times too many; one thread each, as
-    torchrun sets, leaves most CPUs idle where the work is not on the GPU.
+    By default libraries start a thread per CPU in each process, `ranks` times too many. torchrun's default of one
+    thread leaves most CPUs idle during work that is not on the GPU.
     """
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     every = {name: os.environ[name] for name in _THREADS if os.environ.get(name, "").isdigit()}
@@ -225,10 +225,10 @@ def threads(ranks: int) -> dict[str, str]:
 
 
 def _causes(options: argparse.Namespace) -> list[Failure]:
-    """Return what the ranks of this node have told, but not what the loss of a peer leads to.
+    """Return the failures that the ranks of this node wrote, except those caused by the loss of a peer.
 
-    The agent itself does not list a rank that it ended, and the first to fail may be one: a peer that noticed can be
-    gone before it.
+    The agent does not list a rank that it ended itself, but that rank can be the first that failed: a peer that noticed
+    the failure may exit before it.
     """
     files = Path(options.log_dir).glob(f"{options.rdzv_id}_*/attempt_*/*/error.json")
     told = [_told(json.loads(file.read_text("utf-8"))["message"]) for file in files]
@@ -241,7 +241,7 @@ def _print_first(failures: Iterable[Failure]) -> None:
 
 
 def _failure(rank: int, process: Any) -> Failure:
-    """Return the failure of a rank, from torchrun's ProcessFailure: as the rank told it, or what its end shows."""
+    """Return the failure of a rank from torchrun's ProcessFailure: what the rank wrote, or else how it ended."""
     if isinstance(process.message, dict):
         return _told(process.message)
     if process.exitcode < 0:
@@ -256,6 +256,6 @@ def _failure(rank: int, process: Any) -> Failure:
 
 
 def _told(message: dict[str, Any]) -> Failure:
-    """Return the failure in a rank's error file, be it by our scripts or by torch's `record`."""
+    """Return the failure in a rank's error file, written by our scripts or by torch's `record`."""
     more = message["extraInfo"]
     return Failure(more.get(KNOCK_ON, False), more.get(SECONDS, int(more["timestamp"])), more["py_callstack"])

@@ -1,4 +1,4 @@
-"""Tables for people and programs alike: TSV below lines, each behind `# `, that say what the columns are."""
+"""Tables for people and programs: TSV below comment lines (`# `) that explain the columns."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,13 +15,13 @@ def write_tsv(
     significant: int | None = None,
     decimals: int | None = None,
 ) -> None:
-    """Write a table below the lines of `header`, complete or not at all.
+    """Write a table below the lines of `header`, atomically.
 
     Args:
         path: of the file.
-        header: lines without their `# `.
-        significant: digits that floats are rounded to; all if None.
-        decimals: places that floats are written with, zeros too; as many as they have if None.
+        header: lines without `# `.
+        significant: floats are rounded to this many digits; None for no rounding.
+        decimals: floats are written with this many decimals; None for as many as they have.
     """
     if significant is not None:
         table = table.with_columns(pl.col(pl.Float64).round_sig_figs(significant))

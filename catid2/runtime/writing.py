@@ -1,7 +1,7 @@
-"""Writing outputs: complete or not at all, by one process at a time, and one line when the disk is full.
+"""Atomic writes, by one process at a time, with a one-line error when the disk is full.
 
-A writer writes aside, to `.tmp-TOKEN-NAME` next to the target, and renames. A kill leaves nothing but such files,
-which the next write of the same target removes, and the `.owner-NAME` of a claim, which the next claim replaces.
+A writer writes to `.tmp-TOKEN-NAME` next to the target, then renames the file. A kill leaves only such files, which the
+next write of the same target removes, and the `.owner-NAME` of a claim, which the next claim replaces.
 """
 
 import contextlib
@@ -23,35 +23,33 @@ from catid2.runtime.ranks import read_ranks
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MAKE_ROOM = "make room and run again"
-_LEAST_ROOM = 1 << 20  # bytes; on a disk without them a writer's failure is put down to the disk
-
-
-_OWNER = ".owner-"  # before the name of an output: the file that says whose it is
+_LEAST_ROOM = 1 << 20  # bytes; if the disk has less, it is blamed for a writer's failure
+_OWNER = ".owner-"  # prefix of the file that names the owner of an output
 
 
 class _Claim(NamedTuple):
     output: Path
-    file: Path  # says whose the output is
+    file: Path  # names the owner
     token: str
 
 
 _claims: list[_Claim] = []  # of this process
-_asides: set[Path] = set()  # what atomic blocks of this process are writing
+_asides: set[Path] = set()  # temporary paths of this process's atomic blocks
 
 
-# --- complete or not at all ----------------------------------------------------------------------------
+# --- atomic writes -------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def atomic(*paths: str | Path) -> Iterator[Any]:
-    """Yield one temporary path per target (one path if one target); rename all when the block succeeds.
+    """Yield a temporary path per target (a single path for one target); rename all when the block succeeds.
 
-    Temporary paths lie next to their targets; those that killed writers left there are removed. Targets may be files
-    or folders; a folder is created by the block. A target that is itself a temporary path of a block around this
-    one is yielded as it is: that block makes it whole.
+    Temporary paths are next to their targets; those left by killed writers are removed. Targets are files or folders;
+    the block creates a folder itself. A target that is a temporary path of an outer block is yielded unchanged, because
+    the outer block renames it.
 
     Raises:
-        InputError: a target cannot be written, the disk is full, or `require_ownership` says so.
+        InputError: a target cannot be written, the disk is full, or `require_ownership` raises.
     """
     targets = [Path(path) for path in paths]
     if _asides.issuperset(targets):
@@ -69,8 +67,7 @@ def atomic(*paths: str | Path) -> Iterator[Any]:
             yield asides[0] if len(asides) == 1 else asides
             for aside in asides:
                 _sync(aside)
-            # Another process may claim between this and the last rename. It does no harm: the newer one has yet
-            # to write its own.
+            # If another process claims the output before the last rename, nothing is lost: it has yet to write.
             require_ownership()
             for target, aside in zip(targets, asides, strict=True):
                 if target.is_dir() and not aside.is_dir():
@@ -78,7 +75,7 @@ def atomic(*paths: str | Path) -> Iterator[Any]:
             for target, aside in zip(targets, asides, strict=True):
                 _replace(aside, target)
     except Exception:
-        require_ownership()  # a newer process removes our temporary files: say that
+        require_ownership()  # a newer process removes our temporary files: report that instead
         raise
     finally:
         _asides.difference_update(asides)
@@ -87,17 +84,17 @@ def atomic(*paths: str | Path) -> Iterator[Any]:
 
 
 def aside_pattern(name: str) -> str:
-    """Return a regular expression for the names of temporary paths of targets whose name matches `name`."""
+    """Return a regular expression for temporary names of targets whose name matches the expression `name`."""
     return rf"\.tmp-[0-9a-f]{{12}}-{name}"
 
 
 def _shown(path: Path) -> Path:
-    """Return the path to show in a message: for one of our hidden files, the output that it belongs to."""
+    """Return the path to show in a message: for a hidden file of ours, its output."""
     return path.with_name(re.sub(rf"^({re.escape(_OWNER)}|{aside_pattern('')})", "", path.name))
 
 
 def _prepare(target: Path) -> None:
-    """Make the target's folder, and remove what killed writers of the target left there."""
+    """Create the target's folder, and remove what killed writers of the target left in it."""
     leftover = re.compile(aside_pattern(re.escape(target.name)))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -132,12 +129,12 @@ def _sync(path: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Wait until a file's content is on the disk, or which names a folder holds; what these name is not flushed."""
+    """Flush a file's content to the disk, or the list of names in a folder, but not their files."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError as error:
-        # Some file systems cannot flush a folder: they keep the order of names themselves.
+        # Some file systems cannot flush a folder; they keep the order of renames themselves.
         if error.errno != errno.EINVAL or not path.is_dir():
             raise
     finally:
@@ -149,7 +146,7 @@ def flush(path: Path) -> None:
 
 @contextlib.contextmanager
 def needs_room(*paths: Path) -> Iterator[None]:
-    """Turn what a full disk makes a writer raise into an InputError that names the path it has no room for."""
+    """Turn an exception caused by a full disk into an InputError that names the path."""
     try:
         yield
     except InputError:
@@ -163,10 +160,10 @@ def needs_room(*paths: Path) -> Iterator[None]:
 
 
 def _lack_of_room(error: Exception, paths: tuple[Path, ...]) -> tuple[Path, str] | None:
-    """Return the path there is no room for, and the reason; None if the error has another cause.
+    """Return the path without room and the reason; None if the error has another cause.
 
-    Libraries hide the cause: NumPy drops the error number, safetensors and Polars tell it in the text alone, and
-    PyTorch speaks of an unexpected position. What could not be written whole still fills the disk, so it is asked.
+    Libraries hide the cause: NumPy drops the error number, safetensors and Polars have it only in the text, and
+    PyTorch reports an unexpected position. The incomplete file still fills the disk, so a test write shows the cause.
     """
     told = [os.strerror(code) for code in FULL if os.strerror(code) in str(error)]
     if isinstance(error, OSError) and error.errno in FULL:
@@ -190,15 +187,15 @@ def _lack_of_room(error: Exception, paths: tuple[Path, ...]) -> tuple[Path, str]
 
 @contextlib.contextmanager
 def claim(output: str | Path) -> Iterator[None]:
-    """Be the one that writes `output`, and all that goes with it, while the block runs; the newest claim wins.
+    """Own `output`, and everything written with it, while the block runs; the newest claim wins.
 
-    A worker can outlive its job, when the job is killed but not the worker's session. The job that is started
-    again claims the same output; from then on every `atomic` and `require_ownership` of the old worker raises
-    InputError, so that it neither replaces nor removes anything. There is no lock to wait for, and none that a
-    kill could leave behind: Snakemake never runs two jobs for one output, so an older holder is a stale one.
+    A worker can outlive its job, if the job is killed but not the worker's session. The restarted job claims the same
+    output; from then on every `atomic` and `require_ownership` of the old worker raises InputError, so that it neither
+    replaces nor removes anything. No lock is needed, and a kill leaves none behind: Snakemake never runs two jobs for
+    an output, so an older owner is stale.
 
     Args:
-        output: the first of the outputs. Of several ranks the first writes, and claims; the others need not.
+        output: the first of the outputs. Only the first of several ranks claims it, because only that one writes.
 
     Raises:
         InputError: the folder cannot be written.
@@ -220,7 +217,7 @@ def claim(output: str | Path) -> Iterator[None]:
     try:
         yield
     except Exception:
-        require_ownership()  # a newer process removes the state we read and write: say that
+        require_ownership()  # a newer process removes the state that we read and write: report that instead
         raise
     finally:
         _claims.remove(own)
@@ -229,9 +226,9 @@ def claim(output: str | Path) -> Iterator[None]:
 
 
 def require_ownership() -> None:
-    """Raise InputError if another process has claimed what this one had claimed before.
+    """Raise InputError if another process has claimed an output of this one.
 
-    `atomic` calls it; who writes or removes outputs or checkpoints in another way calls it before.
+    `atomic` calls this; code that writes or removes outputs or checkpoints in another way must call it before.
     """
     for own in _claims:
         owner = _owner(own)
@@ -245,7 +242,7 @@ def require_ownership() -> None:
 
 
 def _owner(own: _Claim) -> dict[str, Any]:
-    """Return what the owner file of a claim says now, {} if there is none."""
+    """Return the current content of a claim's owner file, {} if there is none."""
     try:
         return json.loads(own.file.read_text(encoding="utf-8"))
     except FileNotFoundError:
