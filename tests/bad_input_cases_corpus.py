@@ -180,7 +180,7 @@ CASES = [
     ),
     Case(
         "vectors of a query not finite", "search_dense", b.matrix(f"{VIEW}_queries.npy", b.at(0, 0, NAN)),
-        ("text_queries.npy: row 0: a value is no finite number",),
+        ("text_queries.npy: row 0: a value is not finite",),
     ),
     Case("vectors of documents cut", "search_dense", b.cut(EMBEDDINGS), ("text.npy: not a complete .npy matrix",)),
     Case(

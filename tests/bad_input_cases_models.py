@@ -33,7 +33,7 @@ CASES = [
     ),
     Case(
         "RQ-VAE cut, sha right", "assign_docids", b.all_of(b.cut(RQVAE), sha),
-        ("not that of the weights", "train_rqvae"),
+        ("does not match the weights", "train_rqvae"),
     ),
     Case(
         "tensor gone", "assign_docids", weights(lambda t: t.pop("mean")),
@@ -57,7 +57,7 @@ CASES = [
     ),
     Case(
         "RQ-VAE K", "assign_docids", b.key(RQVAE_CONFIG, "architecture.codebook_size", 17),
-        ("config.json: key 'architecture': not that of the weights", "size mismatch"),
+        ("config.json: key 'architecture' does not match the weights", "size mismatch"),
     ),
     Case(
         "RQ-VAE L", "assign_docids", b.key(RQVAE_CONFIG, "architecture.layers", -1),

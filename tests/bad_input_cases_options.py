@@ -136,16 +136,16 @@ CASES = [
     # --- outputs and checkpoints
     Case(
         "retriever over others", "train_retriever", b.nothing,
-        ("corpus: holds files that are no retriever",), {"--output": CORPUS},
+        ("corpus: holds files other than those of a trained retriever",), {"--output": CORPUS},
     ),
     Case("output is a folder", "search_bm25", b.nothing, ("corpus: is a folder",), {"--output": CORPUS}),
     Case(
         "output below a file", "search_bm25", b.nothing,
-        ("cannot be written", "name another place"), {"--output": f"{RECALL}/x"},
+        ("cannot be written", "choose another path"), {"--output": f"{RECALL}/x"},
     ),
     Case(
         "model below a file", "train_rqvae", b.nothing,
-        ("cannot be written", "name another place"), {"--model": f"{RECALL}/x"},
+        ("cannot be written", "choose another path"), {"--model": f"{RECALL}/x"},
     ),
     Case(
         "one path twice", "evaluate", b.nothing,

@@ -25,7 +25,7 @@ CASES = [
     ),
     Case(
         "examples a folder", "build_corpus", b.nothing,
-        ("resources: its parts lie in folders", "as one file"), {"--examples": "resources"},
+        ("resources: its parts are in folders", "as one file"), {"--examples": "resources"},
     ),
     Case(
         "examples a pointer", "build_corpus", b.content(EXAMPLES, POINTER),

@@ -123,7 +123,7 @@ CASES = [
     ),
     Case(
         "geometry NaN", "measure_geometry", b.matrix(EMBEDDINGS, b.at(7, 1, NAN)),
-        ("text.npy: row 7: a value is no finite number", "run embed again"),
+        ("text.npy: row 7: a value is not finite", "run embed again"),
     ),
     Case(
         "geometry beyond K", "measure_geometry", b.values(DOCIDS, "before_1", 16),

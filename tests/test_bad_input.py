@@ -154,7 +154,7 @@ def test_a_state_of_other_settings_starts_anew_with_the_same_result(tiny_run, tm
     assert list((folder / "state" / "rqvae").iterdir())
     with caplog.at_level("INFO"):
         assert run_script("train_rqvae", folder, short).code == 0
-    assert "starting anew" in caplog.text
+    assert "starting from scratch" in caplog.text
     assert (folder / RQVAE).read_bytes() == weights
 
 

@@ -223,7 +223,7 @@ def test_a_step_that_does_not_start_is_said(tmp_path: Path) -> None:
     done = watch(tmp_path, "sleep 2; echo no steps >&2; exit 1", "str(os.getpid())")
     late, failed = done.stderr.splitlines()
     assert "not yet started" in late
-    assert failed == "Slurm will not tell this job of its end (no steps): periodic checkpoints only"
+    assert failed == "Slurm will not signal this job before it ends (no steps): periodic checkpoints only"
 
 
 @pytest.mark.parametrize("given", [(), ("--tree",), ("--tree", ""), ("--tree=",)])

@@ -296,7 +296,7 @@ def test_latents_are_those_of_the_model_and_bad_embeddings_are_named(folder, mon
 
     bad = embeddings.copy()
     bad[7, 2] = np.nan
-    with pytest.raises(InputError, match=r"e\.npy: row 7: a value is no finite number"):
+    with pytest.raises(InputError, match=r"e\.npy: row 7: a value is not finite"):
         encode(model, bad, order, "e.npy")
     with pytest.raises(InputError, match=r"15 dimensions, but the RQ-VAE takes 16"):
         encode(model, embeddings[:, :15], order, "e.npy")

@@ -196,5 +196,5 @@ def test_inputs_that_do_not_fit_are_named(case, tmp_path):
         trained(inputs=inputs._replace(products=tmp_path / "products.parquet"))
     (tmp_path / "encoder").mkdir()
     (tmp_path / "encoder" / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="holds files that are no encoder"):
+    with pytest.raises(InputError, match="holds files other than those of a trained encoder"):
         trained()

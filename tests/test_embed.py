@@ -439,7 +439,7 @@ def test_tfidf_svd_finds_topics_in_japanese(tmp_path):
 
 
 def test_tfidf_svd_refuses_more_dimensions_than_there_are(tmp_path, products):
-    with pytest.raises(InputError, match=r"256 dimensions asked of 23 texts with \d+ words; set it below"):
+    with pytest.raises(InputError, match=r"256 dimensions, but 23 texts with \d+ words; set it below"):
         embed(view({"kind": "tfidf_svd"}), products, outputs(tmp_path))
 
 

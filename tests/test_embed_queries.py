@@ -151,7 +151,7 @@ def test_vectors_of_something_else_are_refused(corpus, encoder, tmp_path):
     assert "view_queries.npy: 5 dimensions, those of documents have 6" in refused()
     matrix[3, 0] = np.nan
     np.save(tmp_path / "view_queries.npy", matrix)
-    assert "view_queries.npy: row 3: a value is no finite number" in refused()
+    assert "view_queries.npy: row 3: a value is not finite" in refused()
     rows = read_table(corpus.queries, QUERIES)
     write_table(corpus.queries, rows.slice(1))
     assert "view_queries.json: not of the queries in" in refused()

@@ -178,9 +178,9 @@ def test_what_does_not_belong_to_the_retriever_is_refused(inputs, folder, tmp_pa
     ("name", "change", "message"),
     [
         ("config.json", {"d_model": 24}, r"model.safetensors: not the weights that config.json describes"),
-        ("config.json", {"sizes": "abc"}, r"config.json: describes no light retriever"),
-        ("config.json", {"num_heads": 0}, r"config.json: describes no light retriever"),
-        ("config.json", {"num_heads": "two"}, r"config.json: describes no light retriever"),
+        ("config.json", {"sizes": "abc"}, r"config.json: does not describe a light retriever"),
+        ("config.json", {"num_heads": 0}, r"config.json: does not describe a light retriever"),
+        ("config.json", {"num_heads": "two"}, r"config.json: does not describe a light retriever"),
         ("config.json", {"vectors_sha256": ...}, r"config.json: key 'vectors_sha256' is missing"),
         ("model.safetensors", b"", r"model.safetensors: not the weights"),
         ("model.safetensors", None, r"model.safetensors: no such file"),

@@ -137,6 +137,6 @@ def test_settings_that_do_not_fit_the_corpus_are_one_line(inputs, change, messag
 def test_a_folder_that_is_no_retriever_is_left_alone(inputs, tmp_path):
     (tmp_path / "retriever").mkdir()
     (tmp_path / "retriever/notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="holds files that are no retriever"):
+    with pytest.raises(InputError, match="holds files other than those of a trained retriever"):
         train(SMALL, inputs, tmp_path)
     assert [path.name for path in (tmp_path / "retriever").iterdir()] == ["notes.txt"]

@@ -184,7 +184,7 @@ def test_folders_that_are_no_table_in_parts(tmp_path):
     hive = tmp_path / "hive.parquet"
     write_parts(hive / "locale=es")
     with pytest.raises(
-        InputError, match=r"hive.parquet: its parts lie in folders \(locale=es\); write the table as"
+        InputError, match=r"hive.parquet: its parts are in folders \(locale=es\); write the table as"
     ):
         read_footer(hive)
     (tmp_path / "empty.parquet").mkdir()

@@ -363,7 +363,7 @@ def test_batches_are_of_similar_length():
 def test_an_impossible_batch_size_is_named():
     with pytest.raises(InputError, match="an epoch has 50"):
         batches_of(numbered_examples(30, 20, (1.0, 1.0)), 200)
-    with pytest.raises(InputError, match="into 4 equal parts"):
+    with pytest.raises(InputError, match="cannot be divided among 4 ranks"):
         equal_parts(10, 4, None)
 
 

@@ -83,7 +83,9 @@ def test_a_folder_that_does_not_fit_is_refused_in_one_line(tmp_path: Path) -> No
         RQVAE.load(tmp_path)
     weights.write_bytes(good)
     config.write_text(json.dumps({**content, "architecture": {**content["architecture"], "layers": 4}}))
-    with pytest.raises(InputError, match=r"not that of the weights .*size mismatch for quantizer.codebooks"):
+    with pytest.raises(
+        InputError, match=r"does not match the weights .*size mismatch for quantizer.codebooks"
+    ):
         RQVAE.load(tmp_path)
     config.write_text(json.dumps({"layers": 4}))
     with pytest.raises(InputError, match="not the config of an RQ-VAE"):
@@ -462,7 +464,7 @@ def test_a_state_that_other_code_made_is_not_taken_up(
     monkeypatch.setattr("catid2.runtime.checkpoint.code_digest", lambda module: {"torch": "0.0"})
     run_script(monkeypatch, *arguments(tmp_path, settings(), tmp_path / "out"))
     assert 'code.torch: "' in caplog.text
-    assert "starting anew" in caplog.text
+    assert "starting from scratch" in caplog.text
     assert "resuming" not in caplog.text
 
 
@@ -473,7 +475,7 @@ def interrupt(*_: object) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ("nan", "row 17: a value is no finite number"),
+        ("nan", "row 17: a value is not finite"),
         ("rows", "199 rows for 200 documents"),
         ("parents", "category 7 of level 2 has two parents"),
         ("missing", "no such file"),

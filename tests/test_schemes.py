@@ -141,7 +141,7 @@ def test_the_report_of_docids_has_what_the_scheme_has(kind):
 def test_an_embedding_that_is_no_number_is_an_error(kind):
     these = corpus(0, 40)
     these.embeddings[7, 2] = np.nan
-    with pytest.raises(InputError, match=r"text\.npy: row 7: a value is no finite number"):
+    with pytest.raises(InputError, match=r"text\.npy: row 7: a value is not finite"):
         SCHEMES[kind](these, SETTINGS[kind], 0)
 
 

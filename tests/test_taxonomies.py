@@ -94,7 +94,7 @@ def test_noise_that_is_impossible_is_one_line():
     with pytest.raises(InputError, match="the tree has one level"):
         noisy([("a",), ("b",)], share=1, to="parent")
     for to in ("sibling", "category"):
-        with pytest.raises(InputError, match="the tree is one path"):
+        with pytest.raises(InputError, match="the tree has one path"):
             noisy([("a", "b")] * 3, share=1, to=to)
 
 
@@ -146,7 +146,7 @@ def test_topics_part_texts_that_share_no_word():
     assert all(path[0] == path[1] for path in found)  # 50 documents are not divided
     with pytest.raises(InputError, match="check the template"):
         maker("topics")(catalogue(texts=["a", "b", "c"]), settings("topics"), 0)
-    with pytest.raises(InputError, match="40 topics asked of texts with 36 words"):
+    with pytest.raises(InputError, match="40 topics, but 36 words"):
         maker("topics")(catalogue(texts=texts), settings("topics", branches=40), 0)
 
 

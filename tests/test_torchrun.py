@@ -353,7 +353,7 @@ def test_nodes_that_cannot_meet_are_one_line(tmp_path: Path) -> None:
         Job(tmp_path, "--nnodes=2", "--gpus=2", "--", "idle"),
         Job(tmp_path, "--nnodes=2", "--gpus=2", "--", "idle", SLURM_JOB_ID="1", PATH="/nowhere"),
     ]
-    faults = ["127.0.0.1:1: the nodes do not find", "--nnodes: this is no Slurm job", "srun: not found"]
+    faults = ["127.0.0.1:1: the nodes do not find", "--nnodes: this is not a Slurm job", "srun: not found"]
     for job, fault in zip(jobs, faults, strict=True):
         code, errors = job.end()
         assert code == 1

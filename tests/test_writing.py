@@ -171,7 +171,7 @@ def test_temporary_names_match_their_pattern(tmp_path):
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    refused = pytest.raises(InputError, match=r"file/out: cannot be written .*; name another place")
+    refused = pytest.raises(InputError, match=r"file/out: cannot be written .*; choose another path")
     with refused, atomic(tmp_path / "file" / "out"):
         raise AssertionError("not reached")
 
@@ -215,7 +215,7 @@ def test_the_older_writes_nothing_when_the_newer_has_finished(tmp_path):
     assert finish(claimer(output, "new")) == (0, "")
     code, stderr = finish(older)
     assert (code, len(stderr.splitlines())) == (1, 1)
-    assert "one that was started later has taken it over and finished" in stderr
+    assert "taken over by a process that was started later and has finished" in stderr
     assert output.read_text() == "new"
     assert names(tmp_path) == ["out"]
 
@@ -227,7 +227,9 @@ def test_what_fails_after_another_took_over_is_put_down_to_that(tmp_path, taken_
         if taken_over:
             (tmp_path / ".owner-out").unlink()
         raise cause
-    assert ("one that was started later has taken it over and finished" in str(caught.value)) == taken_over
+    assert (
+        "taken over by a process that was started later and has finished" in str(caught.value)
+    ) == taken_over
 
 
 def test_the_claim_and_the_half_of_a_killed_process_are_replaced(tmp_path):
@@ -285,7 +287,7 @@ def full_disk(output):
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (below_a_file, "out: cannot be written (File exists); name another place"),
+        (below_a_file, "out: cannot be written (File exists); choose another path"),
         (full_disk, "out: cannot be written (No space left on device); make room"),
     ],
 )

@@ -60,7 +60,7 @@ def tfidf_svd(texts: Sequence[str], config: TfidfSvdEncoder, seed: int) -> Lsa:
     except ValueError as error:  # scikit-learn's "empty vocabulary"
         raise InputError("texts of the view", str(error), "check the template") from None
     if config.dims >= min(counts.shape):
-        what = f"{config.dims} dimensions asked of {counts.shape[0]} texts with {counts.shape[1]} words"
+        what = f"{config.dims} dimensions, but {counts.shape[0]} texts with {counts.shape[1]} words"
         raise InputError("encoder.dims", what, f"set it below {min(counts.shape)}")
     svd = TruncatedSVD(config.dims, random_state=seed)
 

@@ -47,7 +47,7 @@ def load_sentence_modules(folder: Path) -> SentenceModules:
         entries = sorted(json.loads(listed.read_text("utf-8")), key=lambda entry: entry["idx"])
         (_, place), *modules = [(entry["type"], entry["path"]) for entry in entries]
     if place:
-        raise InputError(folder, f"its transformer lies in {place!r}", f"name that folder; {_REMEDY}")
+        raise InputError(folder, f"its transformer is in {place!r}", f"name that folder; {_REMEDY}")
     loaded = []
     for kind, path in modules:
         with explained(folder, f"its module {path!r}"):

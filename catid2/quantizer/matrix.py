@@ -37,7 +37,7 @@ class Matrix:
         if device.type == "cpu":
             logger.info("%s are read from the file", size)
         elif fits(self._rows.nbytes, torch.cuda.mem_get_info(device)[0]):
-            logger.info("%s lie on the GPU", size)
+            logger.info("%s are on the GPU", size)
             self._rows = self._rows.to(device)
         else:
             logger.info("%s do not fit on the GPU: every batch is sent from the host", size)

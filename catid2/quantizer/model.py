@@ -141,7 +141,7 @@ class RQVAE(nn.Module):
             with torch.device("meta"):  # needs no memory: an edited file can ask for any size
                 cls(described).load_state_dict(tensors, assign=True)
         except (SafetensorError, RuntimeError) as error:
-            what = f"key 'architecture': not that of the weights ({' '.join(str(error).split())})"
+            what = f"key 'architecture' does not match the weights ({' '.join(str(error).split())})"
             raise InputError(config, what, remedy) from None
         model = cls(described)
         model.load_state_dict(tensors)

@@ -229,7 +229,7 @@ def load_light(folder: Path) -> LightRetriever:
             raise InputError(path, f"key {key!r} is missing", remedy)
     shape = Shape(**{key: content[key] for key in Shape._fields})
     if not _can_be_built(shape):
-        raise InputError(path, f"describes no light retriever ({shape})", remedy)
+        raise InputError(path, f"does not describe a light retriever ({shape})", remedy)
     model = LightRetriever(
         shape._replace(sizes=tuple(shape.sizes)), {key: content[key] for key in _TRAINED_ON}
     )

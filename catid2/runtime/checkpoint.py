@@ -87,7 +87,7 @@ class Runs:
                 changed = ", ".join(differences(read_json(last / FINGERPRINT), now))
             except InputError as error:
                 changed = str(error)
-            logger.info("%s: kept, but of another run (%s): starting anew", last, changed)
+            logger.info("%s: kept, but of another run (%s): starting from scratch", last, changed)
         write_json(run / FINGERPRINT, fingerprint)  # always: its time stamp shows which run began last
 
     def remove(self) -> None:

@@ -108,7 +108,7 @@ def entry_point(main: Callable[[], None]) -> Callable[[], None]:
                 print(text.rstrip(), file=sys.stderr)
             sys.exit(1)
         finally:
-            # An exception has no place while the interpreter shuts down.
+            # While the interpreter shuts down, an exception could not be handled.
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     return run

@@ -110,7 +110,7 @@ def show_job_lines() -> None:
         return
     lines = JobLines()
     for handler in logger.handlers:
-        # The screen, unless the user chose a logger plugin for it.
+        # Snakemake's handler for the screen, unless the user chose a logger plugin.
         if isinstance(handler, ColorizingTextHandler):
             handler.addFilter(lines.shows)
     logger.addHandler(lines)

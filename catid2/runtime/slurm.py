@@ -72,14 +72,17 @@ def main() -> None:
     if os.getppid() != parent:
         end(signal.SIGUSR1, None)
     if not select.select([sentinel.stdout], [], [], PATIENCE)[0]:
-        print("Slurm has not yet started the step that will tell this job of its end", file=sys.stderr)
+        print("Slurm has not yet started the step that signals this job before it ends", file=sys.stderr)
     messages = sentinel.communicate()[1].strip()
     if sentinel.returncode == TOLD:
         with contextlib.suppress(ProcessLookupError):
             os.kill(parent, signal.SIGTERM)
     else:
         why = messages.splitlines()[-1] if messages else f"srun ended with {sentinel.returncode}"
-        print(f"Slurm will not tell this job of its end ({why}): periodic checkpoints only", file=sys.stderr)
+        print(
+            f"Slurm will not signal this job before it ends ({why}): periodic checkpoints only",
+            file=sys.stderr,
+        )
 
 
 def _pass_over(_signal: int, _frame: FrameType | None) -> None:

@@ -105,7 +105,7 @@ def parquet_parts(path: str | Path) -> list[Path]:
     folders = [part for part in parts if part.is_dir()]
     if folders or not parts:
         what = (
-            f"its parts lie in folders ({folders[0].name})" if folders else "a folder without parquet files"
+            f"its parts are in folders ({folders[0].name})" if folders else "a folder without parquet files"
         )
         raise InputError(path, what, "write the table as one file, or as a folder of files")
     return [require_file(part) for part in parts]
@@ -345,4 +345,4 @@ def require_finite(path: str | Path, embeddings: np.ndarray) -> None:
         bad = ~np.isfinite(embeddings[start : start + 65_536]).all(axis=1)
         if bad.any():
             row = start + int(bad.argmax())
-            raise InputError(path, f"row {row}: a value is no finite number", "run embed again")
+            raise InputError(path, f"row {row}: a value is not finite", "run embed again")

@@ -74,17 +74,17 @@ def _options() -> tuple[argparse.Namespace, int]:
     parser = torchrun.get_args_parser()
     parser.set_defaults(master_port=None)  # torch 2.11 sets 29500 for all jobs of a machine
     parser.prog = "python scripts/torchrun.py"
-    parser.description = "This is torchrun with one-line errors: a job ends with what its first failure was."
+    parser.description = "This is torchrun with one-line errors: a failed job prints only its first failure."
     parser.epilog = (
-        "Several nodes: in a Slurm job run this once, with --nnodes and no --rdzv-endpoint, and it starts itself on "
-        "all nodes by srun. Elsewhere run it on every node, as torchrun. Exit code: 0; 1 after a failure; 143 after "
-        f"a TERM and 130 after a Ctrl-C, which give ranks {SAVING_SECONDS} s to save a checkpoint (30 s before torch "
-        "2.12; see --shutdown-timeout)."
+        "Several nodes: in a Slurm job run this once, with --nnodes and without --rdzv-endpoint; it starts itself on "
+        "all nodes with srun. Elsewhere run it on every node, like torchrun. Exit codes: 0; 1 after a failure; 143 "
+        f"after a TERM and 130 after a Ctrl-C. Both give ranks {SAVING_SECONDS} s to save a checkpoint (30 s before "
+        "torch 2.12; see --shutdown-timeout)."
     )
     parser.add_argument(
         "--gpus",
         type=int,
-        help="GPUs of the job, on all nodes together, a rank for each; 0 is one rank a node without GPU. In place of "
+        help="GPUs of the job over all nodes, with a rank for each; 0 starts one rank per node without a GPU. Replaces "
         "--nproc-per-node.",
     )
     options = parser.parse_args()
@@ -110,7 +110,7 @@ def _options() -> tuple[argparse.Namespace, int]:
 
 def _require_script(path: str) -> None:
     if not Path(path).is_file():
-        raise InputError(path or "SCRIPT", "no such script", "name a file of Python")
+        raise InputError(path or "SCRIPT", "no such script", "name a Python file")
 
 
 def _engine() -> ModuleType:
@@ -137,7 +137,7 @@ def _start_on_all_nodes(nodes: int, gpus: int | None) -> NoReturn:
     """
     if "SLURM_JOB_ID" not in os.environ:
         remedy = "run this on each node, with --rdzv-backend=c10d and --rdzv-endpoint=HOST:PORT"
-        raise InputError("--nnodes", "this is no Slurm job", remedy)
+        raise InputError("--nnodes", "this is not a Slurm job", remedy)
     step = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--overlap", "--input=none"]
     step += ["--cpu-bind=none", "--mpi=none", "--kill-on-bad-exit=1"]
     if gpus:

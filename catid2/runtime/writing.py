@@ -104,7 +104,7 @@ def _prepare(target: Path) -> None:
         if not os.access(target.parent, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        remedy = MAKE_ROOM if error.errno in FULL else "name another place"
+        remedy = MAKE_ROOM if error.errno in FULL else "choose another path"
         raise InputError(_shown(target), f"cannot be written ({error.strerror})", remedy) from None
 
 
@@ -237,7 +237,7 @@ def require_ownership() -> None:
         if owner:
             what = f"taken over by process {owner['pid']} on {owner['host']}, started at {owner['started']}"
         else:
-            what = "no longer this process's: one that was started later has taken it over and finished"
+            what = "taken over by a process that was started later and has finished"
         raise InputError(own.output, what, "this one stops here and writes nothing more")
 
 

@@ -37,7 +37,7 @@ def noisy(catalogue: Catalogue, settings: "NoisyTaxonomy", seed: int) -> Paths:
         return paths
     leaves = sorted(set(paths))
     if len(leaves) < 2:
-        raise InputError("--config", "the tree is one path, there is none to move to", "use another corpus")
+        raise InputError("--config", "the tree has one path, so no product can move", "use another corpus")
     elsewhere = _sibling_leaves(leaves) if settings.to == "sibling" else {}
     place = {leaf: number for number, leaf in enumerate(leaves)}
     for row in moved.tolist():

@@ -44,9 +44,7 @@ def topics(catalogue: Catalogue, settings: "TopicsTaxonomy", seed: int) -> Paths
         raise InputError("taxonomy", str(error), "check the template") from None
     words = vectorizer.get_feature_names_out()
     if len(words) < settings.branches:
-        what = (
-            f"{settings.branches} topics asked of texts with {len(words)} words that several documents have"
-        )
+        what = f"{settings.branches} topics, but {len(words)} words that occur in several documents"
         raise InputError("taxonomy.branches", what, f"set it to {len(words)} or less, or check the template")
     paths: list[tuple[str, ...]] = [()] * weights.shape[0]
     nodes = [np.arange(weights.shape[0])]

@@ -228,7 +228,7 @@ def equal_parts(batch_size: int, ranks: int, microbatch: int | None) -> int:
     share, rest = divmod(batch_size, ranks)
     if rest:
         raise InputError(
-            "batch_size", f"{batch_size} cannot be cut into {ranks} equal parts", "set a multiple"
+            "batch_size", f"{batch_size} cannot be divided among {ranks} ranks", "set a multiple"
         )
     accumulation = math.ceil(share / (microbatch or share))
     while share % accumulation:

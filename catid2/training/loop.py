@@ -291,7 +291,7 @@ class Training(ABC):
 def require_own_folder(output: Path, kind: str) -> None:
     """Raise InputError if the folder `output` holds files other than those of a finished training of a `kind`."""
     if output.is_dir() and any(output.iterdir()) and not (output / "history.tsv").is_file():
-        raise InputError(output, f"holds files that are no {kind}", "name an empty folder")
+        raise InputError(output, f"holds files other than those of a trained {kind}", "name an empty folder")
 
 
 def reduced(config: TrainingConfig, device: torch.device) -> bool:
