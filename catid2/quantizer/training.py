@@ -132,9 +132,8 @@ def _run(training: "Training", checkpoints: Checkpoints, checkpoint_seconds: flo
             checkpoints.save(training.state())
             saved_epochs, saved_at = epoch + 1, time.monotonic()
         if stopping:
-            wait_for_all(
-                group
-            )  # if a rank exits, torchrun kills the others: not while the first still writes
+            # If a rank exits, torchrun kills the others: not while the first still writes.
+            wait_for_all(group)
             place = f"epoch {epoch + 1} of {config.epochs}"
             logger.info("stopped by %s after %s, checkpoint saved; run again to resume", stop.cause, place)
             stop.exit()

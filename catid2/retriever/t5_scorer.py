@@ -42,10 +42,9 @@ class T5Scorer:
         self.encoder, self.decoder = t5.encoder, t5.decoder
         self.start_token, self.first_tokens, self.code_logits = start_token, first_tokens, code_logits
         self.position = 0
-        self.self_cache: list[
-            tuple[torch.Tensor, torch.Tensor]
-        ] = []  # per layer keys, values: (Q, B, H, t, D)
-        self.cross_cache: list[tuple[torch.Tensor, torch.Tensor]] = []  # per layer keys, values: (Q, H, S, D)
+        # Keys and values of each layer
+        self.self_cache: list[tuple[torch.Tensor, torch.Tensor]] = []  # (Q, B, H, t, D)
+        self.cross_cache: list[tuple[torch.Tensor, torch.Tensor]] = []  # (Q, H, S, D)
         self.cross_mask = torch.empty(0)
 
     def start(self, batch: TokenBatch) -> torch.Tensor:

@@ -29,9 +29,8 @@ from catid2.runtime.writing import aside_pattern, atomic, require_ownership
 
 logger = logging.getLogger(__name__)
 
-Fingerprint = Mapping[
-    str, Any
-]  # JSON of everything a run's result depends on; arrays and code by their sha256
+# JSON of everything that a run's result depends on; arrays and code by their sha256
+Fingerprint = Mapping[str, Any]
 
 STATE_FILE = "state.safetensors"
 PREVIOUS = "previous.safetensors"  # the state before the newest

@@ -86,7 +86,10 @@ def _recall() -> dict[str, list]:
 
 
 def _remember(known: dict[str, list]) -> None:
-    """Replace the memory. If two processes do this at once, one wins, and the other's files are read again later."""
+    """Replace the memory. If two processes do this at once, one wins, and the other's files are read again later.
+
+    `atomic` is no use here: it removes the temporary file of another process that writes at the same time.
+    """
     MEMORY.parent.mkdir(exist_ok=True)
     aside = MEMORY.with_name(f".tmp-{secrets.token_hex(6)}-{MEMORY.name}")
     aside.write_text(json.dumps(known), "utf-8")

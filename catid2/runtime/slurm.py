@@ -79,10 +79,8 @@ def main() -> None:
             os.kill(parent, signal.SIGTERM)
     else:
         why = messages.splitlines()[-1] if messages else f"srun ended with {sentinel.returncode}"
-        print(
-            f"Slurm will not signal this job before it ends ({why}): periodic checkpoints only",
-            file=sys.stderr,
-        )
+        what = f"Slurm will not signal this job before it ends ({why}): periodic checkpoints only"
+        print(what, file=sys.stderr)
 
 
 def _pass_over(_signal: int, _frame: FrameType | None) -> None:

@@ -34,13 +34,10 @@ def run_table(query_ids: np.ndarray, found: Rankings) -> pa.Table:
     """Return rankings as the table of run.parquet: ranks count from 1, padding is omitted."""
     valid = found.doc_ids >= 0
     rank = np.broadcast_to(np.arange(1, valid.shape[1] + 1, dtype=np.int32), valid.shape)
-    columns = [
-        np.repeat(query_ids, valid.sum(axis=1)),
-        found.doc_ids[valid],
-        rank[valid],
-        found.scores[valid],
-    ]
-    schema = pa.schema(list(RUN.items()))
-    return pa.table(
-        [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)], schema
-    )
+    columns = {
+        "query_id": np.repeat(query_ids, valid.sum(axis=1)),
+        "doc_id": found.doc_ids[valid],
+        "rank": rank[valid],
+        "score": found.scores[valid],
+    }
+    return pa.table(columns, pa.schema(RUN))

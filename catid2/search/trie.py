@@ -64,9 +64,7 @@ class Trie:
 
         order = np.lexsort(codes.T[::-1])
         ordered = codes[order]
-        new_prefix = np.zeros(
-            len(codes), dtype=bool
-        )  # is the row's prefix another than that of the row before?
+        new_prefix = np.zeros(len(codes), dtype=bool)  # the row's prefix differs from that of the row before
         new_prefix[0] = True
         parent = np.zeros(len(codes), dtype=np.int32)  # node of each row, at the depth reached so far
         level_codes, level_offsets, widths, n_parents = [], [], [], 1
