@@ -8,8 +8,7 @@ from catid2.config.base import StageConfig, UserPath
 from catid2.config.embed import HfEncoder, ViewConfig
 from catid2.config.pretrained import PretrainedModel
 from catid2.config.template import WITH_CATEGORY, parse_template
-
-Label = Literal["E", "S", "C", "I"]
+from catid2.config.training import Labels, Schedule, ValidShare, Warmup
 
 
 class SmallBert(StageConfig):
@@ -54,7 +53,7 @@ class DualEncoderConfig(StageConfig):
     template: str = Field(WITH_CATEGORY, description="text of a document, as in a view")
     max_characters: int = Field(4000, ge=1, description="the text is cut to this many characters")
     max_tokens: int = Field(256, ge=2, description="documents and queries are cut to this many tokens")
-    labels: tuple[Label, ...] = Field(("E", "S"), min_length=1, description="labels that count as relevant")
+    labels: Labels = ("E", "S")
     epochs: int = Field(40, ge=1, description="passes over the pairs of query and relevant document")
     batch_size: int = Field(
         128,
@@ -63,18 +62,12 @@ class DualEncoderConfig(StageConfig):
         "negatives",
     )
     learning_rate: float = Field(1e-5, gt=0, description="highest learning rate of AdamW")
-    schedule: Literal["cosine", "linear", "constant_with_warmup"] = Field(
-        "linear", description="learning rate after the warm-up"
-    )
-    warmup: float = Field(
-        0.05, ge=0, lt=1, description="share of the steps during which the learning rate rises"
-    )
+    schedule: Schedule = "linear"
+    warmup: Warmup = 0.05
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of AdamW")
     clip_norm: float = Field(2.0, gt=0, description="gradients are scaled down to this norm")
     bf16: bool = Field(True, description="bfloat16 autocast on a GPU (a CPU always trains in float32)")
-    valid_share: float = Field(
-        0.05, ge=0, lt=1, description="share of the train queries held out for validation"
-    )
+    valid_share: ValidShare = 0.05
     valid_every: int = Field(
         5,
         ge=1,

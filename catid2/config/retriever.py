@@ -7,8 +7,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from catid2.config.base import StageConfig, UserPath
 from catid2.config.pretrained import PretrainedModel
 from catid2.config.template import parse_template
-
-Label = Literal["E", "S", "C", "I"]
+from catid2.config.training import ExampleWeight, Labels, Schedule, ValidShare, Warmup
 
 
 class SmallT5(StageConfig):
@@ -31,13 +30,8 @@ class QueryTask(StageConfig):
 
     source: Literal["query"]
     prefix: str = Field("", description="text before every query, in training and in search")
-    labels: tuple[Label, ...] = Field(("E", "S"), min_length=1, description="labels that count as relevant")
-    weight: float = Field(
-        1.0,
-        gt=0,
-        description="how often each example is seen per epoch; for a fraction, examples are drawn anew "
-        "in each epoch",
-    )
+    labels: Labels = ("E", "S")
+    weight: ExampleWeight = 1.0
 
 
 class DocumentTask(StageConfig):
@@ -48,12 +42,7 @@ class DocumentTask(StageConfig):
     template: str = Field(
         "{title} {brand} {bullets} {description}", description="text of a document, as in embed"
     )
-    weight: float = Field(
-        1.0,
-        gt=0,
-        description="how often each example is seen per epoch; for a fraction, examples are drawn anew "
-        "in each epoch",
-    )
+    weight: ExampleWeight = 1.0
 
     @field_validator("template")
     @classmethod
@@ -75,12 +64,7 @@ class PairsTask(StageConfig):
     prefix: str = Field(
         "", description="text before every text; for queries, use the prefix of the query task"
     )
-    weight: float = Field(
-        1.0,
-        gt=0,
-        description="how often each example is seen per epoch; for a fraction, examples are drawn anew "
-        "in each epoch",
-    )
+    weight: ExampleWeight = 1.0
 
 
 Task = Annotated[QueryTask | DocumentTask | PairsTask, Field(discriminator="source")]
@@ -89,9 +73,7 @@ Task = Annotated[QueryTask | DocumentTask | PairsTask, Field(discriminator="sour
 class Validated(StageConfig):
     """How a retriever is validated, and which of its checkpoints is kept."""
 
-    valid_share: float = Field(
-        0.05, ge=0, lt=1, description="share of the train queries held out for validation"
-    )
+    valid_share: ValidShare = 0.05
     valid_beams: int = Field(100, ge=1, description="beams of the validation search")
     valid_every: int = Field(
         5,
@@ -144,12 +126,8 @@ class RetrieverConfig(Validated):
         "needs less memory and takes the same step, except for rounding and the draws of dropout",
     )
     learning_rate: float = Field(5e-4, gt=0, description="highest learning rate of AdamW")
-    schedule: Literal["cosine", "linear", "constant_with_warmup"] = Field(
-        "cosine", description="learning rate after the warm-up"
-    )
-    warmup: float = Field(
-        0.01, ge=0, lt=1, description="share of the steps during which the learning rate rises"
-    )
+    schedule: Schedule = "cosine"
+    warmup: Warmup = 0.01
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of AdamW")
     clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
     bf16: bool = Field(True, description="bfloat16 autocast on a GPU (a CPU always trains in float32)")
@@ -191,7 +169,7 @@ class LightConfig(Validated):
     d_ff: int = Field(512, ge=8, description="width of the feed-forward layers")
     query_tokens: int = Field(1, ge=1, description="tokens that the vector is projected to")
     dropout_rate: float = Field(0.1, ge=0, lt=1, description="dropout probability")
-    labels: tuple[Label, ...] = Field(("E", "S"), min_length=1, description="labels that count as relevant")
+    labels: Labels = ("E", "S")
     query_weight: float = Field(
         1.0, gt=0, description="how often each pair of a train query and its document is seen per epoch"
     )
@@ -203,9 +181,7 @@ class LightConfig(Validated):
     learning_rate: float = Field(
         2e-3, gt=0, description="highest learning rate of AdamW; it falls to 0 along a cosine"
     )
-    warmup: float = Field(
-        0.05, ge=0, lt=1, description="share of the steps during which the learning rate rises"
-    )
+    warmup: Warmup = 0.05
     weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay of AdamW, on matrices only")
     clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
     valid_every: int = Field(1, ge=1, description="epochs between validations; the last epoch always has one")
