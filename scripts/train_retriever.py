@@ -7,10 +7,11 @@ that is running, and ends with exit code 143 or 130; a second Ctrl-C ends it at 
 
 from pathlib import Path
 
-from catid2.config.base import parse, require_at_least, require_seed
+from catid2.config.base import parse
 from catid2.config.retriever import AnyRetriever
 from catid2.runtime.command import OPTIONAL_PATH, entry_point, keep_bars_out_of_logs, new_parser
 from catid2.runtime.errors import InputError
+from catid2.training.options import add_options, parse_options
 
 
 @entry_point
@@ -18,31 +19,14 @@ def main() -> None:
     """Parse the command line and train."""
     parser = new_parser(__doc__)
     parser.add_argument("--config", required=True, help="settings as JSON (catid2.config.retriever)")
-    parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
-    parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
-    parser.add_argument("--judgements", required=True, type=Path, help="corpus/judgements.parquet")
+    add_options(parser, "model, history.tsv, tokenizer of T5")
     parser.add_argument("--docids", required=True, type=Path, help="docids.parquet of the method")
     parser.add_argument(
         "--embeddings",
         **OPTIONAL_PATH,
         help="VIEW.npy, with VIEW_queries.npy next to it, for the light retriever",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and dropout (default 0)")
-    parser.add_argument(
-        "--checkpoints", required=True, type=Path, help="folder for the run's state, removed at the end"
-    )
-    parser.add_argument(
-        "--output", required=True, type=Path, help="folder to write: model, history.tsv, tokenizer of T5"
-    )
-    parser.add_argument(
-        "--checkpoint-seconds",
-        type=float,
-        default=600,
-        help="time between two checkpoints within an epoch, in seconds; 0 takes one after every step (default 600)",
-    )
-    arguments = parser.parse_args()
-    require_seed("--seed", arguments.seed)
-    require_at_least("--checkpoint-seconds", arguments.checkpoint_seconds, 0)
+    arguments = parse_options(parser)
     config = parse(AnyRetriever, arguments.config)
     if config.reads_vectors != (arguments.embeddings is not None):
         what = f"a {config.kind} retriever reads {'the' if config.reads_vectors else 'no'} vectors of a view"
