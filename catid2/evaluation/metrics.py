@@ -1,7 +1,7 @@
-"""What a run is worth to a query: recall, nDCG and success within its first k documents.
+"""Metrics of a query's first k documents: recall, nDCG and success.
 
-ir-measures computes them, which is trec_eval's code. `catid2.evaluation.trec` writes the same judgements and runs as
-files, so that others can compute them too.
+ir-measures (trec_eval's code) computes them. `catid2.evaluation.trec` writes the same judgements and runs as files, so
+that other programs can compute them too.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ import polars as pl
 
 from catid2.runtime.errors import InputError
 
-# Of each metric: its measure, and the column of `judged_pairs` that it reads.
+# For each metric its measure, and the column of `judged_pairs` that it reads.
 MEASURES = {
     "recall": (ir_measures.R, "relevant"),
     "ndcg": (ir_measures.nDCG, "gain"),
     "success": (ir_measures.Success, "relevant"),
 }
-# ESCI's gains 1, .1, .01 and 0 (arXiv 2206.06588), a hundredfold: qrels hold whole numbers, and nDCG is a ratio.
+# ESCI's gains 1, 0.1, 0.01 and 0 (arXiv 2206.06588) times 100: qrels hold integers, and nDCG is a ratio.
 GAINS = {"E": 100, "S": 10, "C": 1, "I": 0}
 
 
@@ -37,11 +37,11 @@ class Judged(NamedTuple):
 def judged_pairs(judgements: pl.DataFrame, protocol: str, labels: str, path: Path) -> pl.DataFrame:
     """Return query_id, doc_id, relevant (1 or 0) and gain of the pairs of `protocol`, sorted by query and document.
 
-    Only queries with a relevant document are there: one whose label is among `labels`. The gain is the label's,
-    whatever `labels` are.
+    Only queries with a relevant document (one with a label in `labels`) are included. The gain depends only on the
+    label, not on `labels`.
 
     Raises:
-        InputError: no pair is relevant; names `path`.
+        InputError: no pair is relevant; the message names `path`.
     """
     pairs = judgements.filter("seen") if protocol == "seen" else judgements
     pairs = pairs.select(
@@ -57,7 +57,7 @@ def judged_pairs(judgements: pl.DataFrame, protocol: str, labels: str, path: Pat
 
 
 def judge(judgements: pl.DataFrame, protocol: str, labels: str, metrics: Sequence[str], path: Path) -> Judged:
-    """Return what `values_per_query` needs to know; InputError as judged_pairs."""
+    """Return the judgements in the form that `values_per_query` reads; errors as in judged_pairs."""
     pairs = judged_pairs(judgements, protocol, labels, path)
     evaluators = []
     for column in ("relevant", "gain"):
@@ -73,7 +73,7 @@ def judge(judgements: pl.DataFrame, protocol: str, labels: str, metrics: Sequenc
 def values_per_query(
     judged: Judged, metrics: Sequence[str], scores: dict[str, dict[str, float]]
 ) -> np.ndarray:
-    """Return each metric of each query, (queries, metrics); 0 where the run has no result."""
+    """Return the metrics of each query, (queries, metrics); 0 for a query without results."""
     row = {str(query_id): i for i, query_id in enumerate(judged.query_ids)}
     column = {_measure(metric): j for j, metric in enumerate(metrics)}
     values = np.zeros((len(row), len(column)))
@@ -84,13 +84,13 @@ def values_per_query(
 
 
 def ceiling(metric: str, n_relevant: np.ndarray) -> float:
-    """Return the best that any run can reach: k documents hold at most k of a query's `n_relevant`."""
+    """Return the best value that a run can reach: k documents hold at most k of a query's `n_relevant`."""
     kind, k = _parts(metric)
     return float((np.minimum(k, n_relevant) / n_relevant).mean()) if kind == "recall" else 1.0
 
 
 def scores_of(run: pl.DataFrame) -> dict[str, dict[str, float]]:
-    """Return a run as ir-measures takes it. It sorts by score, and the rank is what decides: score = -rank."""
+    """Return a run in the form of ir-measures, which sorts by score; the rank must decide, so score = -rank."""
     return as_dicts(run.with_columns(score=-pl.col("rank").cast(pl.Float64)), "score")
 
 
@@ -102,7 +102,7 @@ def as_dicts(table: pl.DataFrame, column: str) -> dict[str, dict]:
 
 
 def depth(metrics: Sequence[str]) -> int:
-    """Return how many documents of a query the deepest metric reads."""
+    """Return the largest cutoff of the metrics."""
     return max(_parts(metric)[1] for metric in metrics)
 
 

@@ -1,6 +1,6 @@
 """Runs and judgements as the files that trec_eval and ir_measures read.
 
-A document is named by its product_id, so that the files can stand beside those that others make of the same data.
+Documents are named by product_id, so that the files can be compared with others for the same data.
 """
 
 from pathlib import Path
@@ -18,11 +18,11 @@ from catid2.runtime.writing import atomic
 def write_trec_run(output: Path, run: Path, queries: Path, products: Path, tag: str) -> None:
     """Write a run, a line per query and document, sorted by query_id and rank.
 
-    The score is -rank: trec_eval looks neither at the ranks nor at the order of the lines, and puts documents whose
-    scores are equal as 32-bit numbers into an order of its own.
+    The score is -rank: trec_eval ignores the ranks and the order of the lines, and reorders documents whose scores are
+    equal as 32-bit numbers.
 
     Raises:
-        InputError: as read_run; or a product_id cannot stand in such a file.
+        InputError: as read_run; or a product_id cannot be written to such a file.
     """
     names = _names(products)
     listed = read_run(run, _test_queries(queries), len(names)).sort("query_id", "rank")
@@ -34,12 +34,12 @@ def write_trec_run(output: Path, run: Path, queries: Path, products: Path, tag: 
 def write_trec_qrels(
     relevant: Path, gains: Path, judgements: Path, queries: Path, products: Path, protocol: str, labels: str
 ) -> None:
-    """Write the judged pairs of `protocol`, of the queries with a relevant document under `labels`; both files or none.
+    """Write the judged pairs of `protocol` of queries with a relevant document under `labels`; both files or neither.
 
-    `relevant` has 1 or 0, for recall and success; `gains` has the gains of nDCG.
+    `relevant` holds 1 or 0, for recall and success; `gains` holds the gains of nDCG.
 
     Raises:
-        InputError: as read_test_judgements and judged_pairs; or a product_id cannot stand in such a file.
+        InputError: as read_test_judgements and judged_pairs; or a product_id cannot be written to such a file.
     """
     names = _names(products)
     judged = read_test_judgements(judgements, _test_queries(queries), len(names))

@@ -1,4 +1,4 @@
-"""How far a step is that can take minutes: a bar in a terminal, a line now and then in a log."""
+"""Progress of steps that can take minutes: a bar in a terminal, sparse lines in a log."""
 
 import logging
 import sys
@@ -10,33 +10,35 @@ from catid2.runtime.ranks import read_ranks
 
 log = logging.getLogger(__name__)
 
-SECONDS = 30.0  # before the first line of a log, and between two at least: a step of seconds has none
-SHARE = 0.01  # of the step between two lines at least: they are a hundred at most, however many days it takes
+SECONDS = 30.0  # before the first line in a log, and least time between two lines: short steps have none
+SHARE = (
+    0.01  # least share of the step between two lines: at most a hundred lines, however long the step takes
+)
 _LINE = "{desc}: {n_fmt} of {total_fmt}{unit} ({percentage:.0f}%), {elapsed} passed, {remaining} left"
 
 
 class Progress(tqdm):
-    """tqdm, with its arguments: its bar where stderr is a terminal, otherwise lines of the log. Rank 0 alone reports.
+    """tqdm with its usual arguments: a bar if stderr is a terminal, otherwise log lines. Only rank 0 reports.
 
-    In a log tqdm itself draws its bar again and again after carriage returns, or with `disable=None` says nothing.
+    In a log plain tqdm would redraw its bar after carriage returns, or print nothing with `disable=None`.
     """
 
-    monitor_interval = 0  # no thread that reports sooner than asked
+    monitor_interval = 0  # no thread that reports earlier than asked
 
     def __init__(self, *arguments: Any, **settings: Any):
         self._in_log = not sys.stderr.isatty()
         if self._in_log:
             settings |= {"delay": SECONDS, "mininterval": SECONDS, "leave": False}
         else:
-            settings |= {"delay": 1.0, "leave": None}  # of nested bars the outermost stays
+            settings |= {"delay": 1.0, "leave": None}  # only the outermost of nested bars stays
         super().__init__(*arguments, miniters=1, disable=read_ranks().rank > 0, **settings)
-        if self._in_log and self.total:  # of some downloads the size is not known
+        if self._in_log and self.total:  # the size of some downloads is unknown
             self.bar_format, self.miniters = _LINE, self.total * SHARE
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool | None:
-        """Draw the bar or log its line; this is where tqdm lets a subclass report in its own way."""
+        """Draw the bar or log its line; tqdm provides this method for subclasses to override."""
         if not self._in_log:
             return super().display(msg, pos)
-        if msg is None:  # it is "" where tqdm clears a bar
-            log.info("%s", str(self))  # as it is now, not when a handler reads the record
+        if msg is None:  # tqdm clears a bar with ""
+            log.info("%s", str(self))  # formatted now, not when a handler reads the record
         return None
