@@ -1,4 +1,4 @@
-"""The order in which an epoch takes the documents, of which each batch is a part."""
+"""The order of the documents in an epoch; each batch is a part of it."""
 
 from typing import Literal
 
@@ -10,10 +10,10 @@ RUN = 8  # documents of one category that "category" keeps together
 
 
 def epoch_order(categories: Tensor, batches: Batches, generator: torch.Generator) -> Tensor:
-    """Return the N documents, each once, in the order of an epoch.
+    """Return a permutation of the N documents, the order of an epoch.
 
     Args:
-        categories: (N,) int, of the level whose documents "category" brings together.
+        categories: (N,) int, of the level at which "category" keeps documents together.
         batches: "random": in random order. "category": shuffled within their category, cut into runs of `RUN` (the
             last of a category may be shorter), and the runs shuffled.
         generator: draws the order.

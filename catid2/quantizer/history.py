@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from catid2.config.rqvae import RqvaeConfig
 
 NAN = math.nan
-STARVED_SHARE = 0.5  # of the documents: if more drop out of a level's HCCL, most documents learn nothing there
+STARVED_SHARE = 0.5  # of the documents: if more drop out of a level's HCCL, most learn nothing there
 TERMS = ("reconstruction", "codebook", "commitment", "disl", "hccl", "cscl")
 GRADIENTS = {"rq": TERMS[:3], "disl": ("disl",), "hccl": ("hccl",), "cscl": ("cscl",)}
 Row = dict[str, float]
