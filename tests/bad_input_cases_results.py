@@ -65,6 +65,19 @@ CASES = [
         "labels of no pair", "export_qrels", b.nothing,
         ("judgements.parquet: no test pair is relevant (protocol all, labels X)",), {"--labels": "X"},
     ),
+    # --- fused runs
+    Case(
+        "fused run of another corpus", "fuse_runs", b.value(RUN, "doc_id", 5, 9999),
+        ("run.parquet: row 5", "doc_id outside", "search this corpus again"),
+    ),
+    Case(
+        "weight of a run", "fuse_runs", b.nothing,
+        (f"--run: '0:{RUN}' is not WEIGHT:PATH with a weight above 0",), {"--run": [f"0:{RUN}"]},
+    ),
+    Case(
+        "weight missing", "fuse_runs", b.nothing,
+        (f"--run: '{RUN}' is not WEIGHT:PATH", "1:run.parquet"), {"--run": [RUN]},
+    ),
     # --- grids
     Case(
         "grid of a point without recall", "summarize_grids", b.nothing,

@@ -143,6 +143,12 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
         "search_dense": settings("dense", "dense")
         | (embeddings | products | queries)
         | {"--output": f"{DATASET}/dense/seed0/run.parquet"},
+        "fuse_runs": settings("fuse", "fused")
+        | (products | queries)
+        | {
+            "--run": [f"1:{RUN}", f"1:{DATASET}/bm25/seed0/run.parquet"],
+            "--output": f"{DATASET}/fused/seed0/run.parquet",
+        },
         "train_dual_encoder": settings("dual_encoder", "dpr")
         | corpus
         | {"--seed": "0", "--checkpoints": "state/encoder", "--output": f"{DATASET}/dpr/seed0/encoder"},

@@ -47,6 +47,7 @@ datasets:
     bm25: {b: 0.717}
     dual_encoder: {max_characters: 718}
     dense: {top_k: 719}
+    fuse: {k: 720}
   third: {source: shop, locale: jp}
 corpus: {seen_labels: [S]}
 views:
@@ -61,6 +62,7 @@ retrieve: {beams: 730}
 bm25: {b: 0.731}
 dual_encoder: {pretrained: some/bert, revision: of732, max_characters: 733}
 dense: {top_k: 734}
+fuse: {k: 753}
 evaluate: {n_resamples: 735}
 efficiency: {study: recall, batches: [1, 7], searches: 736, warm_up: 737}
 geometry: {ridge: 0.738, studies: [recall]}
@@ -71,6 +73,7 @@ methods:
   vectors: {search: dense, view: other, dense: {top_k: 742}}
   plain: {search: dense}
   dpr: {search: dual_encoder, dual_encoder: {max_tokens: 43}, dense: {top_k: 744}}
+  fused: {search: fuse, runs: [{method: main, weight: 7.54}, {method: main, seed_offset: 755}], fuse: {top_k: 756}}
   changed:
     view: other
     taxonomy: {share: 0.745}
@@ -80,7 +83,7 @@ methods:
     retrieve: {beams: 749}
 variants: {varied: {rqvae: {hidden: [751]}}}
 studies:
-  recall: {methods: [main, words, vectors, dpr], seeds: [5, 6]}
+  recall: {methods: [main, words, vectors, dpr, fused], seeds: [5, 6]}
   changes: {methods: [changed, plain], seeds: [7], datasets: [second]}
   grid:
     methods: [main, plain]
@@ -185,6 +188,7 @@ TABLES = [
                 "dual_encoder", "train_dual_encoder dataset=first method=dpr seed=5", '"max_characters":733'
             ),
             planned("dense", "search_dense dataset=third method=plain seed=8", '"top_k":734'),
+            planned("fuse", "fuse_runs dataset=first method=fused seed=5", '"k":753'),
             planned("evaluate", "evaluate dataset=first study=recall", '"n_resamples":735'),
             planned("efficiency", "measure_latency dataset=first method=main seed=5", "--searches 736"),
             planned("geometry", "measure_geometry dataset=first method=main seed=5", '"ridge":0.738'),
@@ -209,6 +213,7 @@ TABLES = [
             planned("bm25", f"search_bm25 {SECOND} method=words seed=5", '"b":0.717'),
             planned("dual_encoder", f"train_dual_encoder {SECOND} method=dpr seed=5", '"max_characters":718'),
             planned("dense", f"search_dense {SECOND} method=plain seed=7", '"top_k":719'),
+            planned("fuse", f"fuse_runs {SECOND} method=fused seed=5", '"k":720'),
         ],
     ),
     Table(
@@ -237,6 +242,31 @@ TABLES = [
         [
             planned("dual_encoder", "train_dual_encoder dataset=first method=dpr seed=6", '"max_tokens":43'),
             planned("dense", "search_dense dataset=first method=dpr seed=6", '"top_k":744'),
+        ],
+    ),
+    Table(
+        entries.FuseMethod,
+        [
+            planned(
+                "runs", "fuse_runs dataset=first method=fused seed=5", "--run=7.54:results/first/main/seed5/"
+            ),
+            planned("fuse", "fuse_runs dataset=first method=fused seed=5", '"top_k":756'),
+        ],
+    ),
+    Table(
+        entries.FusedRun,
+        [
+            planned(
+                "method",
+                "fuse_runs dataset=first method=fused seed=5",
+                "results/first/main/seed5/run.parquet",
+            ),
+            planned("weight", "fuse_runs dataset=first method=fused seed=5", "--run=7.54:"),
+            planned(
+                "seed_offset",
+                "fuse_runs dataset=first method=fused seed=5",
+                "--run=1.0:results/first/main/seed760/",
+            ),
         ],
     ),
     Table(

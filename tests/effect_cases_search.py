@@ -15,8 +15,11 @@ from catid2.baselines.bm25 import search_bm25
 from catid2.baselines.dense import search_dense
 from catid2.config.bm25 import Bm25Config
 from catid2.config.dense import DenseConfig
+from catid2.config.fuse import FuseConfig
 from catid2.config.retrieve import RetrieveConfig
+from catid2.evaluation.fusion import WeightedRun, fuse_runs
 from catid2.retriever.retrieve import Corpus, retrieve
+from catid2.runtime.tables import write_table
 
 
 def bm25_run(config: Bm25Config) -> pa.Table:
@@ -40,6 +43,16 @@ def bm25(config: Bm25Config, folder: Path, seed: int) -> Outputs:
 def dense(config: DenseConfig, folder: Path, seed: int) -> Outputs:
     """Search by vectors."""
     return found(dense_run(config))
+
+
+@stage(FuseConfig, {"top_k": 20})
+def fused(config: FuseConfig, folder: Path, seed: int) -> Outputs:
+    """Fuse a search by words and one by vectors."""
+    tables = {"bm25": bm25_run(Bm25Config(template="{title}")), "dense": dense_run(DenseConfig())}
+    for name, table in tables.items():
+        write_table(folder / f"{name}.parquet", table)
+    runs = [WeightedRun(1, folder / f"{name}.parquet") for name in tables]
+    return found(fuse_runs(config, runs, corpus().products, corpus().queries))
 
 
 @stage(RetrieveConfig, {"beams": 60, "top_k": 20})
@@ -86,6 +99,14 @@ TABLES = [
         bm25,
     ),
     Table(DenseConfig, [row("top_k", 20, 10, differs="documents, listed", same="first documents")], dense),
+    Table(
+        FuseConfig,
+        [
+            row("k", 60, 0, differs="documents, scores", same="listed"),
+            row("top_k", 20, 10, differs="documents, listed", same="first documents"),
+        ],
+        fused,
+    ),
     Table(
         RetrieveConfig,
         [

@@ -25,6 +25,7 @@ from catid2.config.embed import ViewConfig
 from catid2.config.evaluate import EvaluateConfig
 from catid2.config.fetch import FetchEsciConfig, FetchEsciSConfig
 from catid2.config.file import read_settings
+from catid2.config.fuse import FuseConfig
 from catid2.config.geometry import GeometryConfig
 from catid2.config.report import ReportConfig
 from catid2.config.retrieve import RetrieveConfig
@@ -46,6 +47,7 @@ STAGES = (
     EvaluateConfig,
     FetchEsciConfig,
     FetchEsciSConfig,
+    FuseConfig,
     GeometryConfig,
     LightConfig,
     ReportConfig,

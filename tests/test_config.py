@@ -10,7 +10,14 @@ import yaml
 
 from catid2.config import document
 from catid2.config.base import parse
-from catid2.config.entries import Bm25Method, Dataset, DenseMethod, DualEncoderMethod, GenerativeMethod
+from catid2.config.entries import (
+    Bm25Method,
+    Dataset,
+    DenseMethod,
+    DualEncoderMethod,
+    FuseMethod,
+    GenerativeMethod,
+)
 from catid2.config.file import PipelineConfig, read_settings
 from catid2.config.retriever import LightConfig, RetrieverConfig
 from catid2.config.rqvae import RqvaeConfig
@@ -314,7 +321,7 @@ def test_a_stage_reads_its_settings_from_json():
 
 
 def test_a_stage_is_a_key_of_the_file_of_datasets_and_of_the_methods_that_run_through_it():
-    methods = (GenerativeMethod, Bm25Method, DenseMethod, DualEncoderMethod)
+    methods = (GenerativeMethod, Bm25Method, DenseMethod, DualEncoderMethod, FuseMethod)
     for name, stage in STAGES.items():
         assert PipelineConfig.model_fields[name].description
         assert name in Dataset.model_fields

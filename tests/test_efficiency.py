@@ -157,6 +157,12 @@ def test_a_row_has_what_its_stage_measured(tmp_path):
     assert "# no latency of a, b" in (tmp_path / "efficiency.tsv").read_text()
 
 
+def test_a_fused_method_says_that_its_searches_are_other_rows(tmp_path):
+    stages = [made(tmp_path, *name) for name in (("a", "search_dense"), ("b", "fuse_runs"))]
+    _, header = summarize("d", 0, stages, {})
+    assert [line.partition(":")[0] for line in header[-2:]] == ["b", "no latency of a"]
+
+
 def test_a_latency_stands_in_the_row_of_its_methods_search_alone(tmp_path):
     stages = [made(tmp_path, *name) for name in (("a", "embed"), ("a", "retrieve"), ("b", "search_bm25"))]
     paths = {method: tmp_path / f"{method}.json" for method in ("a", "b")}
@@ -195,6 +201,8 @@ def test_stages_are_those_that_a_method_is_made_by():
     assert logs["bm25"] == [StageLog("search_bm25", "bm25", "logs/tiny_es/bm25/seed0/search_bm25")]
     assert [stage.owner for stage in logs["dense"]] == ["view text", "view text", "dense"]
     assert {stage.owner for stage in logs["dpr"]} == {"dpr"}
+    # those whose runs are fused have rows of their own
+    assert logs["fused"] == [StageLog("fuse_runs", "fused", "logs/tiny_es/fused/seed0/fuse_runs")]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_leaves_every_table_and_no_temporary_file(tiny_run):
     results = tiny_run.folder / "results"
     recall = read_recall(results / "tiny_es" / "recall.tsv")
     kinds = dict(recall.select("method", "retriever").iter_rows())
-    t5 = dict.fromkeys(("catid2", "tiger", "gradient"), "t5")
+    t5 = dict.fromkeys(("catid2", "tiger", "gradient", "fused"), "t5")
     assert kinds == t5 | {"light": "light"} | dict.fromkeys(("bm25", "dense", "dpr"), "none")
     assert set(recall["protocol"]) == {"seen", "all"}
     assert recall["recall@100"].is_between(0, 1).all()

@@ -106,8 +106,13 @@ INPUTS = {
     "train_dual_encoder dpr": f"{TAUGHT} {BERT}",
     "embed_by_own_encoder dpr": "corpus/products.parquet dpr/SEED/encoder",
     "embed_queries_by_own_encoder dpr": f"{SEARCHED} dpr/SEED/encoder dpr/SEED/embeddings/own.{{npy,json}}",
-    "evaluate recall": f"{TAUGHT} {{tiger,catid2,light,dpr}}/seed{{8,3}}/run.parquet {{bm25,dense}}/seed8/run.parquet",
-    "evaluate others": f"{TAUGHT} {{digit,ranked,taught,clustered,tagged}}/seed{{8,3}}/run.parquet",
+    # the one run of BM25 for both seeds
+    "fuse_runs fused": f"{SEARCHED} catid2/SEED/run.parquet bm25/seed8/run.parquet",
+    "fuse_runs searches": f"{SEARCHED} {{bm25,dense}}/seed8/run.parquet",
+    "evaluate recall": f"{TAUGHT} {{tiger,catid2,light,dpr,fused}}/seed{{8,3}}/run.parquet"
+    " {bm25,dense}/seed8/run.parquet",
+    "evaluate others": f"{TAUGHT} {{digit,ranked,taught,clustered,tagged}}/seed{{8,3}}/run.parquet"
+    " searches/seed8/run.parquet",
     "evaluate weights": f"{TAUGHT} {{catid2,tiger-mu0.1,tiger-mu0.2}}/seed{{8,3}}/run.parquet",
     "evaluate toys": f"{TAUGHT} bm25/seed5/run.parquet",
     "summarize_grids weights": "weights.tsv corpus/{products,categories}.parquet"
@@ -133,7 +138,7 @@ INPUTS = {
     " logs/DATASET/{tiger,catid2}/seed8/{train_rqvae,assign_docids}.benchmark.tsv"
     " logs/DATASET/{tiger,catid2,light}/seed8/{train_retriever,retrieve}.benchmark.tsv"
     " logs/DATASET/bm25/seed8/search_bm25.benchmark.tsv"
-    " logs/DATASET/{dense,dpr}/seed8/search_dense.benchmark.tsv"
+    " logs/DATASET/{dense,dpr}/seed8/search_dense.benchmark.tsv logs/DATASET/fused/seed8/fuse_runs.benchmark.tsv"
     " logs/DATASET/dpr/seed8/{train_dual_encoder,embed,embed_queries}.benchmark.tsv",
 }
 OF_ALL = ("report_locales", "all")  # below
@@ -172,14 +177,15 @@ def relative(job: Job) -> set[str]:
 @pytest.mark.parametrize("which", INPUTS)
 def test_a_job_reads_what_it_should_and_nothing_else(jobs, which):
     """In every dataset and with every seed the same: nothing of one comes from another."""
-    found = [relative(job) for job in jobs if name(job) == which]
+    found = [job for job in jobs if name(job) == which]
     assert found
-    for inputs in found:
-        assert inputs == expand(INPUTS[which])
+    for job in found:
+        own = f"/seed{job.wildcards.get('seed')}/"
+        assert relative(job) == {path.replace(own, "/SEED/") for path in expand(INPUTS[which])}
 
 
 # nothing is trained, or the first seed is enough
-IN_THE_FIRST_SEED = ("search_bm25 bm25", "search_dense dense", "measure_latency")
+IN_THE_FIRST_SEED = ("search_bm25 bm25", "search_dense dense", "fuse_runs searches", "measure_latency")
 
 
 def test_every_job_is_in_the_table_and_is_there_for_its_seeds(jobs):
@@ -232,8 +238,10 @@ def test_a_job_touches_its_own_dataset_and_seed_alone(jobs):
             assert set(re.findall(r"\b(?:results|logs)/(real|own|toy)\b", word)) <= {
                 job.wildcards["dataset"]
             }, job
-        for word in words if "seed" in job.wildcards else ():
-            assert set(FOLDER_OF_SEED.findall(word)) <= {job.wildcards["seed"]}, job
+        if "seed" in job.wildcards:
+            others = {"8"} if job.rule == "fuse_runs" else set()  # a run that does not differ by seed
+            for word in words:
+                assert set(FOLDER_OF_SEED.findall(word)) <= {job.wildcards["seed"]} | others, job
 
 
 def test_what_is_drawn_at_random_gets_the_jobs_seed(jobs):
@@ -305,10 +313,15 @@ def test_names_stand_beside_their_own_files(jobs, dataset):
     folder = f"results/{dataset}"
     owner = {"tiger": "tiger", "catid2": "catid2", "light": "catid2"}  # of the DocIDs
     with_docids = [(method, seed) for method in owner for seed in (8, 3)]
-    runs = [*with_docids, ("bm25", 8), ("dense", 8), ("dpr", 8), ("dpr", 3)]
+    runs = [*with_docids, ("bm25", 8), ("dense", 8), ("dpr", 8), ("dpr", 3), ("fused", 8), ("fused", 3)]
     assert one(jobs, "evaluate", dataset=dataset, study="recall").options("--run") == [
         f"{method}:{seed}:{folder}/{method}/seed{seed}/run.parquet" for method, seed in runs
     ]
+    for seed in (8, 3):
+        assert one(jobs, "fuse_runs", dataset=dataset, method="fused", seed=str(seed)).options("--run") == [
+            f"2.0:{folder}/catid2/seed{seed}/run.parquet",
+            f"1.0:{folder}/bm25/seed8/run.parquet",
+        ]
     assert one(jobs, "compare_geometry", dataset=dataset).options("--geometry") == [
         f"{method}:{seed}:{folder}/{owner[method]}/seed{seed}/geometry.json" for method, seed in with_docids
     ]
@@ -361,7 +374,7 @@ def test_a_study_and_a_dataset_say_their_names(jobs):
         note.partition("=")[0]
         for note in one(jobs, "evaluate", dataset="own", study="recall").options("--note")
     }
-    assert notes == {"bm25", "dense", "dpr"}
+    assert notes == {"bm25", "dense", "dpr", "fused"}
 
 
 # --- settings
@@ -385,6 +398,8 @@ SETTINGS = [
     ("search_bm25", {"dataset": "toy"}, {"k1": 1.2}),
     ("measure_latency_of_bm25", {"dataset": "own"}, {"k1": 1.7}),
     ("search_dense", {"dataset": "own", "method": "dense"}, {"top_k": 100}),
+    ("fuse_runs", {"dataset": "own", "method": "fused", "seed": "3"}, {"k": 50, "top_k": 70}),
+    ("fuse_runs", {"dataset": "real", "method": "fused", "seed": "3"}, {"k": 60, "top_k": 70}),
     ("search_dense", {"dataset": "own", "method": "dpr", "seed": "3"}, {"top_k": 100}),
     ("train_dual_encoder", {"dataset": "own", "seed": "3"}, {"pretrained": "google-bert/bert-base-cased"}),
     ("embed", {"dataset": "own", "view": "plain"}, {"template": "{title}"}),
@@ -472,12 +487,13 @@ def test_the_report_compares_what_was_run(jobs):
         methods = {method.name: method for method in dataset.methods}
         assert {name: method.seeds for name, method in methods.items()} == {
             "tiger": (8, 3), "catid2": (8, 3), "light": (8, 3), "bm25": (8,), "dense": (8,), "dpr": (8, 3),
+            "fused": (8, 3),
         }  # fmt: skip
         owners = {name: (m.view, m.rqvae, m.docids, m.retriever) for name, m in methods.items()}
         assert owners == {
             "tiger": ("plain", "tiger", "tiger", "tiger"), "catid2": ("text", "catid2", "catid2", "catid2"),
             "light": ("text", "catid2", "catid2", "light"), "bm25": (None,) * 4, "dense": ("plain", None, None, None),
-            "dpr": (None,) * 4,
+            "dpr": (None,) * 4, "fused": (None,) * 4,
         }  # fmt: skip
         beams = {"retrieve.beams": {"real": 110, "own": 120}[dataset.name]}
         no_losses = {f"rqvae.{weight}": 0 for weight in ("alpha", "beta", "gamma")}

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from catid2.config.base import LARGEST_SEED, StageConfig
+from catid2.config.fuse import FuseConfig
 from catid2.config.grids import Grid
 from catid2.config.sources import Locale
 from catid2.config.stages import Overrides, with_overrides
@@ -59,8 +60,54 @@ class DualEncoderMethod(StageConfig):
     search: Literal["dual_encoder"]
 
 
+class FusedRun(StageConfig):
+    """A run that a method of kind `fuse` reads."""
+
+    method: Name = Field(description="key of `methods`; its run for the same dataset and seed is read")
+    weight: float = Field(
+        1.0, gt=0, description="what its ranks count, compared with those of the other runs"
+    )
+    seed_offset: int = Field(
+        0,
+        ge=0,
+        description="added to the seed: of two runs of one method, 0 and 1, the second has the next seed. What that "
+        "gains is what any second run gains",
+    )
+
+
+@with_overrides
+class FuseMethod(StageConfig):
+    """Reciprocal rank fusion of the runs of other methods."""
+
+    search: Literal["fuse"]
+    runs: list[FusedRun] = Field(
+        min_length=2,
+        description="what is fused; the run of a method without a seed is there once, for all seeds",
+    )
+
+    @model_validator(mode="after")
+    def _once_each(self) -> "FuseMethod":
+        runs = [(run.method, run.seed_offset) for run in self.runs]
+        if twice := [method for method, offset in runs if runs.count((method, offset)) > 1]:
+            raise ValueError(
+                f"runs names {twice[0]!r} twice; give it a larger weight, or another seed_offset"
+            )
+        return self
+
+    def note(self, config: FuseConfig) -> str:
+        """Return what a reader of a figure of fused runs must know: k, and the runs with their weights."""
+        named = [
+            run.method
+            + (f" of seed + {run.seed_offset}" if run.seed_offset else "")
+            + (f" × {run.weight:g}" if run.weight != 1 else "")
+            for run in self.runs
+        ]
+        return f"reciprocal rank fusion (k {config.k:g}) of the runs {', '.join(named)}"
+
+
 Method = Annotated[
-    GenerativeMethod | Bm25Method | DenseMethod | DualEncoderMethod, Field(discriminator="search")
+    GenerativeMethod | Bm25Method | DenseMethod | DualEncoderMethod | FuseMethod,
+    Field(discriminator="search"),
 ]
 
 

@@ -8,13 +8,13 @@ from catid2.config.base import StageConfig
 from catid2.config.corpus import CorpusConfig
 from catid2.config.efficiency import EfficiencyConfig
 from catid2.config.embed import View
-from catid2.config.entries import Dataset, DenseMethod, GenerativeMethod, Method, Name, Study
+from catid2.config.entries import Dataset, DenseMethod, FuseMethod, GenerativeMethod, Method, Name, Study
 from catid2.config.evaluate import EvaluateConfig
 from catid2.config.fetch import FetchEsciConfig, FetchEsciSConfig
 from catid2.config.geometry import Geometry
 from catid2.config.report import ReportConfig
 from catid2.config.sources import CatalogueSource, EsciSource, SimulatedSource, Source
-from catid2.config.stages import Overrides, with_settings
+from catid2.config.stages import Overrides, differs_by_seed, with_settings
 from catid2.runtime.errors import InputError, did_you_mean
 
 
@@ -106,6 +106,14 @@ class PipelineConfig(_UpToMethods):
         for key, method in self.methods.items():
             if isinstance(method, GenerativeMethod | DenseMethod) and method.view:
                 known(method.view, self.views, f"methods.{key}.view")
+            for run in method.runs if isinstance(method, FuseMethod) else ():
+                known(run.method, self.methods, f"methods.{key}.runs")
+                search = self.methods[run.method].search
+                if search == "fuse":
+                    what = f"methods.{key}.runs names {run.method!r}, which is fused itself"
+                    raise ValueError(f"{what}; name the methods that it is fused from")
+                if run.seed_offset and not differs_by_seed(search):
+                    raise ValueError(f"methods.{key}.runs: seed_offset of {run.method!r}, which has no seed")
         for key, study in self.studies.items():
             if key == "layers" or key.endswith(("_grids", "_geometry")):
                 what = (

@@ -13,6 +13,7 @@ from catid2.config.bm25 import Bm25Config
 from catid2.config.dense import DenseConfig
 from catid2.config.docids import DocidsConfig
 from catid2.config.dual_encoder import DualEncoderConfig
+from catid2.config.fuse import FuseConfig
 from catid2.config.retrieve import RetrieveConfig
 from catid2.config.retriever import AnyRetriever, RetrieverConfig
 from catid2.config.rqvae import RqvaeConfig
@@ -62,6 +63,7 @@ STAGES = {
         Stage("bm25", Bm25Config, "search_bm25", ("bm25",)),
         Stage("dual_encoder", DualEncoderConfig, "train_dual_encoder", ("dual_encoder",), seeded=True),
         Stage("dense", DenseConfig, "search_dense", ("dense", "dual_encoder")),
+        Stage("fuse", FuseConfig, "fuse_runs", ("fuse",)),
     )
 }  # fmt: skip
 
@@ -69,6 +71,11 @@ STAGES = {
 def stages_of(search: str) -> list[Stage]:
     """Return the stages of methods that search in the way `search`, in their order."""
     return [stage for stage in STAGES.values() if search in stage.searches]
+
+
+def differs_by_seed(search: str) -> bool:
+    """Return whether a stage of methods that search in the way `search` draws by the seed."""
+    return any(stage.seeded for stage in stages_of(search))
 
 
 def with_settings(model: type[Model]) -> type[Model]:

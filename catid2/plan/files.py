@@ -201,6 +201,21 @@ def read_by_dense_search(pipeline: Pipeline, dataset: str, method: str, seed: st
     return _vectors(f"results/{dataset}/{method}/seed{seed}/embeddings/own.npy")
 
 
+def fused_runs(pipeline: Pipeline, dataset: str, method: str, seed: str) -> list[str]:
+    """Return the runs that fuse_runs reads."""
+    return [
+        f"results/{dataset}/{run.method}/seed{own}/run.parquet"
+        for run, own in pipeline.fused(method, int(seed))
+    ]
+
+
+def weighted_runs(pipeline: Pipeline, dataset: str, method: str, seed: str) -> list[str]:
+    """Return WEIGHT:PATH of these."""
+    paths = fused_runs(pipeline, dataset, method, seed)
+    runs = pipeline.fused(method, int(seed))
+    return [f"{run.weight}:{path}" for (run, _), path in zip(runs, paths, strict=True)]
+
+
 def _vectors(path: str) -> list[str]:
     """Return the vectors of documents and queries next to each other, those at `path` first."""
     return [path.removesuffix(".npy") + end for end in VECTORS]

@@ -12,12 +12,12 @@ from catid2.config.base import StageConfig, validate
 from catid2.config.corpus import CorpusConfig
 from catid2.config.docids import DocidsConfig
 from catid2.config.embed import View, ViewConfig
-from catid2.config.entries import GenerativeMethod
+from catid2.config.entries import FusedRun, FuseMethod, GenerativeMethod
 from catid2.config.file import PipelineConfig
 from catid2.config.grids import GridPoints, GridSummary, nested
 from catid2.config.pretrained import PretrainedModel
 from catid2.config.sources import CatalogueSource, EsciSource, SimulatedSource
-from catid2.config.stages import STAGES, Overrides, stages_of
+from catid2.config.stages import STAGES, Overrides, differs_by_seed, stages_of
 from catid2.config.taxonomy import MadeTaxonomy
 from catid2.runtime.errors import InputError
 
@@ -36,7 +36,8 @@ class Pipeline:
         self._bases = {
             name
             for study in written.studies.values()
-            for name in (*study.methods, *(grid.method for grid in study.grids))
+            for method in (*study.methods, *(grid.method for grid in study.grids))
+            for name in _with_fused(written, method)
         }
         self.config = self._with_points(written)
         for dataset in self.config.datasets:
@@ -62,6 +63,17 @@ class Pipeline:
                 raise InputError(f"{self.where}: {where}", what, "rename one")
             return name
 
+        def varied(base: str, changes: Overrides, end: str, where: str) -> str:
+            """Add `base` with the changes of a variant, if it is generative; of a fused method its runs are varied."""
+            entry = config.methods[base]
+            if isinstance(entry, GenerativeMethod):
+                return add(f"{base}{end}", base, changes, where)
+            if not isinstance(entry, FuseMethod):
+                return base
+            runs = _as_dict(entry)["runs"]
+            varied_runs = [run | {"method": varied(run["method"], changes, end, where)} for run in runs]
+            return base if varied_runs == runs else add(f"{base}{end}", base, {"runs": varied_runs}, where)
+
         for key, changes in config.variants.items():
             validate(GenerativeMethod, changes, f"{self.where}: variants.{key}")
         for key, study in config.studies.items():
@@ -69,9 +81,7 @@ class Pipeline:
             end = study.variant_end()
             names = []
             for method in study.methods:
-                varied = study.variant and config.methods[method].search == "generative"
-                where = f"studies.{key}.variant"
-                names.append(add(f"{method}{end}", method, changes, where) if varied else method)
+                names.append(varied(method, changes, end, f"studies.{key}.variant") if end else method)
             for grid in study.grids:
                 points = grid.points(end)
                 for name, point in points.items():
@@ -180,13 +190,31 @@ class Pipeline:
 
     def is_seeded(self, method: str) -> bool:
         """Return whether the runs of `method` differ by seed."""
-        return any(STAGES[stage].seeded for stage in self.stages(method))
+        names = _with_fused(self.config, method)
+        return any(differs_by_seed(self.config.methods[name].search) for name in names)
+
+    def fused(self, method: str, seed: int) -> list[tuple[FusedRun, int]]:
+        """Return the runs that `method`, a fused one, reads for its run of `seed`, each with its own seed.
+
+        A method whose runs do not differ by seed has one run: with the first seed of the first study that has it, or
+        with seed 0.
+        """
+        runs = self.config.methods[method].runs
+        return [(run, self._own_seed(run.method, seed + run.seed_offset)) for run in runs]
+
+    def _own_seed(self, method: str, seed: int) -> int:
+        if self.is_seeded(method):
+            return seed
+        studies = self.config.studies.values()
+        return next((study.seeds[0] for study in studies if method in study.methods), 0)
 
     def note(self, dataset: str, method: str) -> str | None:
         """Return what a figure of `method` needs next to it, if it is found without DocIDs; None otherwise."""
         search = self.config.methods[method].search
         if search == "dense":
             return self.view(dataset, self.method_view(method)).note()
+        if search == "fuse":
+            return self.config.methods[method].note(self.stage("fuse", dataset, method))
         return None if search == "generative" else self.stage(search, dataset, method).note()
 
     def stages(self, method: str) -> list[str]:
@@ -238,15 +266,20 @@ class Pipeline:
 
         A dataset without queries, which no study covers, has the DocIDs of the main study's.
         """
-        studied = self._bases | {method for study in self.config.studies.values() for method in study.methods}
+        studied = self._bases | {method for study in self.config.studies for method in self._searched(study)}
         here = {
             method
-            for name, study in self.config.studies.items()
-            if dataset in self.study_datasets(name)
-            or (name == "recall" and not self.config.has_queries(dataset))
-            for method in study.methods
+            for study in self.config.studies
+            if dataset in self.study_datasets(study)
+            or (study == "recall" and not self.config.has_queries(dataset))
+            for method in self._searched(study)
         }
         return [method for method in self.methods("generative") if method in here or method not in studied]
+
+    def _searched(self, study: str) -> list[str]:
+        """Return the methods of a study and those whose runs they fuse."""
+        methods = self.config.studies[study].methods
+        return [name for method in methods for name in _with_fused(self.config, method)]
 
     def _check_corpus(self, dataset: str) -> None:
         """Refuse stages that ask for more than the dataset's corpus will hold."""
@@ -288,7 +321,7 @@ class Pipeline:
         layers = self.stage("rqvae", dataset, method).layers if scheme.trained else scheme.positions()
         if level is not None and layers is not None and level >= layers:
             raise InputError(where, f"rank_below_level is {level}", f"it must be below layers ({layers})")
-        studied = any(method in study.methods for study in self.config.studies.values())
+        studied = any(method in self._searched(study) for study in self.config.studies)
         if studied and self.stage("docids", dataset, method).allow_collisions:
             what = "DocIDs of several documents (docids.allow_collisions) cannot be searched"
             raise InputError(where, what, "take the method out of the studies, or choose a repair")
@@ -308,6 +341,12 @@ class Pipeline:
             group, name = place.split(".", 1)
             values = _merge(values, getattr(getattr(self.config, group)[name], key, {}))
         return validate(model, values, f"{self.where}: {stage} of {' with '.join(places)}")
+
+
+def _with_fused(config: PipelineConfig, method: str) -> list[str]:
+    """Return `method`, and if it is a fused one the methods of its runs."""
+    entry = config.methods[method]
+    return [method, *(run.method for run in entry.runs)] if isinstance(entry, FuseMethod) else [method]
 
 
 def _as_dict(model: StageConfig) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from catid2.runtime.tsv import write_tsv
 
 BENCHMARK = {"s": "wall_s", "cpu_time": "cpu_s", "max_rss": "peak_rss_mib"}  # Snakemake's columns, and ours
 SEARCHES = ("retrieve", "search_bm25", "search_dense")  # rules whose row has the latency
+FUSION = "fuse_runs"  # the rule of methods that search by the runs of others
 COLUMNS = {
     "dataset": pl.String,
     "method": pl.String,
@@ -156,7 +157,13 @@ def summarize(
         rows.append(row)
     columns = dict.fromkeys(column for latency in measured.values() for column in latency.columns())
     header = [*HEADER, *(f"latency of {method}: {latency.note()}" for method, latency in measured.items())]
-    if without := [method for method in methods if method not in measured]:
+    fused = [stage.method for stage in stages if stage.rule == FUSION]
+    if fused:
+        header.append(
+            f"{', '.join(fused)}: the fusion alone; the searches whose runs are fused are rows of their methods, "
+            "and a query waits for the slowest of them"
+        )
+    if without := [method for method in methods if method not in measured and method not in fused]:
         header.append(
             f"no latency of {', '.join(without)}: exact search by vectors is built for ties, not for speed"
         )

@@ -45,6 +45,7 @@ DECIDE_RESULTS = {
     "evaluation.recall": "evaluate",
     "evaluation.metrics": "evaluate",
     "evaluation.significance": "significance",
+    "evaluation.fusion": "fusion",
     "corpus.build": "corpus",
     "corpus.tree": "taxonomy",
     "corpus.text": "text",

@@ -34,6 +34,7 @@ OUTPUTS = {
     "train_retriever": ("--output",),
     "retrieve": ("--output",),
     "search_bm25": ("--output",),
+    "fuse_runs": ("--output",),
     "evaluate": ("--output", "--per-query"),
     "export_run": ("--output",),
     "export_qrels": ("--relevant", "--gains"),

@@ -1,4 +1,4 @@
-"""Search without DocIDs. Requires a corpus, and embeddings or nothing; yields ranked lists (run) as the generative methods do."""
+"""Search without DocIDs, and fusion. Requires a corpus, and embeddings, runs or nothing; yields ranked lists (run) as the generative methods do."""
 
 
 rule search_bm25:
@@ -46,6 +46,31 @@ rule search_dense:
     shell:
         'python "$CATID2_SCRIPTS/search_dense.py" --config {params.config:q} --embeddings {input.vectors[0]} --products {input.products}'
         " --queries {input.queries} --output {output} > {log} 2>&1"
+
+
+rule fuse_runs:
+    """Fuse the runs of other methods by reciprocal rank."""
+    input:
+        products="results/{dataset}/corpus/products.parquet",
+        queries="results/{dataset}/corpus/queries.parquet",
+        runs=of_job(files.fused_runs),
+    output:
+        "results/{dataset}/{method}/seed{seed}/run.parquet",
+    log:
+        "logs/{dataset}/{method}/seed{seed}/fuse_runs.log",
+    benchmark:
+        "logs/{dataset}/{method}/seed{seed}/fuse_runs.benchmark.tsv"
+    wildcard_constraints:
+        method=names(pipeline.methods("fuse")),
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("fuse_runs"),
+        config=of_job(Pipeline.stage, "fuse"),
+        runs=lines(run=files.weighted_runs),
+    shell:
+        'python "$CATID2_SCRIPTS/fuse_runs.py" --config {params.config:q} --products {input.products} --queries {input.queries}'
+        " @/dev/stdin --output {output} <<< {params.runs:q} > {log} 2>&1"
 
 
 rule train_dual_encoder:
