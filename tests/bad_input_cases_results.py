@@ -65,7 +65,7 @@ CASES = [
         "labels of no pair", "export_qrels", b.nothing,
         ("judgements.parquet: no test pair is relevant (protocol all, labels X)",), {"--labels": "X"},
     ),
-    # --- fused runs
+    # --- fused runs, and what they find beyond BM25
     Case(
         "fused run of another corpus", "fuse_runs", b.value(RUN, "doc_id", 5, 9999),
         ("run.parquet: row 5", "doc_id outside", "search this corpus again"),
@@ -77,6 +77,14 @@ CASES = [
     Case(
         "weight missing", "fuse_runs", b.nothing,
         (f"--run: '{RUN}' is not WEIGHT:PATH", "1:run.parquet"), {"--run": [RUN]},
+    ),
+    Case(
+        "compared run cut", "compare_with_bm25", b.cut(RUN),
+        ("run.parquet: not a complete parquet file",),
+    ),
+    Case(
+        "compared with none", "compare_with_bm25", b.nothing,
+        ("--bm25: 0 runs of 'words'", "the method of one of the runs"), {"--bm25": "words"},
     ),
     # --- grids
     Case(

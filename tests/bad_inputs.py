@@ -159,6 +159,14 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
         }
         | corpus
         | {"--output": f"{DATASET}/recall.tsv", "--per-query": f"{DATASET}/recall_per_query.parquet"},
+        "compare_with_bm25": {
+            "--config": pipeline.config.evaluate.model_dump_json(),
+            "--dataset": "tiny_es",
+            "--run": runs,
+            "--bm25": "bm25",
+            "--output": f"{DATASET}/recall_beyond_bm25.tsv",
+        }
+        | corpus,
         "export_run": products
         | queries
         | {"--run": RUN, "--tag": "catid2", "--output": f"{METHOD}/run.trec"},

@@ -368,7 +368,7 @@ def test_constraints_are_exact_versions_and_nothing_else():
         ),
         (
             {"studies.recall_geometry": {"methods": ["catid2"]}, "geometry": {"studies": ["recall"]}},
-            ["studies.recall_geometry", "names that end in _grids or _geometry are kept"],
+            ["studies.recall_geometry", "names that end in _grids, _geometry or _beyond_bm25 are kept"],
         ),
         ({"rqvae.alpha": float("inf")}, ["'rqvae.alpha'", "finite"]),
     ],

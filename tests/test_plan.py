@@ -115,6 +115,9 @@ INPUTS = {
     " searches/seed8/run.parquet",
     "evaluate weights": f"{TAUGHT} {{catid2,tiger-mu0.1,tiger-mu0.2}}/seed{{8,3}}/run.parquet",
     "evaluate toys": f"{TAUGHT} bm25/seed5/run.parquet",
+    # toys has nothing besides BM25, the others have no BM25
+    "compare_with_bm25 recall": f"{TAUGHT} {{tiger,catid2,light,dpr,fused}}/seed{{8,3}}/run.parquet"
+    " {bm25,dense}/seed8/run.parquet",
     "summarize_grids weights": "weights.tsv corpus/{products,categories}.parquet"
     " {catid2,tiger-mu0.1,tiger-mu0.2}/seed{8,3}/docids.{parquet,json}",
     "measure_geometry catid2": f"corpus/products.parquet embeddings/text.npy catid2/SEED/docids.parquet catid2/{RQVAE}",
@@ -214,9 +217,9 @@ def test_the_report_reads_all_that_it_shows(jobs):
 
 
 def test_all_is_every_table_figure_and_report(jobs):
-    own = "{recall,others,weights,recall_geometry}.tsv"
+    own = "{recall,others,weights,recall_geometry,recall_beyond_bm25}.tsv"
     own += " figures/{recall,others,weights,weights_grids,layers,efficiency,recall_geometry}.svg"
-    real = "{recall,recall_geometry}.tsv figures/{recall,layers,efficiency,recall_geometry}.svg"
+    real = "{recall,recall_geometry,recall_beyond_bm25}.tsv figures/{recall,layers,efficiency,recall_geometry}.svg"
     expected = {
         "own": own,
         "real": real,
@@ -314,9 +317,11 @@ def test_names_stand_beside_their_own_files(jobs, dataset):
     owner = {"tiger": "tiger", "catid2": "catid2", "light": "catid2"}  # of the DocIDs
     with_docids = [(method, seed) for method in owner for seed in (8, 3)]
     runs = [*with_docids, ("bm25", 8), ("dense", 8), ("dpr", 8), ("dpr", 3), ("fused", 8), ("fused", 3)]
-    assert one(jobs, "evaluate", dataset=dataset, study="recall").options("--run") == [
-        f"{method}:{seed}:{folder}/{method}/seed{seed}/run.parquet" for method, seed in runs
-    ]
+    for rule in ("evaluate", "compare_with_bm25"):
+        assert one(jobs, rule, dataset=dataset, study="recall").options("--run") == [
+            f"{method}:{seed}:{folder}/{method}/seed{seed}/run.parquet" for method, seed in runs
+        ]
+    assert one(jobs, "compare_with_bm25", dataset=dataset).options("--bm25") == ["bm25"]
     for seed in (8, 3):
         assert one(jobs, "fuse_runs", dataset=dataset, method="fused", seed=str(seed)).options("--run") == [
             f"2.0:{folder}/catid2/seed{seed}/run.parquet",

@@ -36,7 +36,18 @@ def jobs(rules, datasets, methods, seeds=(0,)):
 
 LOCALES = ("demo_us", "demo_es", "demo_jp")
 CHAIN = ("train_rqvae", "assign_docids", "train_retriever", "retrieve")
-TABLES = {f"evaluate dataset={dataset} study=recall" for dataset in LOCALES}
+
+
+def tables(*datasets):
+    """Return the jobs of the study's tables, which follow any change of a run."""
+    return {
+        f"{rule} dataset={dataset} study=recall"
+        for rule in ("evaluate", "compare_with_bm25")
+        for dataset in datasets
+    }
+
+
+TABLES = tables(*LOCALES)
 
 
 def of_report(planned):
@@ -117,7 +128,7 @@ def test_products_of_one_locale_rerun_that_locale(project):
     planned = without_report(project.planned(*DEMO))
     expected = jobs(CHAIN, ["demo_es"], ["catid2", "tiger"]) | jobs(["search_bm25"], ["demo_es"], ["bm25"])
     expected |= {f"embed dataset=demo_es view={view}" for view in ["text"]}
-    assert planned == expected | {"evaluate dataset=demo_es study=recall"}
+    assert planned == expected | tables("demo_es")
 
 
 def test_a_setting_of_one_dataset_reruns_that_dataset(project):
@@ -127,9 +138,7 @@ def test_a_setting_of_one_dataset_reruns_that_dataset(project):
         "  demo_jp: {source: demo, locale: jp, retrieve: {beams: 120}}",
     )
     planned = without_report(project.planned(*DEMO))
-    assert planned == jobs(["retrieve"], ["demo_jp"], ["catid2", "tiger"]) | {
-        "evaluate dataset=demo_jp study=recall"
-    }
+    assert planned == jobs(["retrieve"], ["demo_jp"], ["catid2", "tiger"]) | tables("demo_jp")
 
 
 STUDIES = (*DEMO, "config/studies.yaml")

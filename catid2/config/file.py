@@ -115,9 +115,10 @@ class PipelineConfig(_UpToMethods):
                 if run.seed_offset and not differs_by_seed(search):
                     raise ValueError(f"methods.{key}.runs: seed_offset of {run.method!r}, which has no seed")
         for key, study in self.studies.items():
-            if key == "layers" or key.endswith(("_grids", "_geometry")):
+            if key == "layers" or key.endswith(("_grids", "_geometry", "_beyond_bm25")):
                 what = (
-                    "`layers` and names that end in _grids or _geometry are kept for other tables and figures"
+                    "`layers` and names that end in _grids, _geometry or _beyond_bm25 are kept for other tables "
+                    "and figures"
                 )
                 raise ValueError(f"studies.{key}: {what}")
             for method in study.methods:

@@ -101,9 +101,9 @@ def as_dicts(table: pl.DataFrame, column: str) -> dict[str, dict]:
     return {query: dict(zip(docs, values, strict=True)) for query, docs, values in grouped.iter_rows()}
 
 
-def depth(metrics: Sequence[str]) -> int:
-    """Return the largest cutoff of the metrics."""
-    return max(_parts(metric)[1] for metric in metrics)
+def cutoffs(metrics: Sequence[str]) -> list[int]:
+    """Return the k of the metrics, the cutoffs, each once, in rising order."""
+    return sorted({_parts(metric)[1] for metric in metrics})
 
 
 def _parts(metric: str) -> tuple[str, int]:

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from catid2.corpus.queries import read_judgements, read_queries
-from catid2.evaluation.metrics import Judged, ceiling, depth, judge, scores_of, values_per_query
+from catid2.evaluation.metrics import Judged, ceiling, cutoffs, judge, scores_of, values_per_query
 from catid2.evaluation.significance import bootstrap_interval, paired_t_test, randomization_test
 from catid2.evaluation.table import ENDS, KEYS, MEAN, Evaluation
 from catid2.runtime.errors import InputError
@@ -93,7 +93,7 @@ def evaluate(
     for run in runs:
         listed = read_run(run.path, queries["query_id"], n_docs)
         longest = listed["rank"].max() or 0
-        if longest < min(depth(config.metrics), n_docs):
+        if longest < min(cutoffs(config.metrics)[-1], n_docs):
             what = f"{run.method}, seed {run.seed}: at most {longest} documents a query, deeper recall stops there"
             log.warning("%s", what)
             header.append(what)

@@ -56,6 +56,17 @@ def studies_with_grids(pipeline: Pipeline) -> list[str]:
     return [name for name, study in pipeline.config.studies.items() if study.grids]
 
 
+def studies_beyond_bm25(pipeline: Pipeline) -> list[str]:
+    """Return the names of the studies that have a method of kind bm25, and others to compare with it."""
+    methods = {name: study.methods for name, study in pipeline.config.studies.items()}
+    return [name for name, found in methods.items() if bm25(pipeline, name) and len(found) > 1]
+
+
+def bm25(pipeline: Pipeline, study: str) -> list[str]:
+    """Return the first method of a study that is of kind bm25; there may be none."""
+    return [name for name in pipeline.config.studies[study].methods if name in pipeline.methods("bm25")][:1]
+
+
 def docids(pipeline: Pipeline, dataset: str, study: str) -> list[str]:
     """Return tables and statistics of the DocIDs of a study, those of methods that share them once."""
     return sorted({path for _, _, files in _with_docids(pipeline, dataset, study) for path in files})
@@ -228,11 +239,12 @@ def everything(pipeline: Pipeline) -> list[str]:
     measured = [
         (study, dataset) for study in config.geometry.studies for dataset in pipeline.study_datasets(study)
     ]
-    grids = studies_with_grids(pipeline)
+    grids, beyond = studies_with_grids(pipeline), studies_beyond_bm25(pipeline)
     with_docids = [entry for entry in compared.datasets if any(method.docids for method in entry.methods)]
     timed = compared.datasets if config.report.efficiency else ()
     return [
         *(f"results/{dataset}/{study}.tsv" for study, dataset in covered),
+        *(f"results/{dataset}/{study}_beyond_bm25.tsv" for study, dataset in covered if study in beyond),
         *(f"results/{dataset}/figures/{study}.svg" for study, dataset in covered),
         *(f"results/{dataset}/figures/{study}_grids.svg" for study, dataset in covered if study in grids),
         *(f"results/{entry.name}/figures/layers.svg" for entry in with_docids),

@@ -46,6 +46,7 @@ DECIDE_RESULTS = {
     "evaluation.metrics": "evaluate",
     "evaluation.significance": "significance",
     "evaluation.fusion": "fusion",
+    "evaluation.beyond_bm25": "beyond_bm25",
     "corpus.build": "corpus",
     "corpus.tree": "taxonomy",
     "corpus.text": "text",

@@ -35,6 +35,7 @@ OUTPUTS = {
     "retrieve": ("--output",),
     "search_bm25": ("--output",),
     "fuse_runs": ("--output",),
+    "compare_with_bm25": ("--output",),
     "evaluate": ("--output", "--per-query"),
     "export_run": ("--output",),
     "export_qrels": ("--relevant", "--gains"),

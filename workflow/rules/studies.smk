@@ -1,4 +1,5 @@
-"""Studies. Requires runs; yields, per study and dataset, a table of metrics, and of grids a summary and a figure.
+"""Studies. Requires runs; yields, per study and dataset, a table of metrics, one of what is found beyond BM25, and of
+grids a summary and a figure.
 
 On request: runs and judgements as trec_eval reads them.
 """
@@ -32,6 +33,38 @@ rule evaluate:
         'python "$CATID2_SCRIPTS/evaluate.py" --config {params.config:q} --dataset {wildcards.dataset}'
         " --products {input.products} --queries {input.queries} --judgements {input.judgements} @/dev/stdin"
         " --output {output.table} --per-query {output.per_query} <<< {params.runs:q} > {log} 2>&1"
+
+
+rule compare_with_bm25:
+    """Measure how many relevant documents each method of a study finds that BM25 does not."""
+    input:
+        products="results/{dataset}/corpus/products.parquet",
+        queries="results/{dataset}/corpus/queries.parquet",
+        judgements="results/{dataset}/corpus/judgements.parquet",
+        runs=of_job(tables.runs),
+    output:
+        report(
+            "results/{dataset}/{study}_beyond_bm25.tsv",
+            caption="../report/beyond_bm25.rst",
+            category="Recall",
+            subcategory="{dataset}",
+            labels={"study": "{study}, beyond BM25"},
+        ),
+    log:
+        "logs/{dataset}/compare_with_bm25_{study}.log",
+    wildcard_constraints:
+        study=names(tables.studies_beyond_bm25(pipeline)),
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("compare_with_bm25"),
+        config=fixed(pipeline.config.evaluate),
+        bm25=of_job(tables.bm25),
+        runs=lines(run=tables.named_runs),
+    shell:
+        'python "$CATID2_SCRIPTS/compare_with_bm25.py" --config {params.config:q} --dataset {wildcards.dataset}'
+        " --products {input.products} --queries {input.queries} --judgements {input.judgements} --bm25 {params.bm25} @/dev/stdin"
+        " --output {output} <<< {params.runs:q} > {log} 2>&1"
 
 
 rule export_run:
