@@ -35,7 +35,7 @@ DECIDE_RESULTS = {
     "docids.schemes": "schemes",
     "search.trie": "trie",
     "search.beam": "beam",
-    "retriever.t5_scorer": "retriever",
+    "retriever.t5_scorer": "logits_processor",
     "retriever.t5": "retriever",
     "retriever.light": "light",
     "retriever.light_training": "light",
@@ -162,7 +162,10 @@ def prepare(folder: Path, sources: list[str], tests: list[str]) -> None:
 
 
 def importers(module: str) -> list[str]:
-    """Return the test files that import a module, themselves or through a helper next to them."""
+    """Return the test files that import a module, themselves or through a helper next to them.
+
+    If none does, those of the modules that import it.
+    """
     found: set[str] = set()
     files = {path.stem: imports(path) for path in TESTS.glob("*.py")}
     wanted = f"catid2.{module}"
@@ -173,6 +176,12 @@ def importers(module: str) -> list[str]:
         and any(one == wanted or one.startswith(f"{wanted}.") or one in found for one in imported)
     }:
         found |= new
+    if not found:
+        package = {path.relative_to(ROOT): imports(path) for path in (ROOT / "catid2").rglob("*.py")}
+        users = {path for path, imported in package.items() if wanted in imported}
+        return sorted(
+            {name for path in users for name in importers(".".join(path.with_suffix("").parts[1:]))}
+        )
     return sorted(f"tests/{name}.py" for name in found if name.startswith("test_"))
 
 
