@@ -4,6 +4,7 @@ import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,8 @@ from test_dual_encoder import TINY as DUAL_ENCODER
 from catid2.baselines import dual_encoder_training
 from catid2.config.base import StageConfig
 from catid2.retriever import t5_training as retriever_training
+from catid2.training import loop
+from catid2.training.distributed import Group
 from catid2.training.loop import Training
 
 SCHEDULES = {  # of eight steps, of which the first two rise (a fifth, rounded up): shares of the learning rate
@@ -94,14 +97,15 @@ def trained_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: weights.detach().clone() for name, weights in named if weights.requires_grad}
 
 
-def gradients(model: Any, weights: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> dict:
-    """Return the gradients of the loss of a batch."""
+def gradients(model: Any, weights: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> tuple:
+    """Return the loss of a batch, and its gradients."""
     model = copy.deepcopy(model).train()
     model.load_state_dict(weights, strict=False)
     model.zero_grad()
-    model(**batch).backward()
+    loss = model(**batch)
+    loss.backward()
     named = model.named_parameters()
-    return {name: weights.grad for name, weights in named if weights.requires_grad}
+    return loss.item(), {name: weights.grad for name, weights in named if weights.requires_grad}
 
 
 @pytest.mark.parametrize(
@@ -121,11 +125,12 @@ def test_every_step_is_one_of_plain_adamw_at_the_rate_of_the_schedule(
 
     assert len(recorder.batches) == len(recorder.after) == len(shares)
     plain = PlainAdamW(lambda name: "norm" not in name.lower() and "bias" not in name, 0.5, kind.clip_norm)
-    norms = []
+    norms, losses = [], []
     for before, after, batch, share in zip(
         recorder.before, recorder.after, recorder.batches, shares, strict=True
     ):
-        slopes = gradients(recorder.model, before, batch)
+        loss, slopes = gradients(recorder.model, before, batch)
+        losses.append(loss)
         norms.append(sum(slope.square().sum().item() for slope in slopes.values()) ** 0.5)
         expected = plain.step(before, slopes, rate * share)
         for name, weights in after.items():
@@ -133,9 +138,39 @@ def test_every_step_is_one_of_plain_adamw_at_the_rate_of_the_schedule(
     assert min(norms) < kind.clip_norm < max(norms), "some steps must be clipped, and some not"
     one, other = ([str(batch) for batch in recorder.batches[start : start + 4]] for start in (0, 4))
     assert not set(one) & set(other), "each epoch has an order of its own"
-    lines = (tmp_path / "trained" / "history.tsv").read_text().splitlines()[1:]
-    rates = [float(line.split("\t")[3]) for line in lines]
-    assert rates == pytest.approx([rate * shares[3], rate * shares[7]], rel=1e-5)
+    history = np.genfromtxt(tmp_path / "trained" / "history.tsv", delimiter="\t", skip_header=1)
+    first = [1, 4, np.mean(losses[:4]), rate * shares[3]]
+    second = [2, 8, np.mean(losses[4:]), rate * shares[7]]
+    np.testing.assert_allclose(history[:, :4], [first, second], rtol=1e-4)
+
+
+class OfOnes(Training):
+    """Trains on nothing but ones."""
+
+    def batch(self, rows):
+        return {"input": torch.ones(2)}
+
+    def validate(self):
+        return {}
+
+    def write(self, folder):
+        folder.mkdir()
+
+
+@pytest.mark.parametrize(("reduces", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_reduced_precision_is_bfloat16(reduces, dtype, monkeypatch):
+    """A CPU that takes float16 unless told otherwise stands in for a GPU, which does."""
+    monkeypatch.setattr(loop, "reduced", lambda config, device: reduces)
+    model, found = torch.nn.Linear(2, 1), []
+    model.register_forward_hook(lambda layer, inputs, output: found.append(output.dtype))
+    run = OfOnes(T5, model, SimpleNamespace(steps=4), 3, Group())
+    usual = torch.get_autocast_dtype("cpu")
+    torch.set_autocast_dtype("cpu", torch.float16)
+    try:
+        run.descend(np.zeros((1, 1)))
+    finally:
+        torch.set_autocast_dtype("cpu", usual)
+    assert found == [dtype]
 
 
 # --- what a saved state belongs to ---------------------------------------------------------------------
