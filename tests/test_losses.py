@@ -8,7 +8,7 @@ import torch
 from slow_losses import slow_cscl, slow_disl, slow_hccl, slow_hccl_drawn
 from torch import Tensor
 
-from catid2.quantizer.blocks import block_bounds
+from catid2.quantizer.blocks import block_bounds, contrasts
 from catid2.quantizer.codebooks import ResidualQuantizer, squared_distances
 from catid2.quantizer.contrast import plan_contrast
 from catid2.quantizer.losses import (
@@ -265,6 +265,13 @@ def test_disl_in_blocks_is_disl_of_each_block(bounds: tuple[int, ...], kind: str
     back.requires_grad_()
     slow = sum(disl(back[b], d[b], None, kind, 0.5, "sum", ALONE) for b in blocks)
     same_gradients(disl(back, d, 2, kind, 0.5, "sum", ALONE, batched), slow, [back])
+
+
+@pytest.mark.parametrize(("documents", "padded"), [(9, False), (11, True)])
+def test_only_blocks_of_different_sizes_are_padded(documents: int, padded: bool) -> None:
+    rows = torch.randn(documents, 4)
+    (blocks,) = contrasts(rows, rows, 2, ALONE, batched=True)
+    assert (blocks.padding is not None) == padded
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
