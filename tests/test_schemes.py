@@ -19,6 +19,7 @@ from catid2.config.schemes import (
     HierarchicalKmeansScheme,
     RandomScheme,
     ResidualKmeansScheme,
+    RqvaeScheme,
     Scheme,
 )
 from catid2.corpus.products import canonical_order
@@ -29,6 +30,7 @@ from catid2.docids.schemes.coding import Documents, Unique
 from catid2.docids.schemes.random import random
 from catid2.docids.schemes.registry import SCHEMES
 from catid2.docids.schemes.residual_kmeans import residual_kmeans
+from catid2.docids.schemes.rqvae import rqvae
 from catid2.quantizer.codes import distortion, greedy_codes, standardized
 from catid2.runtime.errors import InputError
 
@@ -320,3 +322,30 @@ def test_embeddings_are_standardised_as_the_rqvae_does(how):
     model.mean.copy_(torch.from_numpy(vectors.astype(np.float64).mean(axis=0)))
     expected = model.standardize(torch.from_numpy(vectors)).numpy()
     np.testing.assert_allclose(standardized(vectors, np.arange(50), how), expected, atol=1e-6)
+
+
+# --- a trained RQ-VAE ---------------------------------------------------------------------------------
+
+
+def test_an_rqvae_codes_and_reconstructs_as_its_forward_pass_does(tmp_path):
+    import torch
+
+    from catid2.quantizer.model import RQVAE, Architecture
+
+    torch.manual_seed(0)
+    model = RQVAE(Architecture(5, 2, 4, 3, (6,), True, "center", "gradient", 0.9)).eval()
+    model.mean += 0.5
+    everything = corpus(4, 50)._replace(model=tmp_path)
+    x = torch.from_numpy(everything.embeddings)
+    with torch.no_grad():
+        model.quantizer.codebooks.copy_(torch.stack([model.encode(x[:4]), 0.3 * torch.randn(4, 3)]))
+        passed = model(x)
+    model.save(tmp_path / "model.safetensors", tmp_path / "config.json", {})
+    found = rqvae(everything, RqvaeScheme(kind="rqvae"), 0)
+    codes = greedy_codes(found.latents, found.codebooks)
+    assert (codes == passed.quantized.codes.numpy()).all()
+    assert len(np.unique(codes, axis=0)) > 4
+    error = (passed.reconstruction - passed.x).square().sum(1).mean().item()
+    assert found.reconstruction_error(codes) == pytest.approx(error, rel=1e-5)
+    with pytest.raises(InputError, match="--model"):
+        rqvae(everything._replace(model=None), RqvaeScheme(kind="rqvae"), 0)
