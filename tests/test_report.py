@@ -26,7 +26,7 @@ from catid2.report.grids import summarize_grids
 from catid2.report.inputs import RETRIEVER_CURVES, RQVAE_CURVES, read_comparison, read_curves
 from catid2.report.page import write_page
 from catid2.report.panels import DocidFiles, write_layers_figure
-from catid2.report.sections import layer_perplexity, summary
+from catid2.report.sections import counts_section, layer_perplexity, quality_section, summary
 from catid2.report.svg import draw_panels, shorten, styled, svg_text
 from catid2.report.tables import locale_rows, write_locales
 from catid2.report.time_figures import Times, Wait, stages_panel, waits_panel
@@ -160,7 +160,8 @@ def test_metrics_in_the_page_equal_the_tables_and_the_best_is_bold(tree, page):
             best = {metric: max(row[metric] for row in rows.values()) for metric in METRICS}
             for method, row in rows.items():
                 cells, bold = shown.pop(0)
-                assert cells[:2] == [method, row["retriever"]]
+                seeds = "1" if method == "bm25" else "2"
+                assert cells[:4] == [method, row["retriever"], str(row["n_queries"]), seeds]
                 assert bold == {4 + i for i, metric in enumerate(METRICS) if row[metric] == best[metric]}
                 for metric, cell in zip(METRICS, cells[4:], strict=True):
                     p = row[f"{metric}_p"]
@@ -345,6 +346,48 @@ def test_page_names_every_dataset_method_setting_and_checksum(tree, page):
         ["rqvae.losses.hccl", "0.05", "", "0.0", "0.0", ""],
     ]
     assert ["commit", "0123abcd"] in rows
+
+
+def test_the_page_shows_products_below_the_prefix_of_their_docids(tree, page):
+    results, comparison = tree
+    head = ["DocID", "product and its category"]
+    rows = iter(Reader(page).rows)
+    for dataset, language in zip(comparison.datasets, ("en", "ja"), strict=True):
+        products = pl.read_parquet(results / dataset.name / "corpus" / "products.parquet")
+        paths = products.select(pl.concat_str("^category_[1-3]$", separator=" › ")).to_series()
+        table = pl.read_parquet(results / dataset.name / "catid2" / "seed0" / "docids.parquet")
+        docids = table.select("^c_.*$").to_numpy()
+        assert head in rows  # goes on to it
+        for example in prefix_examples(
+            docids, CONFIG.prefix_length, CONFIG.examples, CONFIG.example_products
+        ):
+            prefix = " ".join(map(str, example.prefix))
+            assert next(rows) == [f"prefix {prefix}: {example.n_documents} products"]
+            for doc in example.documents:
+                docid = " ".join(map(str, docids[doc]))
+                assert next(rows) == [docid, products["title"][doc] + paths[doc]]
+                assert docid.startswith(f"{prefix} ")
+        shown = CONFIG.examples * CONFIG.example_products
+        assert page.count(f'<td class="text wrap" lang="{language}">') == shown
+
+
+def test_counts_are_all_whole_numbers_but_those_of_the_config(tree, page):
+    one, other = read_comparison(*tree)
+    stats = {"documents": 1234, "tree": [{"nodes": 3}], "config": {"levels": 4}, "share": 0.5, "usual": True}
+    rows = counts_section([one._replace(stats=stats), other._replace(stats={"queries": {"test": 0}})])
+    assert [(row["key"], *row["values"]) for row in rows] == [
+        ("documents", "1,234", "–"),
+        ("tree, 0, nodes", "3", "–"),
+        ("queries, test", "–", "0"),
+    ]
+    shown = Reader(page).rows
+    assert shown.count(["queries, test", "402", "402"]) == 2  # among the main counts, and among all
+    assert shown.count(["products, dropped, no category", "12", "12"]) == 1
+
+
+def test_the_page_names_the_encoder_of_each_view(page):
+    for dataset in ("demo_us", "demo_jp"):
+        assert [dataset, "title", "tfidf_svd", "64", "{title} {brand}"] in Reader(page).rows
 
 
 def test_page_says_which_data_are_simulated(page, tree, us, tmp_path):
@@ -561,6 +604,19 @@ def test_docids_of_different_length_fill_the_columns_they_have(tree):
     assert len({tuple(row) for row in rows}) == 1
     assert rows[0]["perplexity_3"] is None
     assert rows[-4]["perplexity_3"] > 0
+
+
+def test_the_table_of_docids_says_the_sizes_of_layers_and_which_are_missing(tree):
+    one, other = read_comparison(*tree)
+    short = {
+        method: [run._replace(perplexity=[2.0, 3.0], codes_per_layer=[8, 4]) for run in runs]
+        for method, runs in one.docids.items()
+    }
+    first, second = quality_section([one._replace(docids=short), other])
+    assert (first["name"], second["name"]) == ("demo_us (us)", "demo_jp (jp, simulated)")
+    assert [row["codes"] for row in (*first["rows"], *second["rows"])] == ["8 / 4"] * 3 + ["8"] * 3
+    shown = [{"value": 2.0, "share": 0.25}, {"value": 3.0, "share": 0.75}, None, None]
+    assert all(row["perplexity"] == shown for row in first["rows"])
 
 
 def test_perplexity_is_averaged_over_the_seeds_that_have_the_layer(tree):
