@@ -314,10 +314,12 @@ def check_counts(stats: dict, want: Oracle, documents: list[dict]) -> None:
     assert stats["documents_by_depth"] == depths
     assert stats["path_repeats_a_name"] == sum(len(set(path)) < len(path) for path in want.paths.values())
     for field, column in TEXT_COLUMNS.items():
-        raw = [want.catalogue[product][column] for product in want.paths]
+        raw = [want.catalogue[row["product_id"]][column] for row in documents]
         clean = [row[field] for row in documents]
         assert stats["text"][field]["missing"] == raw.count(None)
         assert stats["text"][field]["missing"] + stats["text"][field]["emptied"] == clean.count(None)
+        changed = [one for one, other in zip(clean, raw, strict=True) if one is not None and one != other]
+        assert stats["text"][field]["changed"] == len(changed)
     for level in stats["tree"]:
         nodes = Counter(tuple(path[: level["level"]]) for path in want.paths.values())
         assert (level["nodes"], level["most_documents"]) == (len(nodes), max(nodes.values()))
@@ -388,17 +390,38 @@ def test_test_queries_with_the_text_of_a_train_query_are_counted_and_left_out_if
         assert kept.equals(every.filter(pa.compute.field("query_id") != 2))
 
 
-@pytest.mark.parametrize(("names", "level"), [(["All", "{}", "b"], "1"), (["{}", "B", "C"], None)])
-def test_a_level_with_one_node_is_warned_of(tmp_path, capsys, names, level):
-    products, paths, examples = [], [], []
-    for product in "abcd":
+def corpus_of_paths(paths: dict[str, list[str]]) -> Raw:
+    """Products that one query wants, by their names the category path of each."""
+    products, lines, examples = [], [], []
+    for product, path in paths.items():
         key = {"product_id": product, "product_locale": "us"}
         products.append(key | dict.fromkeys(TEXT_COLUMNS.values(), "text"))
-        path = [name.format(product) for name in names]
-        paths.append({"type": "product", "locale": "us", "asin": product, "category": path})
+        lines.append(
+            json.dumps({"type": "product", "locale": "us", "asin": product, "category": path}).encode()
+        )
         query = {"query": "q", "query_id": 1, "esci_label": "E", "small_version": 1, "large_version": 1}
         examples.append(key | query | {"split": "test"})
-    files = Raw(examples, products, [json.dumps(path).encode() for path in paths]).write(tmp_path)
+    return Raw(examples, products, lines)
+
+
+def test_categories_have_the_most_frequent_of_their_spellings(tmp_path):
+    paths = {
+        "a": ["Home", "x", "y"],
+        "b": ["HOME", "x", "z"],
+        "c": ["Home", "x", "y"],
+        "d": ["Toys", "x", "y"],
+    }
+    out = outputs(tmp_path)
+    stats = build_corpus(corpus_of_paths(paths).write(tmp_path), "us", CorpusConfig(), out, SMALL)
+    table = read_table(out.products, products_columns(3))
+    assert table["category_1"].to_pylist() == ["Home", "Home", "Home", "Toys"]
+    assert stats["spellings_merged"] == {"nodes": 1, "documents_respelled": 1}
+
+
+@pytest.mark.parametrize(("names", "level"), [(["All", "{}", "b"], "1"), (["{}", "B", "C"], None)])
+def test_a_level_with_one_node_is_warned_of(tmp_path, capsys, names, level):
+    paths = {product: [name.format(product) for name in names] for product in "abcd"}
+    files = corpus_of_paths(paths).write(tmp_path)
     build_corpus(files, "us", CorpusConfig(), outputs(tmp_path), SMALL)
     warning = (
         f"warning: {files.categories}: all products lie in one node at level {level} of the category tree"
