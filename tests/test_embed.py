@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -137,13 +138,17 @@ def test_rows_are_those_of_each_text_alone(tmp_path, products, encoders, name, s
     embed(config, products, outputs(tmp_path), batching=Batching(tokens=64))
     matrix = read_embeddings(tmp_path / "view.npy", rows=23)
     np.testing.assert_allclose(matrix, one_at_a_time(config, products), rtol=2e-3, atol=2e-3)
-    metadata = read_json(tmp_path / "view.json")
-    assert metadata["documents"] == 23
-    assert metadata["dims"] == 16
-    assert metadata["encoder"] == encoders[name]
-    assert metadata["pooling"] == settings.get("pooling", "mean")
-    assert metadata["view"]["template"] == TEMPLATE
-    assert metadata["empty_texts"] == 1
+    assert read_json(tmp_path / "view.json") == {
+        "documents": 23,
+        "dims": 16,
+        "encoder": encoders[name],
+        "pooling": settings.get("pooling", "mean"),
+        "empty_texts": 1,
+        "identity": TransformerEncoder(config.encoder, torch.device("cpu"), 64).identity,
+        "precision": "float32",
+        "versions": {name: version(name) for name in ("numpy", "tokenizers", "torch", "transformers")},
+        "view": config.model_dump(),
+    }
     assert not (tmp_path / "checkpoints").exists()
 
 
@@ -194,6 +199,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path, products, e
         ("products", "products"),
         ("weights", "made with.identity"),
         ("code", 'code.torch: "'),
+        ("shard", "shard: 8192, now 10"),
     ],
 )
 def test_shards_of_another_run_are_kept_but_not_used(
@@ -215,10 +221,11 @@ def test_shards_of_another_run_are_kept_but_not_used(
     elif other == "weights":
         torch.manual_seed(1)
         BertModel(BertConfig.from_pretrained(folder)).save_pretrained(folder)
-    else:
+    elif other == "code":
         monkeypatch.setattr("catid2.runtime.checkpoint.code_digest", lambda module: {"torch": "0.0"})
+    batching = Batching(shard=10) if other == "shard" else None
     for name in ("killed", "anew"):
-        embed(view(settings), products, outputs(tmp_path / name))
+        embed(view(settings), products, outputs(tmp_path / name), batching=batching)
     (line,) = (message for message in caplog.messages if "kept, but of another run (" in message)
     assert f"({told}" in line or f", {told}" in line
     assert "taken from" not in caplog.text
@@ -398,15 +405,27 @@ def test_tfidf_svd_keeps_similar_texts_together(tmp_path, products, monkeypatch)
     paths = {"products": products, "output": files.matrix, "metadata": files.metadata}
     paths |= {"checkpoints": files.checkpoints}
     options = [part for name, path in paths.items() for part in (f"--{name}", str(path))]
+    options += ["--seed", "3"]
     monkeypatch.setattr("sys.argv", ["embed.py", "--config", config.model_dump_json(), *options])
     runpy.run_path(str(SCRIPT), run_name="__main__")
     matrix = np.asarray(read_embeddings(tmp_path / "first" / "view.npy", rows=23), np.float32)
     np.testing.assert_allclose(np.linalg.norm(matrix[:22], axis=1), 1, atol=1e-3)
     assert not matrix[22].any()  # the product without text
-    metadata = read_json(tmp_path / "first" / "view.json")
-    assert metadata["encoder"] == "tfidf_svd"
-    assert metadata["dims"] == 4
-    assert 0 < metadata["explained_variance"] < 1
+    learnt = tfidf_svd(DocumentTexts(products, config.template, config.max_characters), config.encoder, 3)
+    assert (matrix == np.concatenate(list(learnt.vectors)).astype(np.float16)).all()
+    assert 0 < learnt.explained_variance < 1
+    assert read_json(tmp_path / "first" / "view.json") == {
+        "documents": 23,
+        "dims": 4,
+        "encoder": "tfidf_svd",
+        "pooling": None,
+        "seed": 3,
+        "features": learnt.features,
+        "explained_variance": round(learnt.explained_variance, 6),
+        "empty_texts": 1,
+        "versions": {name: version(name) for name in ("numpy", "scikit-learn")},
+        "view": config.model_dump(),
+    }
 
 
 def test_tfidf_svd_learns_from_a_sample_and_folds_in_the_rest():
