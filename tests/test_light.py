@@ -16,7 +16,7 @@ from catid2.retriever.light import LightRetriever, QueryVectors, load_light
 from catid2.retriever.light_training import Inputs
 from catid2.retriever.retrieve import Corpus, retrieve
 from catid2.runtime.errors import InputError
-from catid2.runtime.tables import QUERIES, RUN, read_json, read_table, write_json
+from catid2.runtime.tables import MADE_BY, QUERIES, RUN, read_json, read_table, write_json
 from catid2.search.beam import beam_search
 from catid2.search.decode import Search, search
 from catid2.search.trie import Trie
@@ -138,6 +138,7 @@ def test_the_first_of_the_checkpoints_that_validate_best_is_kept(inputs, tmp_pat
 def test_a_run_ranks_the_test_queries(inputs, folder, tmp_path):
     corpus = Corpus(inputs.docids, inputs.products, inputs.queries, inputs.embeddings)
     retrieve(RetrieveConfig(beams=15, top_k=10), folder, corpus, tmp_path / "run.parquet", 8)
+    assert pq.read_schema(tmp_path / "run.parquet").metadata[MADE_BY.encode()] == b"light"
     run = read_table(tmp_path / "run.parquet", RUN).to_pandas()
     test = [
         row["query_id"] for row in read_table(inputs.queries, QUERIES).to_pylist() if row["split"] == "test"

@@ -29,11 +29,11 @@ from catid2.embedding.documents import Outputs, embed
 from catid2.embedding.queries import Corpus as QueryCorpus
 from catid2.embedding.queries import Outputs as QueryOutputs
 from catid2.embedding.queries import embed_queries
-from catid2.retriever.retrieve import Corpus, retrieve
+from catid2.retriever.retrieve import Corpus, load, retrieve
 from catid2.retriever.t5 import load_retriever
 from catid2.retriever.tokenizer import train_tokenizer
 from catid2.runtime.errors import InputError
-from catid2.runtime.tables import QUERIES, RUN, read_table
+from catid2.runtime.tables import MADE_BY, QUERIES, RUN, read_table
 from catid2.search.beam import beam_search
 from catid2.search.below_node import DenseRanking
 from catid2.search.decode import Search, search
@@ -97,6 +97,7 @@ def test_fewer_documents_than_asked_for():
 
 def test_the_run_ranks_each_test_query_by_falling_score(case, folder, tmp_path):
     retrieve(CONFIG, folder, corpus_of(case), tmp_path / "run.parquet", 8)
+    assert pq.read_schema(tmp_path / "run.parquet").metadata[MADE_BY.encode()] == b"t5"
     run = read_table(tmp_path / "run.parquet", RUN).to_pandas()
     asked = pq.read_table(case.queries).to_pylist()
     test = [row["query_id"] for row in asked if row["split"] == "test"]
@@ -105,6 +106,13 @@ def test_the_run_ranks_each_test_query_by_falling_score(case, folder, tmp_path):
         assert rows["rank"].tolist() == list(range(1, 11))
         assert rows.score.is_monotonic_decreasing
         assert rows.doc_id.is_unique
+
+
+def test_all_that_a_search_takes_lies_on_its_device(case, folder):
+    loaded = load(CONFIG, folder, corpus_of(case), torch.device("meta"))
+    retriever, trie = loaded.retriever, loaded.trie
+    tensors = [*retriever.parameters(), *retriever.buffers(), *trie.codes, *trie.offsets, trie.doc_ids]
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
 
 
 @pytest.mark.slow
