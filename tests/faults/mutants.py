@@ -124,9 +124,11 @@ def run(
         return results(folder, sources)
     if names is None:
         if not results(folder, sources):
-            # mutmut names its mutants with its first run: take one of each function
-            command(folder, *mutmut_run, "*__mutmut_1")
+            # mutmut names its mutants before it refuses a name that none of them has
+            subprocess.run([*mutmut_run, "none"], cwd=folder, capture_output=True)
         known = sorted(results(folder, sources))
+        if not known:
+            sys.exit(f"error: no mutants of {module}; run mutmut in {folder} to see why")
         names = random.Random(arguments.seed).sample(known, min(arguments.sample, len(known)))
     codes = results(folder, sources)
     if untested := [name for name in names if codes.get(name) is None]:
