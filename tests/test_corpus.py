@@ -155,7 +155,7 @@ class Oracle:
         }
         records = self.records(raw.lines)
         wanted = {product for _, product in self.judged}
-        self.product_fate, self.paths = Counter(), {}
+        self.product_fate, self.paths, self.record_locales = Counter(), {}, Counter()
         self.product_fate["repeated_row"] = sum(
             row["product_locale"] == locale for row in raw.products
         ) - len(self.catalogue)
@@ -166,7 +166,8 @@ class Oracle:
             if why:
                 self.product_fate[why] += 1
             else:
-                self.paths[product] = self.choose(records[product])[1]
+                record_locale, self.paths[product] = self.choose(records[product])
+                self.record_locales[record_locale] += 1
         self.doc_id = {
             name: number for number, name in enumerate(sorted(self.paths, key=lambda name: name.encode()))
         }
@@ -313,6 +314,8 @@ def check_counts(stats: dict, want: Oracle, documents: list[dict]) -> None:
     depths = Counter(str(len(path)) for path in want.paths.values())
     assert stats["documents_by_depth"] == depths
     assert stats["path_repeats_a_name"] == sum(len(set(path)) < len(path) for path in want.paths.values())
+    elsewhere = want.record_locales.total() - want.record_locales[want.locale]
+    assert 0 < elsewhere == stats["path_of_another_locale"]
     for field, column in TEXT_COLUMNS.items():
         raw = [want.catalogue[row["product_id"]][column] for row in documents]
         clean = [row[field] for row in documents]
