@@ -234,6 +234,17 @@ def test_shards_of_another_run_are_kept_but_not_used(
     assert not (tmp_path / "killed" / "checkpoints").exists()
 
 
+def test_an_encoder_that_has_moved_takes_up_its_shards(tmp_path, products, encoders, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    settings = {"kind": "hf", "max_tokens": 32}
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(catid2.embedding.documents, "_write", lambda *_: sys.exit("killed before the outputs"))
+        embed(view(settings | {"model": encoders["bert"]}), products, outputs(tmp_path))
+    moved = shutil.copytree(encoders["bert"], tmp_path / "bert")
+    embed(view(settings | {"model": str(moved), "revision": "other"}), products, outputs(tmp_path))
+    assert "1 of 1 shards are taken from" in caplog.text
+
+
 def test_files_beside_the_shards_are_refused_and_left_alone(tmp_path, products, encoders, monkeypatch):
     config = view({"kind": "hf", "model": encoders["bert"], "max_tokens": 32})
     folder = tmp_path / "checkpoints"
