@@ -299,6 +299,12 @@ def assert_shows_layers(plots: list[Plot], folder: Path, method: str, rows: int)
     for text in information.texts:
         what, _, number = text.text.rpartition(" ")
         cells[what][information.y.label(text.y), information.x.label(text.x)] = float(number)
+    colours = [
+        {text.colour for text in information.texts if text.text.startswith("chance") == chance}
+        for chance in (False, True)
+    ]
+    assert [len(found) for found in colours] == [1, 1]
+    assert colours[0] != colours[1], "a level by chance is in the background"
     for what, name in (("", "category_nmi"), ("chance", "category_nmi_chance")):
         expected = {
             (f"category level {level}", f"layer {layer}"): pytest.approx(value, abs=0.0051)
