@@ -4,10 +4,10 @@
     make mutants MODULES="quantizer.losses search" SAMPLE=40    # at most 40 mutants each
 
 mutmut makes the mutants and runs, for each, the tests that reach the changed function: first those of the file that is
-named like the module, and of what that file does not notice, those of every file that imports the module. Each module
-has folders below .mutants/ with a copy of the project: a run that was stopped resumes if no file has changed, and
-`mutmut browse` there shows the mutants. `survivors.diff` lists what no test noticed. Exit code 1 if a module is below
-its target.
+named like the module. What these do not notice meets every test of every file that imports the module and reaches the
+function, for mutmut counts a fixture that tests share as reached by the first of them alone. Each module has folders
+below .mutants/ with a copy of the project: a run that was stopped resumes if no file has changed, and `mutmut browse`
+there shows the mutants. `survivors.diff` lists what no test noticed. Exit code 1 if a module is below its target.
 """
 
 import argparse
@@ -75,7 +75,7 @@ def main() -> None:
         own = [path for path in others if path.startswith(f"tests/test_{TESTS_OF.get(module, module)}")]
         codes = run(module, folder, own or others, arguments)
         survivors = unnoticed(codes)
-        if survivors and own not in ([], others):
+        if survivors:
             codes |= run(module, folder.with_name(f"{module}-all-tests"), others, arguments, survivors)
             survivors = unnoticed(codes)
         noticed = len(codes) - len(survivors)
@@ -122,19 +122,35 @@ def run(
     if names is None and arguments.sample is None:
         command(folder, *mutmut_run)
         return results(folder, sources)
-    if names is None:
-        if not results(folder, sources):
-            # mutmut names its mutants before it refuses a name that none of them has
-            subprocess.run([*mutmut_run, "none"], cwd=folder, capture_output=True)
+    statistics = folder / "mutants" / "mutmut-stats.json"
+    if not statistics.exists():
+        # mutmut names its mutants and the tests of each before it refuses a name that none has
+        subprocess.run([*mutmut_run, "none"], cwd=folder, capture_output=True)
+    if not statistics.exists():
+        sys.exit(f"error: tests fail without any mutant; `mutmut run` in {folder} says which")
+    if names is not None:
+        share_fixtures(statistics)
+    else:
         known = sorted(results(folder, sources))
-        if not known:
-            sys.exit(f"error: no mutants of {module}; run mutmut in {folder} to see why")
         names = random.Random(arguments.seed).sample(known, min(arguments.sample, len(known)))
     codes = results(folder, sources)
     if untested := [name for name in names if codes.get(name) is None]:
         command(folder, *mutmut_run, *untested)
     codes = results(folder, sources)
     return {name: codes[name] for name in names}
+
+
+def share_fixtures(path: Path) -> None:
+    """Let all tests of a file reach what one of them reaches, in mutmut's statistics."""
+    stats = json.loads(path.read_text())
+    by_file: dict[str, list[str]] = {}
+    for test in stats["duration_by_test"]:
+        by_file.setdefault(test.partition("::")[0], []).append(test)
+    reached = stats["tests_by_mangled_function_name"]
+    for function, tests in reached.items():
+        files = dict.fromkeys(test.partition("::")[0] for test in tests)
+        reached[function] = [test for file in files for test in by_file[file]]
+    path.write_text(json.dumps(stats))
 
 
 def prepare(folder: Path, sources: list[str], tests: list[str]) -> None:
