@@ -5,9 +5,10 @@
 
 mutmut makes the mutants and runs, for each, the tests that reach the changed function: first those of the file that is
 named like the module. What these do not notice meets every test of every file that imports the module and reaches the
-function, for mutmut counts a fixture that tests share as reached by the first of them alone. Each module has folders
-below .mutants/ with a copy of the project: a run that was stopped resumes if no file has changed, and `mutmut browse`
-there shows the mutants. `survivors.diff` lists what no test noticed. Exit code 1 if a module is below its target.
+function, for mutmut counts a fixture that tests share as reached by the first of them alone. A script that a test
+starts runs the code as it is, by its link scripts/catid2. Each module has folders below .mutants/ with a copy of the
+project: a run that was stopped resumes if no file has changed, and `mutmut browse` there shows the mutants.
+`survivors.diff` lists what no test noticed. Exit code 1 if a module is below its target.
 """
 
 import argparse
