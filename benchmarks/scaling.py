@@ -299,11 +299,11 @@ LARGEST = {"embed_transformer": 132_000, "search_bm25": 1_800_000}
 
 def build_trie(catalogue: Catalogue) -> None:
     """Build the prefix tree of all DocIDs, as train_retriever and retrieve do at their start."""
-    from catid2.docids.table import read_docids
+    from catid2.docids.table import Docids
     from catid2.search.trie import Trie
 
-    doc_ids, codes = read_docids(catalogue.docids)
-    Trie.from_codes(codes, [int(size) for size in codes.max(axis=0) + 1], doc_ids)
+    docids = Docids.read(catalogue.docids)
+    Trie.from_codes(docids.codes, docids.sizes, docids.doc_ids)
 
 
 def make_examples(catalogue: Catalogue) -> None:
@@ -379,14 +379,13 @@ def _make_retriever(catalogue: Catalogue) -> None:
     if catalogue.retriever.exists():
         return
     from catid2.config.retriever import RetrieverConfig
-    from catid2.docids.table import docids_digest, read_docids
+    from catid2.docids.table import Docids
     from catid2.retriever.t5 import build_retriever
 
-    codes = read_docids(catalogue.docids)[1]
-    sizes = [int(size) for size in codes.max(axis=0) + 1]
+    docids = Docids.read(catalogue.docids)
     texts = ["words of a query", "and of another"] * 1000
-    retriever, tokenizer = build_retriever(RetrieverConfig(pretrained=None), sizes, texts, 0)
-    retriever.t5.config.docid_sha256 = docids_digest(catalogue.docids)
+    retriever, tokenizer = build_retriever(RetrieverConfig(pretrained=None), docids.sizes, texts, 0)
+    retriever.t5.config.docid_sha256 = docids.digest
     retriever.t5.save_pretrained(catalogue.retriever)
     tokenizer.save_pretrained(catalogue.retriever)
 

@@ -33,7 +33,7 @@ from catid2.corpus.esci_s import extract_categories
 from catid2.corpus.products import read_products
 from catid2.corpus.queries import read_judgements, read_queries
 from catid2.corpus.text import DocumentTexts
-from catid2.docids.table import read_docids as read_codes
+from catid2.docids.table import Docids
 from catid2.evaluation.recall import read_run
 from catid2.evaluation.table import read_recall
 from catid2.quantizer.model import RQVAE
@@ -109,7 +109,7 @@ READERS = {
     "stats": Reader(f"{CORPUS}/stats.json", read_stats),
     "embeddings": Reader(f"{VIEW}.npy", read_embeddings),
     "view": Reader(f"{VIEW}.json", read_view),
-    "DocIDs": Reader(f"{METHOD}/docids.parquet", read_codes, sealed=True),
+    "DocIDs": Reader(f"{METHOD}/docids.parquet", Docids.read, sealed=True),
     "DocIDs of the report": Reader(
         f"{METHOD}/docids.parquet", lambda path: read_docids(path, documents_beside(path)), sealed=True
     ),
@@ -185,7 +185,9 @@ def plain(value: object) -> object:
     """Return what a reader gave as lists, which compare by value."""
     if isinstance(value, torch.nn.Module):
         return {name: tensor.tolist() for name, tensor in value.state_dict().items()}
-    if isinstance(value, pa.Table | pa.Array):
+    if isinstance(value, Docids):
+        return [plain(part) for part in vars(value).values()]
+    if isinstance(value, pa.Table | pa.Array | pa.ChunkedArray):
         return value.to_pylist()
     if isinstance(value, pl.DataFrame):
         return value.rows(named=True)

@@ -17,12 +17,12 @@ from catid2.corpus.products import canonical_order
 from catid2.docids.assign import assign, describe, require_unique
 from catid2.docids.repair import sinkhorn_loop
 from catid2.docids.schemes.coding import Quantised
-from catid2.docids.table import docids_table
+from catid2.docids.table import Docids, docids_table
 from catid2.quantizer.codes import collisions, greedy_codes
 from catid2.quantizer.latents import encode, reconstruction_error
 from catid2.quantizer.model import RQVAE, Architecture
 from catid2.runtime.errors import InputError
-from catid2.runtime.tables import docids_columns, products_columns, read_table
+from catid2.runtime.tables import docids_columns, products_columns, read_table, write_table
 
 UNIQUE = ("transport", "sinkhorn", "digit")
 REPAIRS = (*UNIQUE, "sinkhorn_loop", "none")
@@ -224,6 +224,18 @@ def command(folder: Path, output: Path, **changes: str) -> list[str]:
 
 def run(folder: Path, output: Path, **changes: str) -> Done:
     return run_here("assign_docids", command(folder, output, **changes))
+
+
+def test_docids_are_read_with_the_codes_before_the_repair(tmp_path):
+    path, codes = tmp_path / "docids.parquet", np.arange(6, dtype=np.int32).reshape(2, 3)
+    columns = [[0, 1], ["a", "b"], *codes.T, *(codes[:, :2] - 3).T, [False, True]]
+    write_table(path, pa.table(columns, pa.schema(list(docids_columns(3, 2).items()))))
+    docids = Docids.read(path)
+    assert (docids.doc_ids.tolist(), docids.product_ids.to_pylist()) == ([0, 1], ["a", "b"])
+    assert (docids.codes.tolist(), docids.before.tolist()) == ([[0, 1, 2], [3, 4, 5]], [[-3, -2], [0, 1]])
+    assert docids.sizes == (4, 5, 6)
+    with pytest.raises(InputError, match="column 'before_0', row 0: a negative code, -3"):
+        docids.require_codes()
 
 
 def test_command_writes_unique_ids_and_the_same_bytes_again(folder, tmp_path):

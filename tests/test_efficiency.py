@@ -12,7 +12,7 @@ from retriever_case import WORDS, Case, random_retriever, write_case
 from catid2.config.bm25 import Bm25Config
 from catid2.config.efficiency import EfficiencyConfig
 from catid2.config.retrieve import RetrieveConfig
-from catid2.docids.table import docids_digest
+from catid2.docids.table import Docids
 from catid2.plan.settings import Pipeline
 from catid2.plan.stage_logs import StageLog, stage_logs
 from catid2.retriever.retrieve import Corpus, retrieve
@@ -84,7 +84,7 @@ def untrained(folder: Path, case: Case, sizes: tuple[int, ...]) -> Path:
     retriever = random_retriever("t5", sizes)
     retriever.t5.config.query_prefix = "query: "
     retriever.t5.config.max_query_tokens = 16
-    retriever.t5.config.docid_sha256 = docids_digest(case.docids)
+    retriever.t5.config.docid_sha256 = Docids.read(case.docids).digest
     retriever.t5.save_pretrained(folder)
     train_tokenizer(WORDS, 300).save_pretrained(folder)
     return folder

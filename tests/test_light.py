@@ -10,7 +10,7 @@ from light_case import SMALL, random_light, random_vectors, train, write_light_c
 from retriever_case import one_cpu_thread, random_codes
 
 from catid2.config.retrieve import RetrieveConfig
-from catid2.docids.table import read_docids
+from catid2.docids.table import Docids
 from catid2.embedding.vectors import read_vectors
 from catid2.retriever.light import LightRetriever, QueryVectors, load_light
 from catid2.retriever.light_training import Inputs
@@ -104,7 +104,7 @@ def test_it_learns_the_docid_of_every_document_and_of_what_queries_want(inputs, 
     with one_cpu_thread():
         model = load_light(train(config, inputs, tmp_path))
     vectors = read_vectors(inputs.embeddings, inputs.queries, 60)
-    trie = Trie.from_codes(read_docids(inputs.docids)[1], model.sizes)
+    trie = Trie.from_codes(Docids.read(inputs.docids).codes, model.sizes)
     unique = np.unique(vectors.documents, axis=0, return_index=True)[1]  # titles are few words, some the same
     found = search(model, trie, QueryVectors(vectors.documents[unique]), Search(20, 5, 8))
     own = [doc in row for doc, row in zip(unique.tolist(), found.doc_ids.tolist(), strict=True)]
@@ -144,7 +144,7 @@ def test_a_run_ranks_the_test_queries(inputs, folder, tmp_path):
         row["query_id"] for row in read_table(inputs.queries, QUERIES).to_pylist() if row["split"] == "test"
     ]
     assert run.query_id.drop_duplicates().tolist() == sorted(test)
-    model, codes = load_light(folder), read_docids(inputs.docids)[1]
+    model, codes = load_light(folder), Docids.read(inputs.docids).codes
     vectors = read_vectors(inputs.embeddings, inputs.queries, 60).of_queries(np.array(sorted(test)))
     with torch.inference_mode():
         for query, (_, rows) in enumerate(run.groupby("query_id")):

@@ -18,7 +18,7 @@ from transformers import AutoTokenizer
 import catid2.baselines.dual_encoder_training as dual_encoder_training
 import catid2.retriever.t5_training as retriever_training
 from catid2.config.embed import HfEncoder
-from catid2.docids.table import read_docids
+from catid2.docids.table import Docids
 from catid2.embedding.encoders import TransformerEncoder, pool
 from catid2.pretrained.loading import load_tokenizer
 from catid2.retriever.text_search import Hit
@@ -123,8 +123,8 @@ def _retriever(pretrained: str, case: Case, folder: Path) -> tuple[Path, Any, An
         built = _kept(patch, retriever_training, "build_retriever")
         output = train(config, case, folder)
     model, tokenizer = built[0]
-    doc_ids, codes = read_docids(case.docids)
-    trie = Trie.from_codes(codes, model.sizes, doc_ids)
+    docids = Docids.read(case.docids)
+    trie = Trie.from_codes(docids.codes, model.sizes, docids.doc_ids)
     queries = tokenize(tokenizer, TEXTS, config.query_task.prefix, config.max_query_tokens)
     found = search(model.eval(), trie, queries, Search(100, 5, 16))
     return output, (found.doc_ids.tolist(), found.scores), tokenizer

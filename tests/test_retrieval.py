@@ -24,7 +24,7 @@ from retriever_case import (
 
 from catid2.config.embed import ViewConfig
 from catid2.config.retrieve import RetrieveConfig
-from catid2.docids.table import docids_digest, read_docids
+from catid2.docids.table import Docids
 from catid2.embedding.documents import Outputs, embed
 from catid2.embedding.queries import Corpus as QueryCorpus
 from catid2.embedding.queries import Outputs as QueryOutputs
@@ -59,7 +59,7 @@ def folder(case, tmp_path_factory) -> Path:
     retriever = random_retriever("t5", SIZES)
     retriever.t5.config.query_prefix = "query: "
     retriever.t5.config.max_query_tokens = 16
-    retriever.t5.config.docid_sha256 = docids_digest(case.docids)
+    retriever.t5.config.docid_sha256 = Docids.read(case.docids).digest
     retriever.t5.save_pretrained(folder)
     train_tokenizer(WORDS, 300).save_pretrained(folder)
     return folder
@@ -140,7 +140,7 @@ def test_docids_of_another_retriever_or_corpus_are_refused(case, folder, tmp_pat
         with pytest.raises(InputError, match=r"the retriever in .* knows"):
             retrieve(CONFIG, folder, other, output, 8)
     write_docids(tmp_path / "docids.parquet", random_codes(60, SIZES, seed=1), names)
-    assert (read_docids(other.docids)[1].max(axis=0) == np.array(SIZES) - 1).all(), "sizes must not differ"
+    assert Docids.read(other.docids).sizes == SIZES, "sizes must not differ"
     with pytest.raises(InputError, match="not the DocIDs that the retriever in"):
         retrieve(CONFIG, folder, other, output, 8)
     write_docids(tmp_path / "docids.parquet", random_codes(59, SIZES), names[:59])
@@ -212,7 +212,7 @@ def test_a_run_below_a_level_is_ranked_by_the_vectors_of_the_view(case, folder, 
         torch.nn.functional.normalize(torch.from_numpy(np.load(path)).float(), dim=1)
         for path in (matrix, beside.matrix)
     )
-    codes = read_docids(case.docids)[1]
+    codes = Docids.read(case.docids).codes
     model, tokenizer = load_retriever(folder)
     expected = search(
         model,

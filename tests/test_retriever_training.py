@@ -27,7 +27,7 @@ from retriever_case import (
 from safetensors.torch import load_file
 
 from catid2.config.retriever import RetrieverConfig
-from catid2.docids.table import docids_digest
+from catid2.docids.table import Docids
 from catid2.retriever.t5 import load_retriever
 from catid2.retriever.t5_training import RetrieverTraining
 from catid2.runtime.checkpoint import STATE_FILE
@@ -67,7 +67,7 @@ def test_a_run_writes_a_retriever_with_its_history_and_removes_its_checkpoints(c
     folder = train(TINY, case, tmp_path)
     assert not (tmp_path / "checkpoints").exists()
     retriever, _ = load_retriever(folder)
-    assert retriever.t5.config.docid_sha256 == docids_digest(case.docids)
+    assert retriever.t5.config.docid_sha256 == Docids.read(case.docids).digest
     header, *lines = [line.split("\t") for line in (folder / "history.tsv").read_text().splitlines()]
     recalls = ["recall@10", "recall@50", "recall@100"]
     assert header == ["epoch", "step", "loss", "learning_rate", *recalls, "kept"]

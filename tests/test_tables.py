@@ -11,13 +11,10 @@ from breakage import make_unreadable
 
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import (
-    docids_columns,
-    read_code_columns,
     read_embeddings,
     read_footer,
     read_json,
     read_table,
-    require_codes,
     row_group_sizes,
     write_json,
     write_table,
@@ -138,20 +135,6 @@ def test_what_cannot_be_read_is_never_called_damaged(tmp_path, monkeypatch, writ
         where, what = str(caught.value).split(": ", 1)
         assert where in (str(path), str(tmp_path))
         assert what == f"cannot be read ({os.strerror(number)}); make it readable, or try again"
-
-
-def test_codes_are_read_by_kind(tmp_path):
-    path, codes = tmp_path / "docids.parquet", np.arange(6, dtype=np.int32).reshape(2, 3)
-    columns = [[0, 1], ["a", "b"], *codes.T, *(codes[:, :2] - 3).T, [False, True]]
-    write_table(path, pa.table(columns, pa.schema(list(docids_columns(3, 2).items()))))
-    table, (docids, before) = read_code_columns(path, ["c", "before"], {"doc_id": pa.int32()})
-    assert table["doc_id"].to_pylist() == [0, 1]
-    assert (docids.tolist(), before.tolist()) == ([[0, 1, 2], [3, 4, 5]], [[-3, -2], [0, 1]])
-    require_codes(path, "c", docids, "")
-    with pytest.raises(InputError, match="column 'before_0', row 0: a negative code, -3"):
-        require_codes(path, "before", before, "")
-    with pytest.raises(InputError, match="no columns x_0, x_1, …"):
-        read_code_columns(path, ["x"], {})
 
 
 def test_embeddings_are_checked(tmp_path):

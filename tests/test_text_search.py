@@ -15,7 +15,7 @@ import torch
 from retriever_case import TINY, train, write_case
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from catid2.docids.table import read_docids
+from catid2.docids.table import Docids
 from catid2.retriever.text_search import TextSearch
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import read_json, read_table, write_json
@@ -72,7 +72,7 @@ def trained(tmp_path_factory) -> Trained:
     case = write_case(corpus)
     case = case._replace(docids=case.docids.rename(folder / "docids.parquet"))
     train(TINY, case, folder)
-    _, codes = read_docids(case.docids)
+    codes = Docids.read(case.docids).codes
     titles = read_table(case.products, {"title": pa.string()})["title"].to_pylist()
     model = AutoModelForSeq2SeqLM.from_pretrained(folder / "retriever")
     return Trained(root, folder, model, AutoTokenizer.from_pretrained(folder / "retriever"), codes, titles)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from retriever_case import random_codes, write_docids
 
-from catid2.docids.table import read_docids
+from catid2.docids.table import Docids
 from catid2.runtime.errors import InputError
 from catid2.search.trie import Trie
 
@@ -92,9 +92,9 @@ def test_unusable_docids_are_named(codes, message):
 def test_docids_are_read_as_written(tmp_path):
     codes = random_codes(20, (3, 3, 3, 7))
     write_docids(tmp_path / "docids.parquet", codes, [str(row) for row in range(20)])
-    doc_ids, read = read_docids(tmp_path / "docids.parquet")
-    assert np.array_equal(read, codes)
-    assert np.array_equal(doc_ids, np.arange(20))
+    docids = Docids.read(tmp_path / "docids.parquet")
+    assert np.array_equal(docids.codes, codes)
+    assert np.array_equal(docids.doc_ids, np.arange(20))
     (tmp_path / "cut.parquet").write_bytes((tmp_path / "docids.parquet").read_bytes()[:-20])
     with pytest.raises(InputError, match="not a complete parquet file"):
-        read_docids(tmp_path / "cut.parquet")
+        Docids.read(tmp_path / "cut.parquet")

@@ -46,7 +46,7 @@ def read_quality(files: Sequence[DocidFiles], corpus: Path) -> dict[str, Quality
     found: dict[str, list[Quality]] = {}
     for file in files:
         statistics = read_docid_statistics(file.statistics)
-        codes = read_docids(file.table, len(catalogue.titles)).codes
+        codes = read_docids(file.table, len(catalogue.titles)).before
         pairs = zip(codes.T, catalogue.categories.T, strict=False)
         shares = np.array(statistics.perplexity) / statistics.codes_per_layer
         own = Quality(statistics.collisions_before, float(shares.min()), [nmi(*pair) for pair in pairs])

@@ -8,16 +8,15 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from catid2.docids.table import Docids
 from catid2.evaluation.table import MEAN, read_recall
 from catid2.report.figures import Curve
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import (
     CATEGORIES,
-    read_code_columns,
     read_footer,
     read_json,
     read_table,
-    require_codes,
     require_dense,
     require_file,
 )
@@ -60,13 +59,6 @@ class DocidStatistics(NamedTuple):
     perplexity: list[float]  # per layer
     nmi: np.ndarray  # (H, L): category level and layer
     nmi_chance: np.ndarray  # (H, L): the same with the categories shuffled
-
-
-class Docids(NamedTuple):
-    """docids.parquet as arrays; row = doc_id."""
-
-    docids: np.ndarray  # (N, positions)
-    codes: np.ndarray  # (N, layers) the scheme's codes, before the repair
 
 
 class Catalogue(NamedTuple):
@@ -239,15 +231,14 @@ def _below(path: str | Path, content: Mapping[str, Any], keys: tuple[str, ...], 
 
 
 def read_docids(path: str | Path, documents: int) -> Docids:
-    """Return docids.parquet as arrays in the order of doc_id; InputError unless it has that many documents."""
-    table, (docids, codes) = read_code_columns(path, ["c", "before"], {"doc_id": pa.int32()})
+    """Return docids.parquet; InputError unless it has that many documents, in the order of doc_id."""
+    docids = Docids.read(path)
     remedy = "run assign_docids on this corpus"
-    if table.num_rows != documents:
-        raise InputError(path, f"{table.num_rows} DocIDs for {documents} products", remedy)
-    require_dense(path, table.column("doc_id").to_numpy(), remedy)
-    require_codes(path, "c", docids, remedy)
-    require_codes(path, "before", codes, remedy)
-    return Docids(docids, codes)
+    if len(docids.codes) != documents:
+        raise InputError(path, f"{len(docids.codes)} DocIDs for {documents} products", remedy)
+    require_dense(path, docids.doc_ids, remedy)
+    docids.require_codes()
+    return docids
 
 
 def read_catalogue(folder: str | Path) -> Catalogue:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from markupsafe import Markup
 
+from catid2.docids.table import Docids
 from catid2.evaluation.table import metrics_among, read_recall
 from catid2.report.categories import category_shares
 from catid2.report.figures import (
@@ -19,7 +20,6 @@ from catid2.report.figures import (
 )
 from catid2.report.inputs import (
     Catalogue,
-    Docids,
     DocidStatistics,
     one_per_method,
     read_catalogue,
@@ -94,9 +94,9 @@ def layer_figure(
         note = f"all products lie in one category of level {config.category_level}"
         return LayerFigure(title, statistics.nmi, statistics.nmi_chance, {}, note)
     names = [catalogue.nodes[int(node)] for node in nodes]
-    layers = dict.fromkeys((0, docids.codes.shape[1] - 1))
+    layers = dict.fromkeys((0, docids.before.shape[1] - 1))
     shares = {
-        layer: category_shares(categories, docids.codes[:, layer], names, config.categories)
+        layer: category_shares(categories, docids.before[:, layer], names, config.categories)
         for layer in layers
     }
     return LayerFigure(title, statistics.nmi, statistics.nmi_chance, shares)

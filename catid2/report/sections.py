@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from catid2.docids.table import Docids
 from catid2.evaluation.table import metrics_among
 from catid2.report.examples import prefix_examples
 from catid2.report.figures import Curve
@@ -18,7 +19,6 @@ from catid2.report.inputs import (
     RQVAE_CURVES,
     Catalogue,
     DatasetTables,
-    Docids,
     DocidStatistics,
     read_curves,
     read_view,
@@ -227,7 +227,7 @@ def examples_section(
                 "n_documents": example.n_documents,
                 "products": [
                     {
-                        "docid": " ".join(map(str, docids.docids[doc].tolist())),
+                        "docid": " ".join(map(str, docids.codes[doc].tolist())),
                         "title": shorten(catalogue.titles[doc], TITLE_COLUMNS),
                         "path": catalogue.path(doc),
                     }
@@ -235,7 +235,7 @@ def examples_section(
                 ],
             }
             for example in prefix_examples(
-                docids.docids, config.prefix_length, config.examples, config.example_products
+                docids.codes, config.prefix_length, config.examples, config.example_products
             )
         ],
     }

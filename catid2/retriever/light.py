@@ -93,7 +93,7 @@ class LightRetriever(nn.Module):
     Attributes:
         shape: the sizes of the model.
         sizes: how many codes each position has; (L,).
-        trained_on: docid_sha256 (catid2.docids.table.docids_digest) and vectors_sha256 (catid2.embedding.vectors) of
+        trained_on: docid_sha256 (catid2.docids.table.Docids.digest) and vectors_sha256 (catid2.embedding.vectors) of
             the training data.
     """
 

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from catid2.docids.table import docids_digest, read_docids, require_same_documents
+from catid2.docids.table import Docids
 from catid2.embedding.vectors import read_vectors
 from catid2.retriever.light import LightRetriever, QueryVectors, build_light, describe
 from catid2.retriever.validation import validate
@@ -84,9 +84,9 @@ def train_light(
 
 def read_data(config: LightConfig, inputs: Inputs) -> Data:
     """Return examples and validation queries; errors as in train_light."""
-    require_same_documents(inputs.docids, inputs.products)
-    doc_ids, codes = read_docids(inputs.docids)
-    sizes = tuple(int(size) for size in codes.max(axis=0) + 1)
+    docids = Docids.read(inputs.docids)
+    docids.require_documents(inputs.products)
+    codes = docids.codes
     vectors = read_vectors(inputs.embeddings, inputs.queries, len(codes))
     queries = read_train_queries(inputs.queries, inputs.judgements, config.labels, config.valid_share)
     queries.require_documents(len(codes), inputs.judgements, "has no DocID")
@@ -105,10 +105,10 @@ def read_data(config: LightConfig, inputs: Inputs) -> Data:
             Task(asked, asked + len(documents), config.document_weight),
         ),
         codes=codes.astype(np.int64),
-        trie=Trie.from_codes(codes, sizes, doc_ids),
+        trie=Trie.from_codes(codes, docids.sizes, docids.doc_ids),
         held_out=QueryVectors(own[rows]),
         pairs=(np.searchsorted(rows, queries.query[held_out]), queries.doc[held_out]),
-        trained_on={"docid_sha256": docids_digest(inputs.docids), "vectors_sha256": vectors.sha256},
+        trained_on={"docid_sha256": docids.digest, "vectors_sha256": vectors.sha256},
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from catid2.corpus.queries import read_queries
-from catid2.docids.table import docids_digest, read_docids, require_same_documents
+from catid2.docids.table import Docids
 from catid2.embedding.vectors import ViewVectors, read_vectors
 from catid2.retriever.light import LightRetriever, QueryVectors, load_light
 from catid2.retriever.t5 import load_retriever
@@ -75,18 +75,19 @@ def retrieve(config: RetrieveConfig, retriever: Path, corpus: Corpus, output: Pa
 
 def load(config: RetrieveConfig, retriever: Path, corpus: Corpus, device: torch.device) -> Loaded:
     """Load everything that a search of the test queries needs; arguments and errors as in `retrieve`."""
-    doc_ids, codes = read_docids(corpus.docids)
-    require_same_documents(corpus.docids, corpus.products)
+    docids = Docids.read(corpus.docids)
+    docids.require_documents(corpus.products)
     level = config.rank_below_level
     if level is not None:
-        require_depth(level, codes.shape[1])
-    vectors = _vectors(level, retriever, corpus, len(codes))
+        require_depth(level, docids.codes.shape[1])
+    vectors = _vectors(level, retriever, corpus, len(docids.codes))
     table = read_queries(corpus.queries, "test")
     if not len(table):
         raise InputError(corpus.queries, "no test queries", "build the corpus with some")
     query_ids, texts = table.column("query_id").to_numpy(), table.column("query").to_pylist()
     model, queries = _load(retriever, vectors, query_ids, texts)
-    trie = Trie.from_codes(codes, require_fitting_codes(codes, model, corpus.docids, retriever), doc_ids)
+    require_taught(docids, model, retriever)
+    trie = Trie.from_codes(docids.codes, model.sizes, docids.doc_ids)
     dense = None if level is None else dense_ranking(level, vectors, query_ids, device)
     return Loaded(model.to(device), trie.to(device), queries, query_ids, dense)
 
@@ -124,20 +125,13 @@ def _load(
     return light, QueryVectors(vectors.of_queries(query_ids))
 
 
-def require_fitting_codes(
-    codes: np.ndarray, retriever: Retriever, docids: Path, folder: Path
-) -> tuple[int, ...]:
-    """Return the number of codes of each position, after checking that the DocIDs are the retriever's.
-
-    Raises:
-        InputError: the DocIDs are not those that the retriever was trained on.
-    """
-    sizes = retriever.sizes
+def require_taught(docids: Docids, retriever: Retriever, folder: Path) -> None:
+    """Raise InputError unless the retriever in `folder` was trained on these DocIDs."""
+    codes, sizes = docids.codes, retriever.sizes
     remedy = "give the DocIDs that the retriever was trained on, or train it again"
     if codes.shape[1] != len(sizes) or (codes.max(axis=0) >= sizes).any():
-        found = (codes.max(axis=0) + 1).tolist()
-        what = f"codes per position {found}, the retriever in {folder} knows {list(sizes)}"
-        raise InputError(docids, what, remedy)
-    if docids_digest(docids) != retriever.docid_sha256:
-        raise InputError(docids, f"not the DocIDs that the retriever in {folder} was trained on", remedy)
-    return sizes
+        what = f"codes per position {list(docids.sizes)}, the retriever in {folder} knows {list(sizes)}"
+        raise InputError(docids.path, what, remedy)
+    if docids.digest != retriever.docid_sha256:
+        what = f"not the DocIDs that the retriever in {folder} was trained on"
+        raise InputError(docids.path, what, remedy)

@@ -57,7 +57,7 @@ class DocIDRetriever(nn.Module):
 
     Attributes:
         t5: the Hugging Face model; its config holds docid_sizes, docid_first_tokens, query_prefix and max_query_tokens,
-            and once it is trained docid_sha256 (catid2.docids.table.docids_digest).
+            and once it is trained docid_sha256 (catid2.docids.table.Docids.digest).
         sizes: how many codes each position has; (L,).
         first_tokens: token id of code 0 of each position; (L,).
         start_token: first token of the decoder.
@@ -77,7 +77,7 @@ class DocIDRetriever(nn.Module):
 
     @property
     def docid_sha256(self) -> str | None:
-        """The sha256 of the DocIDs that the model was trained on (catid2.docids.table.docids_digest)."""
+        """The sha256 of the DocIDs that the model was trained on (catid2.docids.table.Docids.digest)."""
         return getattr(self.t5.config, "docid_sha256", None)
 
     def batch(self, queries: TokenTable, rows: np.ndarray) -> TokenBatch:

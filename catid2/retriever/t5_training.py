@@ -14,7 +14,7 @@ import pyarrow as pa
 import torch
 
 from catid2.corpus.text import DocumentTexts
-from catid2.docids.table import docids_digest, read_docids, require_same_documents
+from catid2.docids.table import Docids
 from catid2.retriever.t5 import DocIDRetriever, build_retriever
 from catid2.retriever.validation import validate
 from catid2.runtime.checkpoint import Checkpoints, Fingerprint, code_digest, fingerprint
@@ -84,22 +84,21 @@ def train_retriever(
         SystemExit: 143 (TERM) or 130 (INT), after the state is saved, if any rank was asked to stop.
     """
     require_own_folder(output, "retriever")
-    require_same_documents(inputs.docids, inputs.products)
-    doc_ids, codes = read_docids(inputs.docids)
-    sizes = tuple(int(size) for size in codes.max(axis=0) + 1)
-    trie = Trie.from_codes(codes, sizes, doc_ids)
+    docids = Docids.read(inputs.docids)
+    docids.require_documents(inputs.products)
+    trie = Trie.from_codes(docids.codes, docids.sizes, docids.doc_ids)
     queries = read_train_queries(
         inputs.queries, inputs.judgements, config.query_task.labels, config.valid_share
     )
     documents = _document_texts(config, inputs.products)
-    queries.require_documents(len(codes), inputs.judgements, "has no DocID")
+    queries.require_documents(len(docids.codes), inputs.judgements, "has no DocID")
     texts = itertools.chain(queries.texts_where(held_out=False), documents)
-    retriever, tokenizer = build_retriever(config, sizes, texts, seed)
-    retriever.t5.config.docid_sha256 = docids_digest(inputs.docids)
+    retriever, tokenizer = build_retriever(config, docids.sizes, texts, seed)
+    retriever.t5.config.docid_sha256 = docids.digest
     data = Data(
         make_examples(config, tokenizer, queries, documents, _pairs(config, inputs.products, queries)),
         make_validation(config, tokenizer, queries),
-        codes.astype(np.int64),
+        docids.codes.astype(np.int64),
         trie,
     )
     queries.require_validation(config.select_by)

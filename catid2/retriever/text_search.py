@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import pyarrow as pa
 import torch
 
-from catid2.docids.table import read_docids
-from catid2.retriever.retrieve import is_light, require_fitting_codes
+from catid2.docids.table import Docids
+from catid2.retriever.retrieve import is_light, require_taught
 from catid2.retriever.t5 import load_retriever
 from catid2.runtime.errors import InputError
-from catid2.runtime.tables import read_table
 from catid2.search.decode import Search, search
 from catid2.search.trie import Trie
 from catid2.training.distributed import Group
@@ -45,17 +43,17 @@ class TextSearch:
     """
 
     def __init__(self, retriever: str | Path, docids: str | Path, device: str | torch.device = "cpu"):
-        folder, path = Path(retriever), Path(docids)
+        folder = Path(retriever)
         if is_light(folder):
             what = "a light retriever, which reads vectors instead of texts"
             raise InputError(folder, what, "name a retriever of kind t5")
         self.group = Group(device=torch.device(device))
         model, self.tokenizer = load_retriever(folder)
-        doc_ids, codes = read_docids(path)
-        trie = Trie.from_codes(codes, require_fitting_codes(codes, model, path, folder), doc_ids)
-        names = read_table(path, {"product_id": pa.string()})["product_id"]
-        rows = zip(doc_ids.tolist(), names.to_pylist(), map(tuple, codes.tolist()), strict=True)
-        self._products = {doc_id: (doc_id, name, docid) for doc_id, name, docid in rows}
+        table = Docids.read(docids)
+        require_taught(table, model, folder)
+        trie = Trie.from_codes(table.codes, model.sizes, table.doc_ids)
+        columns = (table.doc_ids.tolist(), table.product_ids.to_pylist(), map(tuple, table.codes.tolist()))
+        self._products = {row[0]: row for row in zip(*columns, strict=True)}
         self.retriever, self.trie = model.to(self.group.device), trie.to(self.group.device)
 
     def search(self, texts: Sequence[str], k: int = 10, beams: int = 100) -> list[list[Hit]]:

@@ -7,7 +7,6 @@ import contextlib
 import json
 import tokenize
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -245,40 +244,6 @@ def require_dense(path: str | Path, doc_ids: np.ndarray, remedy: str) -> None:
     if wrong.any():
         row = int(wrong.argmax())
         what = f"column 'doc_id', row {row}: {doc_ids[row]}, not {row}: doc_id is not 0..N-1 in order"
-        raise InputError(path, what, remedy)
-
-
-def read_code_columns(
-    path: str | Path, kinds: Sequence[str], others: Mapping[str, pa.DataType]
-) -> tuple[pa.Table, list[np.ndarray]]:
-    """Return columns of docids.parquet as a table, and its codes of each kind as a matrix (N, positions) int32.
-
-    Args:
-        path: of the file; the number of positions follows from its columns.
-        kinds: `c` for the DocIDs, `before` for the scheme's codes before the repair.
-        others: further columns, as in read_table.
-
-    Raises:
-        InputError: as read_table; or there is no column of a kind.
-    """
-    names = read_footer(path)[0].names
-    counts = [sum(name.startswith(f"{kind}_") for name in names) for kind in kinds]
-    if not all(counts):
-        missing = [kind for kind, count in zip(kinds, counts, strict=True) if not count]
-        wanted = ", ".join(f"{kind}_0, {kind}_1" for kind in missing)
-        raise InputError(path, f"no columns {wanted}, …", "give the docids.parquet of assign_docids")
-    columns = [
-        [f"{kind}_{position}" for position in range(count)] for kind, count in zip(kinds, counts, strict=True)
-    ]
-    table = read_table(path, dict(others) | dict.fromkeys(chain(*columns), pa.int32()))
-    return table, [np.stack([table[name].to_numpy() for name in part], axis=1) for part in columns]
-
-
-def require_codes(path: str | Path, kind: str, codes: np.ndarray, remedy: str) -> None:
-    """Raise InputError, naming the first, if any of the codes (N, positions) of a kind in docids.parquet is below 0."""
-    if (codes < 0).any():
-        row, position = (int(place) for place in np.argwhere(codes < 0)[0])
-        what = f"column '{kind}_{position}', row {row}: a negative code, {codes[row, position]}"
         raise InputError(path, what, remedy)
 
 

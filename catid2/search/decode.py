@@ -31,7 +31,7 @@ class Retriever(Protocol):
 
     kind: str  # t5 or light, as in the configuration and in tables
     sizes: tuple[int, ...]  # codes of each position
-    docid_sha256: str | None  # of the DocIDs that the model was trained on (docids_digest)
+    docid_sha256: str | None  # of the DocIDs that the model was trained on (Docids.digest)
 
     def batch(self, queries: Any, rows: np.ndarray) -> Any:
         """Return the scorer's input for the queries `rows` (B,); it has a method `to(device)`."""

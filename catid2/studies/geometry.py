@@ -12,22 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from pydantic import Field, TypeAdapter, ValidationError
 
 from catid2.corpus.products import canonical_order, read_products
+from catid2.docids.table import Docids
 from catid2.quantizer.codes import greedy_codes, prefix_ids, residuals, standardized
 from catid2.quantizer.latents import encode
 from catid2.quantizer.model import RQVAE
 from catid2.runtime.errors import InputError
-from catid2.runtime.tables import (
-    read_code_columns,
-    read_embeddings,
-    read_json,
-    require_codes,
-    require_dense,
-    require_finite,
-)
+from catid2.runtime.tables import read_embeddings, read_json, require_finite
 
 if TYPE_CHECKING:
     from catid2.config.geometry import GeometryConfig
@@ -96,13 +89,15 @@ def measure(config: "GeometryConfig", inputs: Inputs) -> Geometry:
         raise InputError(inputs.products, "column 'category_id_1' is missing", "build the corpus again")
     embeddings = read_embeddings(inputs.embeddings, rows=len(product_ids))
     require_finite(inputs.embeddings, embeddings)
-    codes = read_codes(inputs.docids, product_ids, inputs.products)
+    docids = Docids.read(inputs.docids)
+    docids.require_documents(inputs.products)
+    docids.require_codes()
     order = canonical_order(product_ids, inputs.products)
     if len(order) < 2:
         raise InputError(inputs.products, "a single document", "measure a corpus of several")
 
     sample = draw_sample(order, config)
-    codes, categories = codes[sample.rows], categories[sample.rows]
+    codes, categories = docids.before[sample.rows], categories[sample.rows]
     vectors = {"embedding": embeddings[sample.rows].astype(np.float64)}
     if inputs.model:
         vectors |= latent_vectors(RQVAE.load(inputs.model), embeddings[sample.rows], codes, inputs)
@@ -129,23 +124,6 @@ def read_geometry(path: str | Path) -> Geometry:
 
 
 # --- documents --------------------------------------------------------------------------------------
-
-
-def read_codes(docids: str | Path, product_ids: pa.Array, products: str | Path) -> np.ndarray:
-    """Return the codes before the repair, (N, L) int32, row = doc_id, of docids.parquet.
-
-    Raises:
-        InputError: the file cannot be used, holds a negative code, or is not of the documents `product_ids` (N,), the
-            column of the file `products`.
-    """
-    ids = {"doc_id": pa.int32(), "product_id": pa.string()}
-    table, (codes,) = read_code_columns(docids, ["before"], ids)
-    remedy = "run assign_docids on this corpus"
-    require_dense(docids, table["doc_id"].to_numpy(), remedy)
-    if not table["product_id"].combine_chunks().equals(product_ids):
-        raise InputError(docids, f"not the DocIDs of the documents in {products}", remedy)
-    require_codes(docids, "before", codes, remedy)
-    return codes
 
 
 def draw_sample(order: np.ndarray, config: "GeometryConfig") -> Sample:
