@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from catid2.config.simulate import FULL_SIZE, LocaleSize, SimulateConfig
+from catid2.config.simulate import LocaleSize, SimulateConfig
 from catid2.runtime.errors import InputError
 from catid2.simulate import files, simulate
 from catid2.simulate.catalogue import ASKABLE, draw_catalogue, product_ids
@@ -421,16 +421,6 @@ def test_more_queries_than_the_words_give_are_refused_and_nothing_is_written(tmp
     with pytest.raises(InputError, match=r"locales.us.queries: the words give only \d+ distinct queries"):
         write(tmp_path, config, 0)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_full_size_is_that_of_the_public_files():
-    sizes = FULL_SIZE.locales.values()
-    assert sum(size.products for size in sizes) == 1_814_925
-    assert sum(size.queries for size in sizes) == 130_652
-    assert sum(size.queries * size.judgements_per_query for size in sizes) == pytest.approx(
-        2_621_288, rel=0.005
-    )
-    assert sum(size.queries * size.small_share for size in sizes) == pytest.approx(48_300, rel=0.001)
 
 
 def test_the_script_writes_what_the_function_writes_and_says_errors_in_one_line(tmp_path):

@@ -4,7 +4,7 @@ import functools
 import json
 import os.path
 import sys
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +20,7 @@ from catid2.runtime.errors import InputError, did_you_mean
 
 LARGEST_NUMBER = 2**53  # beyond it a JSON number is no longer exact
 LARGEST_SEED = 2**32 - 1  # of transformers.set_seed; NumPy and PyTorch take more
+Label = Literal["E", "S", "C", "I"]  # of ESCI
 # A path as a shell takes it that expands `~` and nothing else.
 UserPath = Annotated[str, Field(min_length=1), AfterValidator(os.path.expanduser)]
 

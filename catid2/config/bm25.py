@@ -2,16 +2,18 @@
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from catid2.config.base import StageConfig
-from catid2.config.template import WITH_CATEGORY, Tokenizer, parse_template
+from catid2.config.template import WITH_CATEGORY, TemplateText, Tokenizer
 
 
 class Bm25Config(StageConfig):
     """What is indexed, how it is split into words, and how it is scored."""
 
-    template: str = Field(WITH_CATEGORY, description="The indexed text, written like the template of a view.")
+    template: TemplateText = Field(
+        WITH_CATEGORY, description="The indexed text, written like the template of a view."
+    )
     max_characters: int = Field(4000, ge=1, description="The text is cut to this many characters.")
     tokenizer: Tokenizer = Field(
         "words_cjk_bigrams",
@@ -28,12 +30,6 @@ class Bm25Config(StageConfig):
     k1: float = Field(1.2, ge=0, description="Saturation of the term frequency.")
     b: float = Field(0.75, ge=0, le=1, description="Share of the normalisation by document length.")
     top_k: int = Field(100, ge=1, description="Documents listed per query.")
-
-    @field_validator("template")
-    @classmethod
-    def _known_fields(cls, template: str) -> str:
-        parse_template(template)
-        return template
 
     def note(self) -> str:
         """Return what a reader of a BM25 figure must know: variant, tokenizer, k1, b and the indexed text."""

@@ -4,8 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from catid2.config.base import LARGEST_SEED, StageConfig, UserPath
-from catid2.config.corpus import Label
+from catid2.config.base import LARGEST_SEED, Label, StageConfig, UserPath
 
 Column = Annotated[str, Field(min_length=1)]
 Format = Literal["parquet", "csv", "json"]
@@ -142,21 +141,13 @@ class CatalogueConfig(StageConfig):
 
     @model_validator(mode="after")
     def _settings_have_columns(self) -> "CatalogueConfig":
-        given = {
-            "category_separator": (
-                self.category_separator,
-                "products.category",
-                self.columns.products.category,
-            ),
-            "path_separator": (
-                self.path_separator,
-                "products.category",
-                self.columns.products.category,
-            ),
-            "tag_separator": (self.tag_separator, "products.tags", self.columns.products.tags),
-            "labels": (self.labels, "judgements.label", self.columns.judgements.label),
-        }
-        for key, (value, place, column) in given.items():
-            if value is not None and column is None:
+        products, judgements = self.columns.products, self.columns.judgements
+        for key, place, column in (
+            ("category_separator", "products.category", products.category),
+            ("path_separator", "products.category", products.category),
+            ("tag_separator", "products.tags", products.tags),
+            ("labels", "judgements.label", judgements.label),
+        ):
+            if getattr(self, key) is not None and column is None:
                 raise ValueError(f"{key} is given, but columns.{place} is not")
         return self

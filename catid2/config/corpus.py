@@ -4,9 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from catid2.config.base import StageConfig
-
-Label = Literal["E", "S", "C", "I"]
+from catid2.config.base import Label, StageConfig
 
 
 class CorpusConfig(StageConfig):

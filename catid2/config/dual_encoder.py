@@ -2,12 +2,12 @@
 
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from catid2.config.base import StageConfig, UserPath
 from catid2.config.embed import HfEncoder, ViewConfig
 from catid2.config.pretrained import PretrainedModel
-from catid2.config.template import WITH_CATEGORY, parse_template
+from catid2.config.template import WITH_CATEGORY, TemplateText
 from catid2.config.training import Labels, Schedule, ValidShare, Warmup
 
 
@@ -50,7 +50,7 @@ class DualEncoderConfig(StageConfig):
     )
     normalize: bool = Field(False, description="scale every vector to length 1, so that scores are cosines")
     temperature: float = Field(1.0, gt=0, description="τ: scores are divided by it in training")
-    template: str = Field(WITH_CATEGORY, description="text of a document, as in a view")
+    template: TemplateText = Field(WITH_CATEGORY, description="text of a document, as in a view")
     max_characters: int = Field(4000, ge=1, description="the text is cut to this many characters")
     max_tokens: int = Field(256, ge=2, description="documents and queries are cut to this many tokens")
     labels: Labels = ("E", "S")
@@ -76,12 +76,6 @@ class DualEncoderConfig(StageConfig):
     select_by: Literal["recall@10", "recall@50", "recall@100", "last"] = Field(
         "recall@50", description="what picks the checkpoint: validation recall, or `last`"
     )
-
-    @field_validator("template")
-    @classmethod
-    def _known_fields(cls, template: str) -> str:
-        parse_template(template)
-        return template
 
     @model_validator(mode="after")
     def _consistent(self) -> "DualEncoderConfig":

@@ -2,11 +2,11 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from catid2.config.base import StageConfig, UserPath
 from catid2.config.pretrained import PretrainedModel
-from catid2.config.template import WITH_CATEGORY, Tokenizer, parse_template
+from catid2.config.template import WITH_CATEGORY, TemplateText, Tokenizer
 
 
 class HfEncoder(StageConfig):
@@ -63,7 +63,7 @@ class TfidfSvdEncoder(StageConfig):
 class ViewConfig(StageConfig):
     """One view: how a product becomes a text, and a text a vector."""
 
-    template: str = Field(
+    template: TemplateText = Field(
         WITH_CATEGORY,
         description="Text with fields in braces: title, brand, color, bullets, description, category_path, "
         "category_1, …. If a field is missing, it is left out together with the text between it and the next field.",
@@ -72,12 +72,6 @@ class ViewConfig(StageConfig):
     encoder: Annotated[HfEncoder | TfidfSvdEncoder, Field(discriminator="kind")] = Field(
         default_factory=HfEncoder, description="`kind: hf` or `kind: tfidf_svd`, and its settings."
     )
-
-    @field_validator("template")
-    @classmethod
-    def _known_fields(cls, template: str) -> str:
-        parse_template(template)
-        return template
 
 
 class View(ViewConfig):

@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from catid2.config.base import StageConfig, UserPath
 from catid2.config.pretrained import PretrainedModel
-from catid2.config.template import parse_template
+from catid2.config.template import TemplateText
 from catid2.config.training import ExampleWeight, Labels, Schedule, ValidShare, Warmup
 
 
@@ -39,16 +39,10 @@ class DocumentTask(StageConfig):
 
     source: Literal["document"]
     prefix: str = Field("", description="text before every document")
-    template: str = Field(
+    template: TemplateText = Field(
         "{title} {brand} {bullets} {description}", description="text of a document, as in embed"
     )
     weight: ExampleWeight = 1.0
-
-    @field_validator("template")
-    @classmethod
-    def _known_fields(cls, template: str) -> str:
-        parse_template(template)
-        return template
 
 
 class PairsTask(StageConfig):

@@ -119,15 +119,3 @@ class SimulateConfig(StageConfig):
                 if locale != "us" and self.shared_share * size.products * 1.2 > self.locales["us"].products:
                     raise ValueError(f"shared_share: {locale} needs more ids than us has products")
         return self
-
-
-# The sizes of the public files: 1,814,925 products, 130,652 queries, 2.6 million judgements, 1.66 million records.
-FULL_SIZE = SimulateConfig(
-    locales={
-        "us": LocaleSize(products=1_215_854, queries=97_346, judgements_per_query=18.7, small_share=0.3066),
-        "es": LocaleSize(products=259_973, queries=15_180, judgements_per_query=23.5, small_share=0.5302),
-        "jp": LocaleSize(products=339_098, queries=18_126, judgements_per_query=24.6, small_share=0.5741),
-    },
-    filler_sentences=12,
-    reviews=3,
-)

@@ -2,7 +2,9 @@
 
 import re
 import string
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import AfterValidator
 
 from catid2.runtime.tables import TEXT_FIELDS
 
@@ -48,3 +50,11 @@ def parse_template(template: str) -> Template:
     if not fields:
         raise ValueError("the template names no field")
     return Template(opening, tuple(fields))
+
+
+def _checked(template: str) -> str:
+    parse_template(template)
+    return template
+
+
+TemplateText = Annotated[str, AfterValidator(_checked)]  # a text that is a template

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from catid2.config.corpus import Label
+from catid2.config.base import Label
 
 Labels = Annotated[tuple[Label, ...], Field(min_length=1, description="labels that count as relevant")]
 ExampleWeight = Annotated[

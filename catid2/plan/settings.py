@@ -57,7 +57,8 @@ class Pipeline:
 
         def add(name: str, base: str, changes: Overrides, where: str) -> str:
             entry = config.methods[base]
-            entry = validate(type(entry), _merge(_as_dict(entry), changes), f"{self.where}: {where}: {name}")
+            values = _merge(entry.model_dump(mode="json"), changes)
+            entry = validate(type(entry), values, f"{self.where}: {where}: {name}")
             if methods.setdefault(name, entry) != entry:
                 what = f"two methods of different settings are named {name}"
                 raise InputError(f"{self.where}: {where}", what, "rename one")
@@ -70,7 +71,7 @@ class Pipeline:
                 return add(f"{base}{end}", base, changes, where)
             if not isinstance(entry, FuseMethod):
                 return base
-            runs = _as_dict(entry)["runs"]
+            runs = entry.model_dump(mode="json")["runs"]
             varied_runs = [run | {"method": varied(run["method"], changes, end, where)} for run in runs]
             return base if varied_runs == runs else add(f"{base}{end}", base, {"runs": varied_runs}, where)
 
@@ -101,12 +102,13 @@ class Pipeline:
         default = self.config.corpus
         if self.source(dataset).kind == "catalogue" and "documents" not in default.model_fields_set:
             default = default.model_copy(update={"documents": "all"})
-        return self._overlay("corpus", CorpusConfig, default, {f"datasets.{dataset}": "corpus"})
+        return self._overlay("corpus", CorpusConfig, default, f"datasets.{dataset}")
 
     @cache  # noqa: B019
     def view(self, dataset: str, view: str) -> View:
         """Return what embed and embed_queries run with for `dataset` and `view`."""
-        values = _merge(_as_dict(self.config.views[view]), self.config.datasets[dataset].views.get(view, {}))
+        values = self.config.views[view].model_dump(mode="json")
+        values = _merge(values, self.config.datasets[dataset].views.get(view, {}))
         return validate(View, values, f"{self.where}: datasets.{dataset}.views.{view}")
 
     def documents_view(self, dataset: str, view: str) -> ViewConfig:
@@ -126,8 +128,8 @@ class Pipeline:
     @cache  # noqa: B019
     def stage(self, stage: str, dataset: str, method: str) -> StageConfig:
         """Return what `stage` (a key of STAGES) runs with for `dataset` and `method`."""
-        places = {f"datasets.{dataset}": stage, f"methods.{method}": stage}
-        settings = self._overlay(stage, STAGES[stage].model, getattr(self.config, stage), places)
+        places = (f"datasets.{dataset}", f"methods.{method}")
+        settings = self._overlay(stage, STAGES[stage].model, getattr(self.config, stage), *places)
         if isinstance(settings, DocidsConfig):
             rqvae = self.stage("rqvae", dataset, method)
             scheme = settings.scheme.sized(rqvae.layers, rqvae.codebook_size)
@@ -334,12 +336,12 @@ class Pipeline:
         return json.dumps([self.method_view(method), settings], sort_keys=True)
 
     def _overlay(
-        self, stage: str, model: type[StageConfig], default: StageConfig, places: dict[str, str]
+        self, stage: str, model: type[StageConfig], default: StageConfig, *places: str
     ) -> StageConfig:
-        values = _as_dict(default)
-        for place, key in places.items():
+        values = default.model_dump(mode="json")
+        for place in places:
             group, name = place.split(".", 1)
-            values = _merge(values, getattr(getattr(self.config, group)[name], key, {}))
+            values = _merge(values, getattr(getattr(self.config, group)[name], stage, {}))
         return validate(model, values, f"{self.where}: {stage} of {' with '.join(places)}")
 
 
@@ -347,10 +349,6 @@ def _with_fused(config: PipelineConfig, method: str) -> list[str]:
     """Return `method`, and if it is a fused one the methods of its runs."""
     entry = config.methods[method]
     return [method, *(run.method for run in entry.runs)] if isinstance(entry, FuseMethod) else [method]
-
-
-def _as_dict(model: StageConfig) -> dict[str, Any]:
-    return model.model_dump(mode="json")
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
