@@ -8,32 +8,26 @@ from pathlib import Path
 
 from catid2.config.base import parse
 from catid2.config.report import ReportConfig
-from catid2.report.figure_command import add_simulated
-from catid2.report.panels import parse_docids, write_layers_figure
+from catid2.report.figure_command import add_docids, add_simulated
+from catid2.report.panels import write_layers_figure
 from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.writing import claim
 
 
 @entry_point
 def main() -> None:
-    """Parse the command line and write the figure."""
     parser = new_parser(__doc__, long=True)
-    parser.add_argument(
-        "--config", required=True, help="settings as JSON (catid2.config.report.ReportConfig)"
-    )
-    parser.add_argument(
-        "--corpus", required=True, type=Path, help="folder of products and categories.parquet"
-    )
-    parser.add_argument(
-        "--docids", required=True, action="append", metavar="NAME:PARQUET:JSON", help="DocIDs (repeatable)"
-    )
+    parser.add_argument("--config", required=True, help="settings as JSON: keys of ReportConfig")
+    parser.add_argument("--corpus", required=True, type=Path, help="folder corpus of the dataset")
+    add_docids(parser, required=True)
     add_simulated(parser)
     parser.add_argument("--output", required=True, type=Path, help="SVG file to write")
     arguments = parser.parse_args()
     config = parse(ReportConfig, arguments.config)
-    docids = [parse_docids(text) for text in arguments.docids]
     with claim(arguments.output):
-        write_layers_figure(arguments.output, arguments.corpus, docids, config, arguments.simulated == "yes")
+        write_layers_figure(
+            arguments.output, arguments.corpus, arguments.docids, config, arguments.simulated == "yes"
+        )
 
 
 if __name__ == "__main__":

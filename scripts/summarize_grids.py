@@ -8,8 +8,8 @@ from pathlib import Path
 
 from catid2.config.base import parse
 from catid2.config.grids import GridSummary
+from catid2.report.figure_command import add_docids
 from catid2.report.grids import header, read_quality, summarize_grids
-from catid2.report.panels import parse_docids
 from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.tsv import write_tsv
 from catid2.runtime.writing import claim
@@ -17,22 +17,16 @@ from catid2.runtime.writing import claim
 
 @entry_point
 def main() -> None:
-    """Parse the command line and write the table."""
     parser = new_parser(__doc__, long=True)
     parser.add_argument("--config", required=True, help="grids as JSON (catid2.config.grids.GridSummary)")
     parser.add_argument("--recall", required=True, type=Path, help="the study's table")
-    parser.add_argument(
-        "--corpus", required=True, type=Path, help="folder of products and categories.parquet"
-    )
-    parser.add_argument(
-        "--docids", action="append", default=[], metavar="NAME:PARQUET:JSON", help="DocIDs (repeatable)"
-    )
+    parser.add_argument("--corpus", required=True, type=Path, help="folder corpus of the dataset")
+    add_docids(parser, required=False)
     parser.add_argument("--output", required=True, type=Path, help="TSV to write")
     arguments = parser.parse_args()
     config = parse(GridSummary, arguments.config)
-    files = [parse_docids(text) for text in arguments.docids]
     with claim(arguments.output):
-        table = summarize_grids(config, arguments.recall, read_quality(files, arguments.corpus))
+        table = summarize_grids(config, arguments.recall, read_quality(arguments.docids, arguments.corpus))
         write_tsv(arguments.output, header(config), table, decimals=6)
 
 

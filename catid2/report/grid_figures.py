@@ -72,7 +72,7 @@ def write_grids_figure(path: Path, table: Path, metric: str, protocol: str, simu
         simulated: say so.
 
     Raises:
-        InputError: the table cannot be used, or has not the metric, the protocol, or varies more than three settings.
+        InputError: the table cannot be used, lacks the metric or the protocol, or varies more than three settings.
     """
     rows = _read(table, metric, protocol)
     what = f"{_what(rows, metric)}; {rows['dataset'][0]}{SIMULATED if simulated else ''}"

@@ -71,7 +71,7 @@ def summarize_grids(config: "GridSummary", recall: Path, quality: Mapping[str, Q
         quality: of the points that have DocIDs.
 
     Raises:
-        InputError: the table cannot be used, or has not every point and the metric.
+        InputError: the table cannot be used, or lacks a point or the metric.
     """
     rows = {}
     for row in one_per_method(recall, read_recall(recall).to_dicts()):

@@ -89,7 +89,7 @@ def read_comparison(results: Path, comparison: "Comparison") -> list[DatasetTabl
     """Return the small tables of every dataset.
 
     Raises:
-        InputError: there is no dataset, or a table is missing or has not what the report needs.
+        InputError: there is no dataset, or a table is missing or incomplete.
     """
     if not comparison.datasets:
         raise InputError("--comparison", "no dataset", "a report needs one that has queries")

@@ -7,10 +7,10 @@ import jinja2
 from markupsafe import Markup
 
 from catid2.report import panels, sections
-from catid2.report.characters import printable
 from catid2.report.inputs import MAIN_COUNTS, DatasetTables, read_catalogue, read_docids
 from catid2.report.provenance import package_versions
 from catid2.report.studies import studies_section
+from catid2.report.svg import printable
 from catid2.report.times import times_section
 from catid2.runtime.writing import atomic
 
@@ -37,7 +37,7 @@ def write_page(
         commit: of the code, for the page's provenance.
 
     Raises:
-        InputError: a file that the page needs is missing or has not what it should.
+        InputError: a file that the page needs is missing or incomplete.
     """
     html = render(page_content(results, comparison, config, datasets, commit))
     with atomic(path) as aside:
@@ -111,21 +111,18 @@ def _docid_sections(
     maps, examples = [], []
     for tables in datasets:
         dataset = tables.dataset
-        owners = sections.owners(dataset, "docids")
-        if not owners:
+        shared = sections.shared_results(dataset, "docids")
+        if not shared:
             continue
         catalogue = read_catalogue(results / dataset.name / "corpus")
         figures = []
-        for place, (owner, sharing) in enumerate(owners.items()):
-            seed = next(method.seeds[0] for method in dataset.methods if method.name == sharing[0])
-            docids_path = results / dataset.name / owner / f"seed{seed}" / "docids.parquet"
-            docids = read_docids(docids_path, len(catalogue.titles))
-            figure = panels.layer_figure(
-                ", ".join(sharing), tables.docids[sharing[0]][0], docids, catalogue, config
-            )
+        for place, (methods, folder) in enumerate(shared):
+            docids = read_docids(results / folder / "docids.parquet", len(catalogue.titles))
+            statistics = tables.docids[methods[0]][0]
+            figure = panels.layer_figure(", ".join(methods), statistics, docids, catalogue, config)
             figures.append(panels.layers_svg(dataset.name, figure))
             if place == 0 and config.examples:
-                examples.append(sections.examples_section(tables, sharing[0], docids, catalogue, config))
+                examples.append(sections.examples_section(tables, methods[0], docids, catalogue, config))
         maps.append({"name": sections.label(dataset), "figures": figures})
     return maps, examples
 

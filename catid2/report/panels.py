@@ -32,7 +32,6 @@ from catid2.runtime.errors import InputError
 if TYPE_CHECKING:
     from catid2.config.report import ReportConfig
 
-TABLE_END = ".parquet"  # parts the path of the table from that of the statistics
 SIMULATED = " (simulated)"  # in the title of a figure that stands alone
 
 
@@ -42,16 +41,6 @@ class DocidFiles(NamedTuple):
     name: str
     table: Path  # docids.parquet
     statistics: Path  # docids.json
-
-
-def parse_docids(text: str) -> DocidFiles:
-    """Return NAME:DOCIDS.parquet:DOCIDS.json as DocidFiles; the paths may hold colons."""
-    name, _, paths = text.partition(":")
-    table, _, statistics = paths.partition(f"{TABLE_END}:")
-    if not (name and table and statistics):
-        what = f"{text!r} is not NAME:PARQUET:JSON"
-        raise InputError("--docids", what, "write for example tiger:docids.parquet:docids.json")
-    return DocidFiles(name, Path(table + TABLE_END), Path(statistics))
 
 
 def metric_points(row: Mapping[str, Any]) -> list[MetricPoint]:
@@ -83,7 +72,7 @@ def layer_figure(
     Where the level has one category there is nothing to draw but bars of 100%: a note says so.
 
     Raises:
-        InputError: the category tree has not the level that the config names.
+        InputError: the category tree lacks the level that the config names.
     """
     levels = catalogue.categories.shape[1]
     if config.category_level > levels:

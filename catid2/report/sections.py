@@ -3,10 +3,11 @@
 A figure is markup made by catid2.report.panels; everything else is plain values that the template escapes.
 """
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -108,13 +109,13 @@ def quality_section(datasets: list[DatasetTables]) -> list[dict[str, Any]]:
     layers = docid_layers(datasets)
     for tables in datasets:
         rows = []
-        for sharing in owners(tables.dataset, "docids").values():
-            runs = tables.docids[sharing[0]]
+        for shared in shared_results(tables.dataset, "docids"):
+            runs = tables.docids[shared.methods[0]]
             perplexity = layer_perplexity(runs)
             sizes = runs[0].codes_per_layer
             rows.append(
                 {
-                    "methods": sharing,
+                    "methods": shared.methods,
                     "documents": runs[0].documents,
                     "codes": " / ".join(map(str, sizes if len(set(sizes)) > 1 else sizes[:1])),
                     "before": float(np.mean([run.collisions_before for run in runs])),
@@ -130,16 +131,11 @@ def quality_section(datasets: list[DatasetTables]) -> list[dict[str, Any]]:
 
 def layer_perplexity(runs: Sequence[DocidStatistics]) -> list[dict[str, float]]:
     """Return the perplexity of each layer and its share of the codes, averaged over the seeds that have the layer."""
-    layers: list[list[tuple[float, int]]] = []
-    for run in runs:
-        for layer, pair in enumerate(zip(run.perplexity, run.codes_per_layer, strict=True)):
-            if layer == len(layers):
-                layers.append([])
-            layers[layer].append(pair)
+    layers = itertools.zip_longest(*(zip(run.perplexity, run.codes_per_layer, strict=True) for run in runs))
     return [
         {
-            "value": float(np.mean([value for value, _ in pairs])),
-            "share": float(np.mean([value / size for value, size in pairs])),
+            "value": float(np.mean([value for value, _ in filter(None, pairs)])),
+            "share": float(np.mean([value / size for value, size in filter(None, pairs)])),
         }
         for pairs in layers
     ]
@@ -150,14 +146,21 @@ def docid_layers(datasets: list[DatasetTables]) -> int:
     return max((len(s.perplexity) for d in datasets for runs in d.docids.values() for s in runs), default=0)
 
 
-def owners(dataset: "ReportDataset", stage: str) -> dict[str, list[str]]:
-    """Return, by the method whose folder holds a stage's result, the methods that share it."""
-    found: dict[str, list[str]] = {}
+class Shared(NamedTuple):
+    """A result of a stage."""
+
+    methods: list[str]  # that share it
+    folder: Path  # its run of the first seed, below the folder of results
+
+
+def shared_results(dataset: "ReportDataset", stage: str) -> list[Shared]:
+    """Return the distinct results of a stage, in the order of the methods."""
+    found: dict[str, Shared] = {}
     for method in dataset.methods:
-        owner = getattr(method, stage)
-        if owner:
-            found.setdefault(owner, []).append(method.name)
-    return found
+        if owner := getattr(method, stage):
+            folder = Path(dataset.name, owner, f"seed{method.seeds[0]}")
+            found.setdefault(owner, Shared([], folder)).methods.append(method.name)
+    return list(found.values())
 
 
 def training_section(
@@ -183,12 +186,10 @@ def stage_curves(
 ) -> dict[str, Curve]:
     """Return one quantity's curve for each model (first seed) of a stage, by the first method that uses it."""
     curves = {}
-    for owner, sharing in owners(dataset, stage).items():
-        seed = next(method.seeds[0] for method in dataset.methods if method.name == sharing[0])
-        path = results / dataset.name / owner / f"seed{seed}" / stage / "history.tsv"
-        found = read_curves(path, (quantity,), points)
+    for shared in shared_results(dataset, stage):
+        found = read_curves(results / shared.folder / stage / "history.tsv", (quantity,), points)
         if quantity in found:
-            curves[sharing[0]] = found[quantity]
+            curves[shared.methods[0]] = found[quantity]
     return curves
 
 
@@ -200,10 +201,11 @@ def dropped_section(datasets: list[DatasetTables]) -> list[dict[str, Any]]:
     sections = []
     for tables in datasets:
         rows = []
-        for sharing in owners(tables.dataset, "rqvae").values():
-            shares = np.mean([run.hccl_dropped for run in tables.docids[sharing[0]]], axis=0).tolist()
+        for shared in shared_results(tables.dataset, "rqvae"):
+            runs = tables.docids[shared.methods[0]]
+            shares = np.mean([run.hccl_dropped for run in runs], axis=0).tolist()
             if shares:
-                rows.append({"methods": sharing, "shares": shares})
+                rows.append({"methods": shared.methods, "shares": shares})
         if rows:
             sections.append({"name": label(tables.dataset), "rows": rows})
     levels = max((len(row["shares"]) for section in sections for row in section["rows"]), default=0)
@@ -272,30 +274,23 @@ def counts_section(datasets: list[DatasetTables], keys: Sequence[str] | None = N
     """Return the counts of corpus/stats.json, one row per count (all, or those of `keys`), one value per dataset."""
     columns = [counts(tables.stats) for tables in datasets]
     keys = keys or list(dict.fromkeys(key for column in columns for key in column))
-    return [{"key": key, "values": [shown_count(column.get(key)) for column in columns]} for key in keys]
+    return [
+        {"key": key, "values": [f"{column[key]:,}" if key in column else "–" for column in columns]}
+        for key in keys
+    ]
 
 
 def counts(values: Any, name: str = "") -> dict[str, int]:
     """Return the whole numbers of nested mappings and lists under joined keys; the config is not counted."""
     if isinstance(values, int) and not isinstance(values, bool):
         return {name: values}
+    if isinstance(values, list):
+        values = dict(enumerate(values))
     found: dict[str, int] = {}
-    inner = (
-        values.items()
-        if isinstance(values, Mapping)
-        else enumerate(values)
-        if isinstance(values, list)
-        else ()
-    )
-    for key, value in inner:
+    for key, value in values.items() if isinstance(values, Mapping) else ():
         if key != "config":
             found |= counts(value, f"{name}, {key}" if name else str(key))
     return found
-
-
-def shown_count(value: int | None) -> str:
-    """Return a count with thousands marked, a dash for one that a corpus has not."""
-    return "–" if value is None else f"{value:,}"
 
 
 def views_section(results: Path, datasets: list[DatasetTables]) -> list[dict[str, Any]]:

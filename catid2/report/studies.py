@@ -22,7 +22,7 @@ def studies_section(results: Path, comparison: "Comparison", config: "ReportConf
     the figure has the points and not the methods.
 
     Raises:
-        InputError: a table is missing or has not what it should.
+        InputError: a table is missing or incomplete.
     """
     return [
         {

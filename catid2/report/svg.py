@@ -19,7 +19,6 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.figure import Figure, SubFigure
 
-from catid2.report.characters import printable
 from catid2.runtime.writing import atomic
 
 # Colour in a file -> CSS variable in the page (template.html.j2 defines each for both schemes). The series
@@ -31,6 +30,13 @@ CSS_VARIABLES = {INK: "--ink", MUTED: "--muted", LINE: "--line", SHADE: "--shade
     colour: f"--s{index}" for index, colour in enumerate(SERIES)
 }
 _COLOURS = re.compile("|".join(CSS_VARIABLES))
+# Characters that XML and HTML forbid, as a damaged name in a catalogue may have: controls but tab and line ends, halves
+# of a surrogate pair, and what Unicode calls noncharacters.
+_FORBIDDEN = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
+    + "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
+    + "]"
+)
 _NO_TURN = re.compile(r"rotate\(-?0 ")
 _SVG = "{http://www.w3.org/2000/svg}"
 ElementTree.register_namespace("", _SVG[1:-1])
@@ -85,7 +91,7 @@ def series_style(index: int) -> tuple[str, str]:
 def styled(salt: str) -> Iterator[None]:
     """Draw and save in the common look; `salt` makes the ids inside the SVG unique and repeatable.
 
-    Missing glyphs do not matter here: text stays text and is set by whoever shows the SVG.
+    Missing glyphs do not matter: text stays text, and the viewer of the SVG chooses the font.
     """
     with mpl.rc_context(STYLE | {"svg.hashsalt": salt}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font")
@@ -125,13 +131,23 @@ def save_panels(path: str | Path, salt: str, panels: Sequence[Panel]) -> None:
 
 
 def inline_panel(salt: str, panel: Panel, description: str) -> Markup:
-    """Return one panel as markup for the page; `salt` as in `styled`, `description` as in `inline_svg`."""
+    """Return one panel as an <svg> element for the page, with `description` for those who cannot see it.
+
+    What the page's own style says already (fonts, joins) goes, and so do the ids of groups, as several figures
+    share one page; ids that are referred to differ by the salt of `styled`. Elements and attributes are changed, never
+    text, in which any of their words may stand.
+    """
     with styled(salt):
-        return Markup(inline_svg(draw_panels([panel]), description))
+        root = ElementTree.fromstring(svg_text(draw_panels([panel])))
+    _simplify(root)
+    for size in ("width", "height"):
+        root.attrib.pop(size, None)
+    root.attrib = {"role": "img", "aria-label": printable(description)} | root.attrib
+    return Markup(ElementTree.tostring(root, encoding="unicode"))
 
 
 def svg_text(figure: Figure) -> str:
-    """Return `figure` as a whole SVG file's text, without date or program name."""
+    """Return the text of an SVG file of `figure`, without date or program name."""
     buffer = io.StringIO()
     figure.savefig(
         buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -146,23 +162,8 @@ def save_svg(path: str | Path, figure: Figure) -> None:
         aside.write_text(svg_text(figure), encoding="utf-8")
 
 
-def inline_svg(figure: Figure, description: str) -> str:
-    """Return `figure` as an <svg> element for the page, with `description` for those who cannot see it.
-
-    What the page's own style says already (fonts, joins) goes, and so do the ids of groups, as several figures
-    share one page; ids that are referred to differ by the salt of `styled`. Elements and attributes are changed, never
-    text, in which any of their words may stand.
-    """
-    root = ElementTree.fromstring(svg_text(figure))
-    _simplify(root)
-    for size in ("width", "height"):
-        root.attrib.pop(size, None)
-    root.attrib = {"role": "img", "aria-label": printable(description)} | root.attrib
-    return ElementTree.tostring(root, encoding="unicode")
-
-
 def _simplify(element: ElementTree.Element) -> None:
-    """Take out of an element, and of those below it, what `inline_svg` does not want."""
+    """Take out of an element, and of those below it, what `inline_panel` does not want."""
     name = element.tag.removeprefix(_SVG)
     if name != "text":
         element.text = None
@@ -179,6 +180,11 @@ def _simplify(element: ElementTree.Element) -> None:
         kind = child.tag.removeprefix(_SVG)
         if kind in ("metadata", "style") or (kind in ("g", "defs") and not len(child)):
             element.remove(child)
+
+
+def printable(text: str) -> str:
+    """Return `text` with the replacement character (U+FFFD) for each character that XML or HTML forbids."""
+    return _FORBIDDEN.sub("\ufffd", text)
 
 
 def shorten(text: str, width: int) -> str:

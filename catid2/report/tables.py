@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from catid2.report.inputs import DatasetTables, DocidStatistics
+from catid2.report.sections import docid_layers
 from catid2.runtime.tsv import write_tsv
 
 DEFINITIONS = (
@@ -20,7 +21,7 @@ DEFINITIONS = (
 
 def locale_rows(datasets: list[DatasetTables]) -> list[dict[str, Any]]:
     """Return the rows of locales.tsv; perplexity has as many columns as the deepest DocID has layers."""
-    layers = max((len(s.perplexity) for d in datasets for runs in d.docids.values() for s in runs), default=0)
+    layers = docid_layers(datasets)
     rows = []
     for tables in datasets:
         dataset = tables.dataset

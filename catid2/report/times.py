@@ -20,7 +20,7 @@ def times_section(results: Path, datasets: list[str]) -> list[dict[str, Any]]:
     """Return, per dataset, two panels and a row per method and stage; columns that are empty in all rows are left out.
 
     Raises:
-        InputError: a table is missing or has not the columns.
+        InputError: a table is missing, or lacks a column.
     """
     sections = []
     for dataset in datasets:
