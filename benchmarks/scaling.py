@@ -334,7 +334,7 @@ def _make_embeddings(catalogue: Catalogue) -> None:
         return
     import numpy as np
 
-    from catid2.corpus.categories import read_categories
+    from catid2.corpus.products import read_categories
     from catid2.runtime.writing import atomic
 
     rng = np.random.default_rng(0)

@@ -9,7 +9,7 @@ from pathlib import Path
 from catid2.config.base import parse
 from catid2.config.corpus import CorpusConfig
 from catid2.corpus.build import CorpusFiles, RawFiles, build_corpus
-from catid2.corpus.database import Resources
+from catid2.corpus.database import Resources, add_resources
 from catid2.corpus.esci import LOCALES
 from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.writing import claim
@@ -17,7 +17,6 @@ from catid2.runtime.writing import claim
 
 @entry_point
 def main() -> None:
-    """Run the stage."""
     parser = new_parser(__doc__)
     parser.add_argument("--config", default="{}", help="settings as JSON: keys of CorpusConfig")
     parser.add_argument("--locale", required=True, choices=LOCALES)
@@ -26,9 +25,7 @@ def main() -> None:
     parser.add_argument("--category-paths", required=True, type=Path, help="from extract_categories, parquet")
     for name in CorpusFiles._fields:
         parser.add_argument(f"--{name}-out", required=True, type=Path, help=f"{name} of the corpus")
-    parser.add_argument("--memory-limit", default="2GB", help="DuckDB's memory (default: 2GB)")
-    parser.add_argument("--threads", type=int, help="DuckDB's threads (default: all cores)")
-    parser.add_argument("--temp-dir", type=Path, help="where DuckDB spills (default: the system's)")
+    add_resources(parser)
     arguments = parser.parse_args()
     raw = RawFiles(arguments.examples, arguments.products, arguments.category_paths)
     config = parse(CorpusConfig, arguments.config)

@@ -7,7 +7,7 @@ why not). build_corpus reads this table, a hundredth of the size, instead of the
 import logging
 from pathlib import Path
 
-from catid2.corpus.database import Resources
+from catid2.corpus.database import Resources, add_resources
 from catid2.corpus.esci_s import extract_categories
 from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.writing import claim
@@ -15,13 +15,10 @@ from catid2.runtime.writing import claim
 
 @entry_point
 def main() -> None:
-    """Run the stage."""
     parser = new_parser(__doc__)
     parser.add_argument("--esci-s", required=True, type=Path, help="ESCI-S records, esci.json.zst")
     parser.add_argument("--output", required=True, type=Path, help="table of category paths, parquet")
-    parser.add_argument("--memory-limit", default="2GB", help="DuckDB's memory (default: 2GB)")
-    parser.add_argument("--threads", type=int, help="DuckDB's threads (default: all cores)")
-    parser.add_argument("--temp-dir", type=Path, help="where DuckDB spills (default: the system's)")
+    add_resources(parser)
     arguments = parser.parse_args()
     resources = Resources(arguments.memory_limit, arguments.threads, arguments.temp_dir)
     with claim(arguments.output):

@@ -11,7 +11,6 @@ from catid2.runtime.writing import claim
 
 @entry_point
 def main() -> None:
-    """Parse the command line and fetch both files, or none."""
     parser = new_parser(__doc__)
     parser.add_argument("--config", default="{}", help="settings as JSON (keys: catid2/config/fetch.py)")
     parser.add_argument("--examples", type=Path, required=True, help="output, parquet: judged queries")

@@ -8,7 +8,7 @@ from pathlib import Path
 from catid2.config.base import parse
 from catid2.config.catalogue import CatalogueConfig
 from catid2.corpus.catalogue.importing import ImportedFiles, OwnFiles, import_catalogue
-from catid2.corpus.database import Resources
+from catid2.corpus.database import Resources, add_resources
 from catid2.corpus.esci import LOCALES
 from catid2.runtime.command import OPTIONAL_PATH, entry_point, new_parser
 from catid2.runtime.writing import claim
@@ -16,7 +16,6 @@ from catid2.runtime.writing import claim
 
 @entry_point
 def main() -> None:
-    """Run the stage."""
     parser = new_parser(__doc__)
     parser.add_argument("--config", required=True, help="settings as JSON: keys of CatalogueConfig")
     parser.add_argument("--locale", required=True, choices=LOCALES)
@@ -26,9 +25,7 @@ def main() -> None:
     for name in ImportedFiles._fields:
         option = f"--{name.replace('_', '-')}-out"
         parser.add_argument(option, required=True, type=Path, help=f"{name} to write, parquet")
-    parser.add_argument("--memory-limit", default="2GB", help="DuckDB's memory (default: 2GB)")
-    parser.add_argument("--threads", type=int, help="DuckDB's threads (default: all cores)")
-    parser.add_argument("--temp-dir", type=Path, help="where DuckDB spills (default: the system's)")
+    add_resources(parser)
     arguments = parser.parse_args()
     own = OwnFiles(arguments.products, arguments.queries, arguments.judgements)
     config = parse(CatalogueConfig, arguments.config)

@@ -12,7 +12,7 @@ import numpy as np
 
 from catid2.config.base import parse, require_at_least, require_seed
 from catid2.config.rqvae import RqvaeConfig
-from catid2.corpus.categories import read_categories
+from catid2.corpus.products import read_categories
 from catid2.quantizer import training as rqvae_training
 from catid2.quantizer.history import dropped_shares, format_history, starved_levels
 from catid2.quantizer.training import train
@@ -27,9 +27,7 @@ from catid2.training.distributed import process_group
 def _arguments() -> argparse.Namespace:
     parser = new_parser(__doc__)
     parser.add_argument("--config", required=True, help="settings (RqvaeConfig) as JSON")
-    parser.add_argument(
-        "--seed", type=int, required=True, help="of weights, batches, k-means, drawn positives"
-    )
+    parser.add_argument("--seed", type=int, required=True, help="of weights, batches, k-means and positives")
     parser.add_argument("--embeddings", type=Path, required=True, help="(N, D) float16 .npy, row = doc_id")
     parser.add_argument("--products", type=Path, required=True, help="products.parquet, for the categories")
     parser.add_argument("--checkpoints", type=Path, required=True, help="folder for the state to resume from")
@@ -40,16 +38,13 @@ def _arguments() -> argparse.Namespace:
         help="time between two saves, in seconds; 0 saves after every epoch (default 60)",
     )
     parser.add_argument("--model", type=Path, required=True, help="output: weights (model.safetensors)")
-    parser.add_argument(
-        "--model-config", type=Path, required=True, help="output: config.json next to the weights"
-    )
+    parser.add_argument("--model-config", type=Path, required=True, help="output: config.json next to it")
     parser.add_argument("--history", type=Path, required=True, help="output: one line per epoch, TSV")
     return parser.parse_args()
 
 
 @entry_point
 def main() -> None:
-    """Run the stage."""
     arguments = _arguments()
     config = parse(RqvaeConfig, arguments.config)
     require_seed("--seed", arguments.seed)

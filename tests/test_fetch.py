@@ -23,7 +23,7 @@ from breakage import make_unreadable
 from catid2.config.fetch import FetchEsciConfig, RemoteFile
 from catid2.corpus import fetch as module
 from catid2.corpus import file_formats
-from catid2.corpus.fetch import ATTEMPTS, Fetched
+from catid2.corpus.fetch import ATTEMPTS
 from catid2.corpus.fetch import fetch as fetch_all
 from catid2.runtime.errors import InputError
 from catid2.runtime.writing import claim
@@ -130,9 +130,8 @@ def site():
     server.server_close()
 
 
-def fetch(remote: RemoteFile, target: Path, **options: float) -> Fetched:
-    [fetched] = fetch_all({target: remote}, "parquet", **options)
-    return fetched
+def fetch(remote: RemoteFile, target: Path, **options: float) -> None:
+    fetch_all({target: remote}, "parquet", **options)
 
 
 def leave_part(site: Site, target: Path, content: bytes, **note: str | int | None) -> None:
@@ -148,10 +147,9 @@ def names(folder: Path) -> list[str]:
 
 def test_a_file_arrives_whole_and_alone(site, tmp_path):
     remote = RemoteFile(url=site.url(), size=len(CONTENT), sha256=SHA256)
-    fetched = fetch(remote, tmp_path / "deep" / "file.parquet")
-    assert fetched == (tmp_path / "deep" / "file.parquet", len(CONTENT), SHA256)
-    assert fetched.path.read_bytes() == CONTENT
-    assert names(fetched.path.parent) == ["file.parquet"]
+    fetch(remote, tmp_path / "deep" / "file.parquet")
+    assert (tmp_path / "deep" / "file.parquet").read_bytes() == CONTENT
+    assert names(tmp_path / "deep") == ["file.parquet"]
 
 
 def test_a_cut_connection_is_taken_up_where_it_ended(site, tmp_path):
@@ -421,7 +419,8 @@ def test_a_body_that_is_longer_than_the_file_is_cut_off(site, tmp_path):
 
 def test_a_chunked_body_without_a_known_size_is_the_file(site, tmp_path):
     site.chunked = True
-    assert fetch(RemoteFile(url=site.url()), tmp_path / "file").size == len(CONTENT)
+    fetch(RemoteFile(url=site.url()), tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == CONTENT
 
 
 def test_416_to_the_first_request_is_one_line(site, tmp_path):

@@ -86,7 +86,8 @@ def build_corpus(
         example_rows = load_examples(connection, raw.examples, locale, config.version, may_be_empty=every)
         product_rows = load_products(connection, raw.products, locale)
         _judge_pairs(connection, config)
-        _choose_products(connection, every)
+        table = "product" if every else "judged"
+        connection.execute(f"CREATE TEMP TABLE wanted AS SELECT DISTINCT product_id FROM {table}")
         _choose_records(connection, raw.categories, locale, config.levels)
         _choose_documents(connection, config.levels)
         repeated = repeated_texts(connection)
@@ -150,11 +151,8 @@ def _warn_of(stats: dict[str, Any], raw: RawFiles, config: "CorpusConfig") -> No
     if single and stats["path_is_a_placeholder"] < stats["documents"]:
         levels = " and ".join(map(str, single))
         what = f"all products lie in one node at level {levels} of the category tree"
-        warn(
-            raw.categories,
-            what,
-            "take such names out of the category paths, so that they tell products apart",
-        )
+        remedy = "take such names out of the category paths, so that they tell products apart"
+        warn(raw.categories, what, remedy)
 
 
 def _nothing_left(path: Path, what: str, dropped: dict[str, int]) -> InputError:
@@ -229,12 +227,6 @@ def _judge_pairs(connection: duckdb.DuckDBPyConnection, config: "CorpusConfig") 
         """,
         {"labels": list(config.seen_labels)},
     )
-
-
-def _choose_products(connection: duckdb.DuckDBPyConnection, every: bool) -> None:
-    """Make `wanted`: the products that become documents if their category path is long enough."""
-    table = "product" if every else "judged"
-    connection.execute(f"CREATE TEMP TABLE wanted AS SELECT DISTINCT product_id FROM {table}")
 
 
 def _choose_records(

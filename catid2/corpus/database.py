@@ -1,5 +1,6 @@
 """DuckDB for the corpus stages: in memory, with a limit, spilling to a temporary folder."""
 
+import argparse
 import contextlib
 import functools
 import os
@@ -35,6 +36,13 @@ class Resources(NamedTuple):
     memory_limit: str = "2GB"
     threads: int | None = None  # None: all cores
     temp_dir: Path | None = None  # where it spills; None: the system's
+
+
+def add_resources(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a script for Resources."""
+    parser.add_argument("--memory-limit", default="2GB", help="DuckDB's memory (default: 2GB)")
+    parser.add_argument("--threads", type=int, help="DuckDB's threads (default: all cores)")
+    parser.add_argument("--temp-dir", type=Path, help="where DuckDB spills (default: the system's)")
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -42,14 +42,6 @@ _RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")  # Content-Range: first 
 log = logging.getLogger(__name__)
 
 
-class Fetched(NamedTuple):
-    """What was downloaded."""
-
-    path: Path
-    size: int  # bytes
-    sha256: str
-
-
 class _Interrupted(Exception):
     """The connection failed, and another attempt may succeed."""
 
@@ -58,7 +50,7 @@ class _Foreign(Exception):
     """What arrived is not the file; another attempt would not help."""
 
 
-def fetch(files: "Mapping[Path, RemoteFile]", expected: Format, backoff: float = BACKOFF) -> list[Fetched]:
+def fetch(files: "Mapping[Path, RemoteFile]", expected: Format, backoff: float = BACKOFF) -> None:
     """Download each target's remote file, continuing `TARGET.part` if it is of the same version of the same file.
 
     The targets get their names once all files are downloaded and checked. If one fails, the parts of the others stay
@@ -83,13 +75,12 @@ def fetch(files: "Mapping[Path, RemoteFile]", expected: Format, backoff: float =
         with needs_room(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             size = download.run(backoff)
-        fetched.append(Fetched(target, size, download.checked(size)))
+        fetched.append((target, size, download.checked(size)))
     require_ownership()
     for target, size, sha256 in fetched:
         os.replace(_part(target), target)
         _note(target).unlink()
         log.info("%s: %d bytes, sha256 %s", target, size, sha256)
-    return fetched
 
 
 def _part(target: Path) -> Path:

@@ -17,15 +17,35 @@ def read_products(path: str | Path) -> tuple[pa.Array, np.ndarray]:
     Raises:
         InputError: the file cannot be used, holds no document, or its doc_id is not 0..N-1 in order.
     """
-    table = read_table(path, {"doc_id": pa.int32(), "product_id": pa.string()})
-    doc_ids = table["doc_id"].to_numpy()
-    require_dense(path, doc_ids, "build the corpus again")
     levels = sum(name.startswith("category_id_") for name in read_footer(path)[0].names)
-    nodes = read_table(path, {f"category_id_{level}": pa.int32() for level in range(1, levels + 1)})
-    categories = np.empty((len(doc_ids), levels), np.int32)
-    for level, column in enumerate(nodes.columns):
-        categories[:, level] = column.to_numpy()
-    return table["product_id"].combine_chunks(), categories
+    product_ids = read_table(path, {"product_id": pa.string()})["product_id"]
+    return product_ids.combine_chunks(), _read_nodes(path, levels)
+
+
+def read_categories(path: str | Path, levels: int) -> np.ndarray:
+    """Return the categories (N, levels) int32 of corpus/products.parquet, coarse to fine, row = doc_id.
+
+    Raises:
+        InputError: as `read_products`; or there are fewer levels, or a category has two parents.
+    """
+    categories = _read_nodes(path, levels)
+    for level in range(1, levels):
+        pairs = np.unique(categories[:, level - 1 : level + 1], axis=0)
+        nodes, parents = np.unique(pairs[:, 1], return_counts=True)
+        if (parents > 1).any():
+            what = f"category {nodes[parents > 1][0]} of level {level + 1} has two parents"
+            raise InputError(path, what, "make it a tree")
+    return categories
+
+
+def _read_nodes(path: str | Path, levels: int) -> np.ndarray:
+    names = [f"category_id_{level}" for level in range(1, levels + 1)]
+    table = read_table(path, dict.fromkeys(["doc_id", *names], pa.int32()))
+    require_dense(path, table["doc_id"].to_numpy(), "build the corpus again")
+    nodes = np.empty((len(table), levels), np.int32)
+    for level, name in enumerate(names):
+        nodes[:, level] = table[name].to_numpy()
+    return nodes
 
 
 def canonical_order(product_ids: pa.Array | Sequence[str], where: str | Path = "product_id") -> np.ndarray:

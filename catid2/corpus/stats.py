@@ -117,29 +117,21 @@ def judgement_counts(connection: duckdb.DuckDBPyConnection, table: str) -> dict[
 
 
 def _label_set_counts(connection: duckdb.DuckDBPyConnection, table: str, labels: list[str]) -> dict[str, int]:
-    [row] = connection.execute(
+    [counts] = connection.execute(
         f"""
-        SELECT count(DISTINCT product_id),
-            count(*) FILTER (split = 'train'),
-            count(*) FILTER (split = 'test'),
-            count(*) FILTER (split = 'test' AND seen),
-            count(DISTINCT query_id) FILTER (split = 'train'),
-            count(DISTINCT query_id) FILTER (split = 'test'),
-            count(DISTINCT query_id) FILTER (split = 'test' AND seen)
-        FROM {table} WHERE list_contains($labels, label)
+        SELECT {{
+            documents: count(DISTINCT product_id),
+            train_pairs: count(*) FILTER (split = 'train'),
+            test_pairs: count(*) FILTER (split = 'test'),
+            seen_test_pairs: count(*) FILTER (split = 'test' AND seen),
+            train_queries: count(DISTINCT query_id) FILTER (split = 'train'),
+            test_queries: count(DISTINCT query_id) FILTER (split = 'test'),
+            seen_test_queries: count(DISTINCT query_id) FILTER (split = 'test' AND seen)
+        }} FROM {table} WHERE list_contains($labels, label)
         """,
         {"labels": labels},
-    ).fetchall()
-    keys = (
-        "documents",
-        "train_pairs",
-        "test_pairs",
-        "seen_test_pairs",
-        "train_queries",
-        "test_queries",
-        "seen_test_queries",
-    )
-    return dict(zip(keys, row, strict=True))
+    ).fetchone()
+    return counts
 
 
 def queries_without_documents(connection: duckdb.DuckDBPyConnection) -> int:

@@ -9,7 +9,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 from catid2.config.catalogue import CsvQuoting
 from catid2.corpus.catalogue.columns import Chunk, Column, chunks_of, place
@@ -147,44 +147,27 @@ def _swallows(record: _Record) -> bool:
     return len(record.lines) > 1 < width and all(line.count("\t") == width - 1 for line in record.lines)
 
 
-class _Lines:
-    """The lines of a file, without byte order marks and a first line `sep=`; keeps those since `restart`."""
-
-    def __init__(self, file: TextIO):
-        first = file.readline()
-        self._given = 0  # lines
-        self.kept: list[str] = []
-        if _SEP.fullmatch(first):
-            self._given, first = 1, ""
-        self._lines = itertools.chain([first.lstrip("\ufeff")] if first else [], file)
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = next(self._lines)
-        self._given += 1
-        self.kept.append(line)
-        return line
-
-    def restart(self) -> int:
-        """Forget the lines so far; return the number of the next one."""
-        self.kept = []
-        return self._given + 1
-
-
 def _records(path: Path, dialect: _Dialect) -> Iterator[_Record]:
-    """Yield the records of a CSV file, without blank ones.
+    """Yield the records of a CSV file, without byte order marks, a first line `sep=` and blank records.
 
     Raises:
         InputError: a quote is not closed, or something follows a closed one.
     """
     csv.field_size_limit(_LONGEST_FIELD)
     with open_text(path) as file:
-        lines = _Lines(file)
-        reader = csv.reader(lines, delimiter=dialect.delimiter, **_QUOTING[dialect.quoting])
+        first = file.readline()
+        skipped = 1 if _SEP.fullmatch(first) else 0
+        lines: list[str] = []  # of the record
+
+        def kept() -> Iterator[str]:
+            for line in itertools.chain([] if skipped else [first.lstrip("\ufeff")], file):
+                lines.append(line)
+                yield line
+
+        reader = csv.reader(kept(), delimiter=dialect.delimiter, **_QUOTING[dialect.quoting])
         while True:
-            start = lines.restart()
+            lines.clear()
+            start = skipped + reader.line_num + 1
             try:
                 fields = next(reader)
             except StopIteration:
@@ -194,4 +177,4 @@ def _records(path: Path, dialect: _Dialect) -> Iterator[_Record]:
                 remedy = f"close every quote, and double those within quotes, or {_SAY_QUOTING}"
                 raise InputError(path, what, remedy) from None
             if any(fields):
-                yield _Record(start, fields, lines.kept)
+                yield _Record(start, fields, [*lines])

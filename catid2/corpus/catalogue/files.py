@@ -6,14 +6,13 @@ file are counted from 1, as in an editor; rows of a parquet file from 0.
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from catid2.config.catalogue import CsvQuoting
 from catid2.corpus.catalogue.columns import ROWS_PER_CHUNK, Chunk, Column, place
 from catid2.corpus.catalogue.csv_files import csv_chunks
 from catid2.corpus.catalogue.formats import format_of
@@ -22,6 +21,9 @@ from catid2.corpus.catalogue.names import NameReader, Unclear
 from catid2.corpus.database import BLANKS, CLEAN_NAME, HAS_NAME
 from catid2.runtime.errors import InputError, readable
 from catid2.runtime.tables import is_text, parquet_parts, read_footer
+
+if TYPE_CHECKING:
+    from catid2.config.catalogue import CatalogueConfig
 
 _EDGES = r"^[\s\p{Z}\p{C}]+|[\s\p{Z}\p{C}]+$"  # RE2: white space and invisible characters around a value
 _DECIMAL = "[0-9]+[.]0+"  # an id that was a number with gaps in its column, as pandas writes it
@@ -45,19 +47,12 @@ class Table(NamedTuple):
     doubts: list[tuple[str, str]]  # what may be meant otherwise, with its remedy
 
 
-class CsvFormat(NamedTuple):
-    """What the configuration says about CSV files; None: it is found from the file."""
-
-    delimiter: str | None = None
-    quoting: CsvQuoting | None = None
-
-
 def load_table(
     connection: duckdb.DuckDBPyConnection,
     table: str,
     path: Path,
     columns: Mapping[str, Column],
-    csv: CsvFormat,
+    config: "CatalogueConfig",
 ) -> Table:
     """Make `table` of a file: `row`, and each of `columns` as text, or of kind "names" as a list of clean names.
 
@@ -77,7 +72,7 @@ def load_table(
     elif known == "json":
         chunks = json_chunks(path, used)
     else:
-        chunks = csv_chunks(path, used, csv.delimiter, csv.quoting)
+        chunks = csv_chunks(path, used, config.csv_delimiter, config.csv_quoting)
     readers = {name: NameReader(column.splitting) for name, column in used.items() if column.splitting}
     declared = ", ".join(sql for name, column in columns.items() for sql in _declared(name, column))
     read = ", ".join(sql for name, column in columns.items() for sql in _read(name, column))

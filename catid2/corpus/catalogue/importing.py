@@ -13,14 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from catid2.corpus.catalogue.columns import Column
-from catid2.corpus.catalogue.files import (
-    CsvFormat,
-    Table,
-    check_filled,
-    check_once,
-    check_rows,
-    load_table,
-)
+from catid2.corpus.catalogue.files import Table, check_filled, check_once, check_rows, load_table
 from catid2.corpus.catalogue.ids import check_known
 from catid2.corpus.catalogue.names import Splitting
 from catid2.corpus.database import Resources, connect, write_stream
@@ -101,10 +94,6 @@ def import_catalogue(
 # --- the tables ---------------------------------------------------------------------------------------
 
 
-def _csv(config: "CatalogueConfig") -> CsvFormat:
-    return CsvFormat(config.csv_delimiter, config.csv_quoting)
-
-
 def _load_products(connection: duckdb.DuckDBPyConnection, path: Path, config: "CatalogueConfig") -> Table:
     """Make `item`: row, product_id, the text fields, category and tags."""
     names = config.columns.products
@@ -113,7 +102,7 @@ def _load_products(connection: duckdb.DuckDBPyConnection, path: Path, config: "C
     paths = Splitting("category_separator", config.category_separator, True, config.path_separator)
     columns["category"] = Column(names.category, "names", paths)
     columns["tags"] = Column(names.tags, "names", Splitting("tag_separator", config.tag_separator))
-    table = load_table(connection, "item", path, columns, _csv(config))
+    table = load_table(connection, "item", path, columns, config)
     check_filled(connection, table, "product_id")
     check_once(connection, table, "product_id")
     return table
@@ -127,14 +116,13 @@ def _load_queries(connection: duckdb.DuckDBPyConnection, path: Path, config: "Ca
         "query": Column(names.query),
         "split": Column(names.split, "code"),
     }
-    table = load_table(connection, "own_query", path, columns, _csv(config))
+    table = load_table(connection, "own_query", path, columns, config)
     check_filled(connection, table, "own_id", "query")
     check_once(connection, table, "own_id")
     if names.split:
         known = ", ".join(repr(split) for split in SPLITS)
-        check_rows(
-            connection, table, "split", f"split IS NULL OR split NOT IN ({known})", "", f"allowed are {known}"
-        )
+        wrong = f"split IS NULL OR split NOT IN ({known})"
+        check_rows(connection, table, "split", wrong, "", f"allowed are {known}")
     connection.execute(
         f"""
         CREATE TEMP TABLE query AS
@@ -163,18 +151,13 @@ def _load_judgements(
         "product_id": Column(names.product_id, "id"),
         "label": Column(names.label, "grade"),
     }
-    table = load_table(connection, "own_judgement", path, columns, _csv(config))
+    table = load_table(connection, "own_judgement", path, columns, config)
     check_filled(connection, table, "query_id", "product_id")
     check_known(connection, table, "query_id", queries, "own_id")
     check_known(connection, table, "product_id", products, "product_id", some_are_enough=True)
     labels = _labels(connection, config) if names.label else {None: "E"}
-    connection.register(
-        "meaning",
-        pa.table(
-            {"own": list(labels), "label": list(labels.values())},
-            schema=pa.schema({"own": pa.string(), "label": pa.string()}),
-        ),
-    )
+    schema = pa.schema({"own": pa.string(), "label": pa.string()})
+    connection.register("meaning", pa.table([list(labels), list(labels.values())], schema=schema))
     if names.label:
         allowed = ", ".join(config.labels or LABELS)
         wrong = "label IS NULL OR label NOT IN (SELECT own FROM meaning)"
@@ -189,14 +172,8 @@ def _load_judgements(
     two = """
         row IN (SELECT max(row) FROM judgement GROUP BY own_id, product_id HAVING count(DISTINCT label) > 1)
     """
-    check_rows(
-        connection,
-        table,
-        "product_id",
-        two,
-        " has another label for this query in an earlier row",
-        "keep one",
-    )
+    fault = " has another label for this query in an earlier row"
+    check_rows(connection, table, "product_id", two, fault, "keep one")
     return table
 
 
