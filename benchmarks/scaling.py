@@ -222,8 +222,7 @@ def train_rqvae(catalogue: Catalogue) -> list[str | Path]:
 
 def assign_docids(catalogue: Catalogue) -> list[str | Path]:
     model = ("--model", catalogue.rqvae / "model.safetensors")
-    model_config = ("--model-config", catalogue.rqvae / "config.json")
-    inputs = ("--embeddings", catalogue.embeddings, "--products", catalogue.products, *model, *model_config)
+    inputs = ("--embeddings", catalogue.embeddings, "--products", catalogue.products, *model)
     outputs = ("--output", catalogue.docids, "--report", catalogue.docids.with_suffix(".json"))
     return ["scripts/assign_docids.py", "--config", "{}", *inputs, *outputs]
 

@@ -27,19 +27,13 @@ log = logging.getLogger("assign_docids")
 
 @entry_point
 def main() -> None:
-    """Run the stage from the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--config", required=True, help="settings as JSON, the keys of DocidsConfig")
+    parser.add_argument("--config", required=True, help="settings as JSON: keys of DocidsConfig")
     parser.add_argument("--seed", type=int, default=0, help="of what a scheme draws (default 0)")
     parser.add_argument("--embeddings", required=True, type=Path, help="(N, D) float16 .npy, row = doc_id")
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
-    parser.add_argument(
-        "--taxonomy",
-        **OPTIONAL_PATH,
-        help="taxonomy.parquet that a scheme reads in place of the corpus's categories",
-    )
+    parser.add_argument("--taxonomy", **OPTIONAL_PATH, help="taxonomy.parquet to learn categories from")
     parser.add_argument("--model", **OPTIONAL_PATH, help="rqvae/model.safetensors, for the scheme rqvae")
-    parser.add_argument("--model-config", **OPTIONAL_PATH, help="rqvae/config.json, beside the model")
     parser.add_argument("--output", required=True, type=Path, help="docids.parquet to write")
     parser.add_argument("--report", required=True, type=Path, help="docids.json to write")
     options = parser.parse_args()
@@ -47,12 +41,6 @@ def main() -> None:
     config = parse(DocidsConfig, options.config)
     require_seed("--seed", options.seed)
     folder = options.model.parent if options.model else None
-    if folder and options.model_config != folder / CONFIG_FILE:
-        raise InputError(
-            options.model_config or "--model-config",
-            "is not next to the model",
-            f"name the {CONFIG_FILE} of its folder",
-        )
     with claim(options.output):
         product_ids, categories = read_products(options.products)
         embeddings = read_embeddings(options.embeddings, rows=len(product_ids))
@@ -67,7 +55,7 @@ def main() -> None:
         documents = Documents(embeddings, learnt, order, options.embeddings, folder)
         coding = SCHEMES[config.scheme.kind](documents, config.scheme, options.seed)
         assignment = assign_coded(coding, product_ids, config)
-        dropped = read_json(options.model_config).get("hccl_dropped", []) if folder else []
+        dropped = read_json(folder / CONFIG_FILE).get("hccl_dropped", []) if folder else []
         report = describe(assignment, coding, config, categories, dropped)
         for state in ("before", "after"):
             found = report[state]

@@ -14,15 +14,12 @@ from catid2.runtime.writing import claim
 
 @entry_point
 def main() -> None:
-    """Parse the command line and write the embeddings."""
     parser = new_parser(__doc__)
     parser.add_argument("--config", required=True, help="the view, as JSON (catid2.config.embed.ViewConfig)")
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
     parser.add_argument("--output", required=True, type=Path, help="embeddings/VIEW.npy to write")
     parser.add_argument("--metadata", required=True, type=Path, help="embeddings/VIEW.json to write")
-    parser.add_argument(
-        "--checkpoints", required=True, type=Path, help="folder for shards, which are removed at the end"
-    )
+    parser.add_argument("--checkpoints", required=True, type=Path, help="folder for shards until the end")
     parser.add_argument("--seed", type=int, default=0, help="seed of the SVD of tfidf_svd (default 0)")
     parser.add_argument(
         "--batch-tokens",

@@ -9,16 +9,11 @@ from catid2.runtime.writing import claim
 
 @entry_point
 def main() -> None:
-    """Parse the command line and write the queries' vectors."""
     parser = new_parser(__doc__)
-    parser.add_argument(
-        "--embeddings", required=True, type=Path, help="embeddings/VIEW.npy, with VIEW.json next to it"
-    )
+    parser.add_argument("--embeddings", required=True, type=Path, help="VIEW.npy, with VIEW.json next to it")
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
     parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
-    parser.add_argument(
-        "--prefix", default="", help='put before every query, such as "query: " (default none)'
-    )
+    parser.add_argument("--prefix", default="", help='put before every query, such as "query: "')
     parser.add_argument("--output", required=True, type=Path, help="embeddings/VIEW_queries.npy to write")
     parser.add_argument("--metadata", required=True, type=Path, help="embeddings/VIEW_queries.json to write")
     arguments = parser.parse_args()

@@ -14,14 +14,9 @@ from catid2.runtime.command import entry_point, new_parser
 
 @entry_point
 def main() -> None:
-    """Parse the command line and fetch the model."""
     parser = new_parser(__doc__)
-    parser.add_argument(
-        "--config", required=True, help="name and revision as JSON (catid2.config.pretrained.PretrainedModel)"
-    )
-    parser.add_argument(
-        "--output", required=True, type=Path, help=f"folder to write: the model's files, and {RECORD}"
-    )
+    parser.add_argument("--config", required=True, help="settings as JSON: keys of PretrainedModel")
+    parser.add_argument("--output", required=True, type=Path, help=f"folder for the files and {RECORD}")
     arguments = parser.parse_args()
     for library in ("httpx", "httpx2"):  # a line for each request
         logging.getLogger(library).setLevel(logging.WARNING)

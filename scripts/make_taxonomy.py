@@ -16,7 +16,6 @@ from catid2.taxonomies.making import make_taxonomy
 
 @entry_point
 def main() -> None:
-    """Parse the command line and write the tree."""
     parser = new_parser(__doc__)
     parser.add_argument("--config", required=True, help="settings as JSON (catid2.config.taxonomy)")
     parser.add_argument("--seed", type=int, default=0, help="of what the kind draws (default 0)")

@@ -9,9 +9,7 @@ from pathlib import Path
 
 from catid2.config.base import parse
 from catid2.config.geometry import GeometryConfig
-from catid2.quantizer.model import CONFIG_FILE
 from catid2.runtime.command import OPTIONAL_PATH, entry_point, new_parser
-from catid2.runtime.errors import InputError
 from catid2.runtime.tables import write_json
 from catid2.runtime.writing import claim
 from catid2.studies.geometry import Inputs, measure
@@ -19,27 +17,17 @@ from catid2.studies.geometry import Inputs, measure
 
 @entry_point
 def main() -> None:
-    """Run the stage from the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--config", required=True, help="settings as JSON, the keys of GeometryConfig")
+    parser.add_argument("--config", required=True, help="settings as JSON: keys of GeometryConfig")
     parser.add_argument("--embeddings", required=True, type=Path, help="(N, D) float16 .npy, row = doc_id")
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
     parser.add_argument("--docids", required=True, type=Path, help="docids.parquet of these products")
-    parser.add_argument(
-        "--model", **OPTIONAL_PATH, help="rqvae/model.safetensors that made the codes, if one did"
-    )
-    parser.add_argument("--model-config", **OPTIONAL_PATH, help="rqvae/config.json, beside the model")
+    parser.add_argument("--model", **OPTIONAL_PATH, help="rqvae/model.safetensors, if one made the codes")
     parser.add_argument("--output", required=True, type=Path, help="geometry.json to write")
     options = parser.parse_args()
 
     config = parse(GeometryConfig, options.config)
     folder = options.model.parent if options.model else None
-    if folder and options.model_config != folder / CONFIG_FILE:
-        raise InputError(
-            options.model_config or "--model-config",
-            "is not next to the model",
-            f"name the {CONFIG_FILE} of its folder",
-        )
     with claim(options.output):
         inputs = Inputs(options.embeddings, options.products, options.docids, folder)
         write_json(options.output, asdict(measure(config, inputs)))

@@ -14,14 +14,9 @@ from catid2.runtime.errors import InputError
 
 @entry_point
 def main() -> None:
-    """Parse the command line and write the measures."""
     parser = new_parser(__doc__)
-    parser.add_argument(
-        "--config", required=True, help="settings of the search as JSON (RetrieveConfig or Bm25Config)"
-    )
-    parser.add_argument(
-        "--retriever", **OPTIONAL_PATH, help="folder written by train_retriever; without it: BM25"
-    )
+    parser.add_argument("--config", required=True, help="settings as JSON: RetrieveConfig or Bm25Config")
+    parser.add_argument("--retriever", **OPTIONAL_PATH, help="folder of train_retriever; without it: BM25")
     parser.add_argument("--docids", **OPTIONAL_PATH, help="docids.parquet of the method, with --retriever")
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
     parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")

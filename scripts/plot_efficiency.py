@@ -7,7 +7,6 @@ from catid2.runtime.command import entry_point
 
 @entry_point
 def main() -> None:
-    """Parse the command line and write the figure."""
     draw_table(__doc__, "efficiency", "efficiency.tsv", write_times_figure)
 
 

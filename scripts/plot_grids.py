@@ -10,7 +10,6 @@ from catid2.runtime.writing import claim
 
 @entry_point
 def main() -> None:
-    """Parse the command line and write the figure."""
     parser = new_parser(__doc__)
     parser.add_argument("--grids", required=True, type=Path, help="table of summarize_grids")
     parser.add_argument("--metric", required=True, help="column to draw, such as recall@10")

@@ -14,16 +14,9 @@ from catid2.runtime.writing import atomic, claim
 
 @entry_point
 def main() -> None:
-    """Parse the command line and write table and page."""
     parser = new_parser(__doc__)
-    parser.add_argument(
-        "--config", required=True, help="settings as JSON (catid2.config.report.ReportConfig)"
-    )
-    parser.add_argument(
-        "--comparison",
-        required=True,
-        help="datasets, methods and seeds as JSON (catid2.config.report.Comparison)",
-    )
+    parser.add_argument("--config", required=True, help="settings as JSON: keys of ReportConfig")
+    parser.add_argument("--comparison", required=True, help="what is compared, as JSON: keys of Comparison")
     parser.add_argument("--results", required=True, type=Path, help="the folder with a folder per dataset")
     parser.add_argument("--table", required=True, type=Path, help="locales.tsv to write")
     parser.add_argument("--page", required=True, type=Path, help="report.html to write")

@@ -9,27 +9,16 @@ from catid2.runtime.command import OPTIONAL_PATH, entry_point, keep_bars_out_of_
 
 @entry_point
 def main() -> None:
-    """Parse the command line and write run.parquet."""
     parser = new_parser(__doc__)
-    parser.add_argument(
-        "--config", required=True, help="settings as JSON (catid2.config.retrieve.RetrieveConfig)"
-    )
+    parser.add_argument("--config", required=True, help="settings as JSON: keys of RetrieveConfig")
     parser.add_argument("--retriever", required=True, type=Path, help="folder written by train_retriever")
     parser.add_argument("--docids", required=True, type=Path, help="docids.parquet of the method")
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
     parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
-    parser.add_argument(
-        "--embeddings",
-        **OPTIONAL_PATH,
-        help="VIEW.npy, with VIEW_queries.npy next to it, for rank_below_level",
-    )
+    vectors = "VIEW.npy, with VIEW_queries.npy next to it, for a light retriever or rank_below_level"
+    parser.add_argument("--embeddings", **OPTIONAL_PATH, help=vectors)
     parser.add_argument("--output", required=True, type=Path, help="run.parquet to write")
-    parser.add_argument(
-        "--batch-size",
-        type=int,
-        default=32,
-        help="queries decoded together; fewer need less memory (default 32)",
-    )
+    parser.add_argument("--batch-size", type=int, default=32, help="queries decoded together (default 32)")
     arguments = parser.parse_args()
     require_at_least("--batch-size", arguments.batch_size, 1)
     config = parse(RetrieveConfig, arguments.config)

@@ -12,9 +12,8 @@ from catid2.runtime.writing import claim
 
 @entry_point
 def main() -> None:
-    """Parse the command line and write the run."""
     parser = new_parser(__doc__)
-    parser.add_argument("--config", required=True, help="settings as JSON (catid2.config.bm25.Bm25Config)")
+    parser.add_argument("--config", required=True, help="settings as JSON: keys of Bm25Config")
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
     parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
     parser.add_argument("--output", required=True, type=Path, help="run.parquet to write")

@@ -12,15 +12,10 @@ from catid2.runtime.writing import claim
 
 @entry_point
 def main() -> None:
-    """Parse the command line and write the run."""
     parser = new_parser(__doc__)
-    parser.add_argument("--config", required=True, help="settings as JSON (catid2.config.dense.DenseConfig)")
-    parser.add_argument(
-        "--embeddings",
-        required=True,
-        type=Path,
-        help="embeddings/VIEW.npy, with VIEW.json, VIEW_queries.npy and VIEW_queries.json next to it",
-    )
+    parser.add_argument("--config", required=True, help="settings as JSON: keys of DenseConfig")
+    vectors = "VIEW.npy, with VIEW.json, VIEW_queries.npy and VIEW_queries.json next to it"
+    parser.add_argument("--embeddings", required=True, type=Path, help=vectors)
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
     parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
     parser.add_argument("--output", required=True, type=Path, help="run.parquet to write")

@@ -12,7 +12,6 @@ from catid2.simulate import simulate
 
 @entry_point
 def main() -> None:
-    """Parse the command line and write the three files."""
     parser = new_parser(__doc__)
     parser.add_argument("--config", default="{}", help="settings as JSON (keys: catid2/config/simulate.py)")
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other products and queries")

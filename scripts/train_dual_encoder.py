@@ -13,11 +13,8 @@ from catid2.training.options import add_options, parse_options
 
 @entry_point
 def main() -> None:
-    """Parse the command line and train."""
     parser = new_parser(__doc__)
-    parser.add_argument(
-        "--config", required=True, help="settings as JSON (catid2.config.dual_encoder.DualEncoderConfig)"
-    )
+    parser.add_argument("--config", required=True, help="settings as JSON: keys of DualEncoderConfig")
     add_options(parser, "model, tokenizer, history.tsv")
     arguments = parse_options(parser)
     config = parse(DualEncoderConfig, arguments.config)

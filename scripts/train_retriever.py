@@ -16,16 +16,12 @@ from catid2.training.options import add_options, parse_options
 
 @entry_point
 def main() -> None:
-    """Parse the command line and train."""
     parser = new_parser(__doc__)
     parser.add_argument("--config", required=True, help="settings as JSON (catid2.config.retriever)")
     add_options(parser, "model, history.tsv, tokenizer of T5")
     parser.add_argument("--docids", required=True, type=Path, help="docids.parquet of the method")
-    parser.add_argument(
-        "--embeddings",
-        **OPTIONAL_PATH,
-        help="VIEW.npy, with VIEW_queries.npy next to it, for the light retriever",
-    )
+    vectors = "VIEW.npy, with VIEW_queries.npy next to it, for the light retriever"
+    parser.add_argument("--embeddings", **OPTIONAL_PATH, help=vectors)
     arguments = parse_options(parser)
     config = parse(AnyRetriever, arguments.config)
     if config.reads_vectors != (arguments.embeddings is not None):

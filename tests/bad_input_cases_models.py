@@ -5,7 +5,7 @@ from pathlib import Path
 
 import breakage as b
 import torch
-from bad_inputs import DOCIDS, FIGURES, LAYOUT, PRODUCT_TABLE, RETRIEVER, RQVAE, RQVAE_CONFIG, WEIGHTS, Case
+from bad_inputs import DOCIDS, LAYOUT, PRODUCT_TABLE, RETRIEVER, RQVAE, RQVAE_CONFIG, WEIGHTS, Case
 
 NAN = float("nan")
 
@@ -74,10 +74,6 @@ CASES = [
     Case(
         "no architecture", "assign_docids", b.key(RQVAE_CONFIG, "architecture", ...),
         ("'architecture' is missing",),
-    ),
-    Case(
-        "config elsewhere", "assign_docids", b.nothing,
-        ("not next to the model",), {"--model-config": FIGURES},
     ),
     # --- DocIDs
     Case("DocIDs cut", "retrieve", b.cut(DOCIDS), ("docids.parquet: not a complete parquet file",)),

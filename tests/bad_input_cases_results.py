@@ -166,10 +166,6 @@ CASES = [
     ),
     Case("geometry RQ-VAE gone", "measure_geometry", b.gone(RQVAE), ("model.safetensors: no such file",)),
     Case(
-        "geometry config elsewhere", "measure_geometry", b.nothing,
-        ("not next to the model",), {"--model-config": FIGURES},
-    ),
-    Case(
         "geometry setting", "measure_geometry", b.nothing,
         ("key 'held_out'", "less than 1"), settings("measure_geometry", held_out=1),
     ),

@@ -66,7 +66,7 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
     source = pipeline.source("tiny_es")
     report = {"--config": pipeline.config.report.model_dump_json()}
     embeddings, docids = {"--embeddings": f"{VIEW}.npy"}, {"--docids": f"{METHOD}/docids.parquet"}
-    model = {"--model": f"{METHOD}/rqvae/model.safetensors", "--model-config": f"{METHOD}/rqvae/config.json"}
+    model = {"--model": RQVAE}
     runs = [
         f"{method}:{seed}:{DATASET}/{method}/seed{seed}/run.parquet"
         for method, seed in pipeline.runs("recall")
@@ -127,7 +127,7 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
         | {"--output": f"{NOISY}/taxonomy.parquet", "--report": f"{NOISY}/taxonomy.json"},
         "train_rqvae": settings("rqvae")
         | {"--seed": "0", "--checkpoints": "state/rqvae", "--history": f"{METHOD}/rqvae/history.tsv"}
-        | (embeddings | products | model),
+        | (embeddings | products | model | {"--model-config": RQVAE_CONFIG}),
         "assign_docids": settings("docids")
         | (embeddings | products | model)
         | {"--output": f"{METHOD}/docids.parquet", "--report": f"{METHOD}/docids.json"},

@@ -215,7 +215,6 @@ def command(folder: Path, output: Path, **changes: str) -> list[str]:
         "embeddings": folder / "embeddings.npy",
         "products": folder / "products.parquet",
         "model": folder / "rqvae" / "model.safetensors",
-        "model-config": folder / "rqvae" / "config.json",
         "output": output / "docids.parquet",
         "report": output / "docids.json",
     } | {name.replace("_", "-"): value for name, value in changes.items()}
@@ -255,7 +254,7 @@ def test_command_writes_unique_ids_and_the_same_bytes_again(folder, tmp_path):
 
 
 def test_command_needs_a_model_for_the_rqvae_alone(folder, tmp_path):
-    none = {"model": "", "model_config": ""}
+    none = {"model": ""}
     done = run(folder, tmp_path, **none)
     assert done.code == 1
     assert done.stderr.startswith("error: --model: missing; name the RQ-VAE")

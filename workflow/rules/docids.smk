@@ -131,5 +131,5 @@ rule assign_docids:
         config=of_job(Pipeline.stage, "docids"),
     shell:
         'python "$CATID2_SCRIPTS/assign_docids.py" --config {params.config:q} --seed {wildcards.seed} --embeddings {input.embeddings}'
-        " --products {input.products} --taxonomy {input.taxonomy} --model {input.model} --model-config {input.model_config}"
+        " --products {input.products} --taxonomy {input.taxonomy} --model {input.model}"
         " --output {output.docids} --report {output.report} > {log} 2>&1"

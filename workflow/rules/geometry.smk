@@ -20,7 +20,7 @@ rule measure_geometry:
         config=fixed(pipeline.config.geometry.of_method()),
     shell:
         'python "$CATID2_SCRIPTS/measure_geometry.py" --config {params.config:q} --embeddings {input.embeddings} --products {input.products}'
-        " --docids {input.docids} --model {input.model} --model-config {input.model_config} --output {output} > {log} 2>&1"
+        " --docids {input.docids} --model {input.model} --output {output} > {log} 2>&1"
 
 
 rule compare_geometry:
