@@ -69,23 +69,15 @@ def nested(point: dict[str, Any]) -> dict[str, Any]:
 class GridPoints(StageConfig):
     """A grid, as passed to the scripts."""
 
-    keys: tuple[str, ...] = Field(min_length=1, description="what varies")
-    points: dict[str, tuple[Any, ...]] = Field(
-        min_length=1, description="for each method, the value of each key"
-    )
-    collapse_perplexity: float = Field(
-        0.05,
-        ge=0,
-        lt=1,
-        description="a layer whose perplexity is below this share of its codes has collapsed",
-    )
+    keys: tuple[str, ...] = Field(min_length=1)  # that vary
+    points: dict[str, tuple[Any, ...]] = Field(min_length=1)  # for each method, the value of each key
+    # A layer whose perplexity is below this share of its codes has collapsed.
+    collapse_perplexity: float = Field(0.05, ge=0, lt=1)
 
 
 class GridSummary(StageConfig):
     """What a summary of grids reads of the configuration."""
 
-    grids: tuple[GridPoints, ...] = Field(min_length=1, description="in the order of the study")
-    metric: Metric = Field("recall@10", description="the metric by which points are stable")
-    stable_share: float = Field(
-        0.9, gt=0, le=1, description="share of the best value of a grid that a stable point reaches"
-    )
+    grids: tuple[GridPoints, ...] = Field(min_length=1)  # in the order of the study
+    metric: Metric = "recall@10"  # by which points are stable
+    stable_share: float = Field(0.9, gt=0, le=1)  # of the best value of a grid, which a stable point reaches

@@ -55,56 +55,45 @@ class ReportConfig(StageConfig):
 
 
 class ReportMethod(StageConfig):
-    """One method of one dataset. `rqvae`, `docids` and `retriever` name the method whose folder holds the result."""
+    """One method of one dataset."""
 
-    name: str = Field(description="the method, as in recall.tsv")
-    seeds: tuple[int, ...] = Field((0,), min_length=1, description="seeds of its runs")
-    view: str | None = Field(None, description="embedding view its ID scheme or search reads; null: none")
-    rqvae: str | None = Field(None, description="method whose folder holds its RQ-VAE; null: it has none")
-    docids: str | None = Field(None, description="method whose folder holds its DocIDs; null: it has none")
-    retriever: str | None = Field(
-        None, description="method whose folder holds its retriever; null: it has none"
-    )
-    changes: dict[str, Any] = Field(
-        {}, description="settings that differ from `defaults`, as stage.key: value"
-    )
+    name: str  # as in recall.tsv
+    seeds: tuple[int, ...] = Field((0,), min_length=1)  # of its runs
+    view: str | None = None  # embedding view that its ID scheme or search reads, if any
+    # The methods whose folders hold its RQ-VAE, DocIDs and retriever; None: it has none.
+    rqvae: str | None = None
+    docids: str | None = None
+    retriever: str | None = None
+    changes: dict[str, Any] = Field({})  # settings that differ from the defaults, as stage.key: value
 
 
 class NamedDataset(StageConfig):
     """One locale of one source."""
 
-    name: str = Field(description="the folder results/{name}")
-    locale: str = Field(description="ESCI locale: us, es or jp")
-    simulated: bool = Field(description="true: the data are simulated, so the figures test only the code")
+    name: str  # of the folder results/{name}
+    locale: str  # of ESCI: us, es or jp
+    simulated: bool  # then the figures test only the code
 
 
 class ReportDataset(NamedDataset):
     """A dataset, and what was run on it."""
 
-    methods: tuple[ReportMethod, ...] = Field(
-        min_length=1, description="in the order of the study, reference first"
-    )
-    inputs: dict[str, str] = Field(
-        {}, description="raw input files and their sha256, or how they were simulated"
-    )
+    methods: tuple[ReportMethod, ...] = Field(min_length=1)  # in the order of the study, the reference first
+    inputs: dict[str, str] = Field({})  # raw files and their sha256, or how they were simulated
 
 
 class ReportStudy(StageConfig):
     """Another study that the page shows."""
 
-    name: str = Field(description="its tables are results/{dataset}/{name}.tsv")
-    datasets: tuple[NamedDataset, ...] = Field(min_length=1, description="in the order of the configuration")
-    grids: bool = Field(False, description="true: it varies settings, so there is {name}_grids.tsv")
+    name: str  # its tables are results/{dataset}/{name}.tsv
+    datasets: tuple[NamedDataset, ...] = Field(min_length=1)  # in the order of the configuration
+    grids: bool = False  # it varies settings, so there is {name}_grids.tsv
 
 
 class Comparison(StageConfig):
     """What one report compares."""
 
-    study: str = Field("recall", description="the tables are results/{dataset}/{study}.tsv")
-    datasets: tuple[ReportDataset, ...] = Field(
-        description="in the order of the page; none if no dataset has queries, and then there is no report"
-    )
-    studies: tuple[ReportStudy, ...] = Field((), description="other studies, in the order of the page")
-    defaults: dict[str, Any] = Field(
-        {}, description="default of each setting that some method changes, stage.key"
-    )
+    study: str = "recall"  # the tables are results/{dataset}/{study}.tsv
+    datasets: tuple[ReportDataset, ...]  # in the order of the page; without any there is no report
+    studies: tuple[ReportStudy, ...] = ()  # others, in the order of the page
+    defaults: dict[str, Any] = Field({})  # of each setting that some method changes, as stage.key: value

@@ -352,7 +352,7 @@ def _with_fused(config: PipelineConfig, method: str) -> list[str]:
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Overlay `changes` on `base`, key by key; a mapping of another `kind` replaces the old one whole."""
+    """Overlay `changes` on `base`, key by key; a mapping of another `kind` replaces the old one."""
     if changes.get("kind", base.get("kind")) != base.get("kind"):
         return dict(changes)
     merged = dict(base)

@@ -1,4 +1,4 @@
-"""Deal products to queries like cards: whoever asks for the same kind next gets the next ones."""
+"""Deal products to queries like cards: the next query of a kind gets the next products."""
 
 import numpy as np
 
@@ -24,7 +24,7 @@ class Deck:
         """
         first, size = np.searchsorted(self._keys, key), self.size(key)
         count = np.minimum(count, size)
-        # Hands of one key go on where the one before stopped: running sums within the groups of equal keys.
+        # A hand starts where the last one of its key stopped: running sums within the groups of equal keys.
         turn = np.argsort(first, kind="stable")
         before = np.cumsum(count[turn]) - count[turn]
         opens = np.where(np.diff(first[turn], prepend=-1) != 0, np.arange(len(key)), 0)

@@ -1,6 +1,6 @@
 """The texts of products, by column: vocabulary gathered and joined by Arrow, no Python per row.
 
-Every attribute of a product is said somewhere: in the title by its name, in a bullet point by its name or in
+Every attribute of a product occurs somewhere: in the title by its name, in a bullet point by its name or in
 the description by its other name.
 """
 

@@ -1,6 +1,6 @@
 """The category tree and the vocabulary behind it, as arrays indexed by product type.
 
-Level 1 is the department, level 2 the section, level 3 the product type; some types go on by the values of
+Level 1 is the department, level 2 the section, level 3 the product type; some types continue by the values of
 their attributes (audience, style, material, feature), down to level 7, so that names such as "Women" or
 "Waterproof" stand under many parents.
 """
