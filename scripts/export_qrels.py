@@ -9,7 +9,6 @@ from catid2.runtime.writing import claim
 
 @entry_point
 def main() -> None:
-    """Parse the command line and write both files."""
     parser = new_parser(__doc__)
     parser.add_argument("--judgements", required=True, type=Path, help="corpus/judgements.parquet")
     parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
