@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
     parser.add_argument("--output", required=True, type=Path, help="embeddings/VIEW.npy to write")
     parser.add_argument("--metadata", required=True, type=Path, help="embeddings/VIEW.json to write")
-    parser.add_argument("--checkpoints", required=True, type=Path, help="folder for shards until the end")
+    parser.add_argument("--checkpoints", required=True, type=Path, help="shards; removed at the end")
     parser.add_argument("--seed", type=int, default=0, help="seed of the SVD of tfidf_svd (default 0)")
     parser.add_argument(
         "--batch-tokens",

@@ -11,9 +11,7 @@ def add_options(parser: argparse.ArgumentParser, output: str) -> None:
     for table in ("products", "queries", "judgements"):
         parser.add_argument(f"--{table}", required=True, type=Path, help=f"corpus/{table}.parquet")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and dropout (default 0)")
-    parser.add_argument(
-        "--checkpoints", required=True, type=Path, help="folder for the run's state, removed at the end"
-    )
+    parser.add_argument("--checkpoints", required=True, type=Path, help="checkpoints; removed at the end")
     parser.add_argument("--output", required=True, type=Path, help=f"folder to write: {output}")
     parser.add_argument(
         "--checkpoint-seconds",
