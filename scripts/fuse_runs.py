@@ -31,7 +31,6 @@ def parse_run(text: str) -> WeightedRun:
 
 @entry_point
 def main() -> None:
-    """Parse the command line and write the run."""
     parser = new_parser(__doc__, long=True)
     parser.add_argument("--config", required=True, help="settings as JSON (catid2.config.fuse.FuseConfig)")
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet, for its size")
