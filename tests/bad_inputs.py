@@ -21,6 +21,7 @@ EXAMPLES, PRODUCTS, ESCI_S = (
 )
 PATHS = f"{RAW}/category_paths.parquet"
 OWN = "resources/own"  # a user's own catalogue; no run has one: bad_input_cases_catalogue writes it
+SAMPLE = "resources/esci_sample"  # no run has one either: bad_input_cases_sample writes it
 DATASET = "results/tiny_es"
 CORPUS = f"{DATASET}/corpus"
 VIEW = f"{DATASET}/embeddings/text"
@@ -63,6 +64,8 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
         return {"--config": pipeline.stage(stage, "tiny_es", method).model_dump_json()}
 
     raw = {"--examples": EXAMPLES, "--products": PRODUCTS}
+    sample = {"--products": f"{SAMPLE}/products.json.gz"}
+    sample |= {f"--{name}": f"{SAMPLE}/{name}.json" for name in ("judgements", "pairs")}
     source = pipeline.source("tiny_es")
     report = {"--config": pipeline.config.report.model_dump_json()}
     embeddings, docids = {"--embeddings": f"{VIEW}.npy"}, {"--docids": f"{METHOD}/docids.parquet"}
@@ -80,6 +83,9 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
     return {
         "fetch_esci": {"--config": "{}"} | raw,
         "fetch_esci_s": {"--config": "{}", "--output": ESCI_S},
+        "fetch_esci_sample": {"--config": "{}"} | sample,
+        "import_esci_sample": sample
+        | {f"{option}-out": path for option, path in (raw | {"--esci-s": ESCI_S}).items()},
         "fetch_model": {"--config": '{"name": "google/mt5-base"}', "--output": "models/mt5"},
         "simulate_esci": {"--config": source.simulate.model_dump_json(), "--seed": "3", "--esci-s": ESCI_S}
         | raw,

@@ -21,6 +21,7 @@ sources:
   esci: {kind: esci}
   mine: {kind: esci, examples: own/examples.parquet, products: own/records.parquet, esci_s: own/records.zst}
   made: {kind: simulated, seed: 701, simulate: {locales: {es: {products: 702}, jp: {}}, shared_share: 0}}
+  few: {kind: esci_sample, products: own/few.json.gz, judgements: own/few.json, pairs: own/more.json}
   shop:
     kind: catalogue
     locale: jp
@@ -49,6 +50,7 @@ datasets:
     dense: {top_k: 719}
     fuse: {k: 720}
   third: {source: shop, locale: jp}
+  fourth: {source: few, locale: us}
 corpus: {seen_labels: [S]}
 views:
   text: {max_characters: 721, encoder: {kind: hf, model: some/encoder, revision: of722}}
@@ -92,6 +94,7 @@ studies:
     variant: varied
     grids: [{method: main, over: {rqvae.mu: [0.752]}}]
 """ % {"e": "e" * 64, "p": "a" * 64}  # noqa: UP031 - braces are YAML's
+SAMPLE = ("few.json.gz", "few.json", "more.json")
 TARGETS = ("all", "results/first/efficiency.tsv")
 
 
@@ -102,7 +105,7 @@ def plan(folder: Path) -> dict[str, str]:
     (folder / "own").mkdir()
     for name, text in {"products": PRODUCTS, "queries": QUERIES, "judgements": JUDGEMENTS}.items():
         (folder / "own" / f"{name}.csv").write_text(text)
-    for name in ("examples.parquet", "records.parquet", "records.zst", "pairs.parquet"):
+    for name in ("examples.parquet", "records.parquet", "records.zst", "pairs.parquet", *SAMPLE):
         (folder / "own" / name).write_bytes(b"")
     text = project.snakemake("--dry-run", "--printshellcmds", *TARGETS, "--configfile", "plan.yaml").stdout
     jobs = {}
@@ -113,6 +116,7 @@ def plan(folder: Path) -> dict[str, str]:
 
 
 SECOND = "dataset=second"
+FETCHED = "test_the_sample_is_three_files_of_two_formats"
 RUN = f"{SECOND} method=changed seed=7"
 
 TABLES = [
@@ -124,6 +128,10 @@ TABLES = [
         ],
     ),
     Table(fetch.FetchEsciSConfig, [planned("esci_s", "fetch_esci_s", "https://a.test/s.zst")]),
+    Table(
+        fetch.FetchEsciSampleConfig,
+        [shown(key, f"tests/test_fetch.py::{FETCHED}") for key in ("products", "judgements", "pairs")],
+    ),
     Table(
         fetch.RemoteFile,
         [
@@ -141,6 +149,14 @@ TABLES = [
             planned("examples", "build_corpus dataset=own", "--examples own/examples.parquet"),
             planned("products", "build_corpus dataset=own", "--products own/records.parquet"),
             planned("esci_s", "extract_categories source=mine", "--esci-s own/records.zst"),
+        ],
+    ),
+    Table(
+        sources.EsciSampleSource,
+        [
+            planned("products", "import_esci_sample source=few", "--products own/few.json.gz"),
+            planned("judgements", "import_esci_sample source=few", "--judgements own/few.json"),
+            planned("pairs", "import_esci_sample source=few", "--pairs own/more.json"),
         ],
     ),
     Table(
@@ -171,6 +187,7 @@ TABLES = [
         [
             planned("fetch_esci", "fetch_esci", "https://a.test/e.parquet"),
             planned("fetch_esci_s", "fetch_esci_s", "https://a.test/s.zst"),
+            shown("fetch_esci_sample", f"tests/test_fetch.py::{FETCHED}"),
             planned("sources", "simulate_esci source=made", "--seed 701"),
             planned("datasets", "build_corpus dataset=third", "resources/shop/"),
             planned("corpus", "build_corpus dataset=first", '"seen_labels":["S"]'),

@@ -277,6 +277,7 @@ TABLES += [
             row("name", "demo_us", "elsewhere", differs="error"),
             row("locale", "us", "es", differs="report.html, locales.tsv"),
             row("simulated", False, True, differs="report.html, locales.tsv"),
+            row("sample", False, True, differs="report.html", same="locales.tsv"),
             row("methods", METHODS[:1], METHODS, differs="report.html, locales.tsv"),
             of_page("inputs", {}, {"a.parquet": "sha256 of it"}),
         ],

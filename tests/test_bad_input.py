@@ -12,6 +12,7 @@ import bad_input_cases_models as models
 import bad_input_cases_options as options
 import bad_input_cases_raw as raw
 import bad_input_cases_results as results
+import bad_input_cases_sample as sample
 import breakage as b
 import numpy as np
 import pyarrow.parquet as pq
@@ -37,7 +38,15 @@ from catid2.runtime.checkpoint import Checkpoints
 from catid2.runtime.complete import LIST
 from workflow import ROOT
 
-CASES = [*raw.CASES, *catalogue.CASES, *corpus.CASES, *models.CASES, *results.CASES, *options.CASES]
+CASES = [
+    *raw.CASES,
+    *sample.CASES,
+    *catalogue.CASES,
+    *corpus.CASES,
+    *models.CASES,
+    *results.CASES,
+    *options.CASES,
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.id.replace(" ", "-") for case in CASES])
@@ -189,9 +198,16 @@ def test_a_process_of_its_own_says_the_same(case, tiny_run, tmp_path):
 def test_unbroken_inputs_are_taken(tiny_run, tmp_path):
     folder = copy_of(tiny_run.folder, tmp_path)
     names = state(folder).keys()
-    slow = {"fetch_esci", "fetch_esci_s", "train_dual_encoder", "train_retriever", "train_rqvae"}
-    # their inputs are no part of the run; test_catalogue and test_fetch_model have unbroken ones
-    elsewhere = {"import_catalogue", "fetch_model"}
+    slow = {
+        "fetch_esci",
+        "fetch_esci_s",
+        "fetch_esci_sample",
+        "train_dual_encoder",
+        "train_retriever",
+        "train_rqvae",
+    }
+    # their inputs are no part of the run; their own tests have unbroken ones
+    elsewhere = {"import_catalogue", "import_esci_sample", "fetch_model"}
     for script in sorted(COMMANDS.keys() - slow - elsewhere):
         done = run_script(script, folder)
         assert (done.code, done.errors) == (0, []), script

@@ -33,6 +33,7 @@ CONFIGS = [
     ["demo.yaml", "baselines.yaml"],
     ["demo.yaml", "seeds.yaml"],
     ["demo.yaml", "light.yaml"],
+    ["sample.yaml"],
     ["recipe.yaml", "candidates.yaml"],
     ["demo.yaml", "studies.yaml"],
     ["demo.yaml", "studies.yaml", "studies_demo.yaml"],

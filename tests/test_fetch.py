@@ -1,6 +1,7 @@
 """Downloads against a server on 127.0.0.1 that serves, cuts, refuses, changes and lies."""
 
 import errno
+import gzip
 import hashlib
 import io
 import json
@@ -19,8 +20,9 @@ import pyarrow.parquet
 import pytest
 import zstandard
 from breakage import make_unreadable
+from in_process import run_here
 
-from catid2.config.fetch import FetchEsciConfig, RemoteFile
+from catid2.config.fetch import FetchEsciConfig, FetchEsciSampleConfig, RemoteFile
 from catid2.corpus import fetch as module
 from catid2.corpus import file_formats
 from catid2.corpus.fetch import ATTEMPTS
@@ -62,6 +64,9 @@ class Site:
     cuts: list[int] = field(default_factory=list)  # bytes after which each of the next answers is cut
     busy: int = 0  # so many answers are 503 first
     ranges: list[str | None] = field(default_factory=list)  # Range of each request
+    others: dict[str, bytes] = field(
+        default_factory=dict
+    )  # by name: other content than that of all other names
     conditions: list[str] = field(default_factory=list)  # If-Range of those that had one
 
     def url(self, name: str = "file.parquet") -> str:
@@ -84,7 +89,8 @@ def site():
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
-            start, whole = 0, len(site.content)
+            content = site.others.get(self.path.removeprefix("/"), site.content)
+            start, whole = 0, len(content)
             validators = {site.etag, site.dates.get("Last-Modified")}
             condition = self.headers.get("If-Range")
             if condition is not None:
@@ -108,7 +114,7 @@ def site():
             else:
                 self.send_header("Content-Length", str(whole - start))
             self.end_headers()
-            body = site.content[start:]
+            body = content[start:]
             body = body[: site.cuts.pop(0)] if site.cuts else body
             if site.chunked:
                 body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
@@ -288,6 +294,29 @@ def test_parquet_without_a_checksum_is_opened(site, tmp_path):
     ):
         fetch(RemoteFile(url=site.url()), tmp_path / "file")
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "fault"),
+    [
+        ("gzip", gzip.compress(CONTENT), None),
+        ("gzip", gzip.compress(CONTENT)[:-1], "brought a gzip file that is cut or damaged"),
+        ("gzip", zstandard.compress(CONTENT), "the server sends a zstd file, not a gzip file"),
+        ("json", b'{"a": [1]}', None),
+        ("json", b'{"a": [1]', "brought a JSON file that is cut or damaged"),
+        ("json", b"<html>sign in</html>", "the server sends an HTML page, not a json file"),
+    ],
+)
+def test_gzip_and_json_without_a_checksum_are_read(site, tmp_path, kind, content, fault):
+    site.content = content
+    remote = {tmp_path / "file": RemoteFile(url=site.url())}
+    if fault is None:
+        fetch_all(remote, kind)
+        assert names(tmp_path) == ["file"]
+    else:
+        with pytest.raises(InputError, match=fault):
+            fetch_all(remote, kind, backoff=0)
+        assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("kind", ["parquet", "zstd"])
@@ -536,6 +565,22 @@ def test_a_file_that_is_there_outlives_the_failure_of_the_other(site, tmp_path):
     assert names(tmp_path) == ["examples", "products"]
 
 
+def test_the_sample_is_three_files_of_two_formats(site, tmp_path):
+    site.others = {"products": gzip.compress(CONTENT), "judgements": b'{"a": 1}', "pairs": b"[2]"}
+    config = {
+        name: {"url": site.url(name), "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in site.others.items()
+    }
+    options = [word for name in config for word in (f"--{name}", tmp_path / name)]
+    done = run_here("fetch_esci_sample", ["--config", json.dumps(config), *options])
+    assert (done.code, done.errors) == (0, [])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == site.others
+    config["pairs"]["sha256"] = "0" * 64
+    done = run_here("fetch_esci_sample", ["--config", json.dumps(config), *options])
+    assert (done.code, len(done.errors)) == (1, 1)
+    assert done.errors[0].startswith(f"error: {tmp_path}/pairs: ")
+
+
 @pytest.mark.parametrize("url", ["https:///file", "http://host:eighty/file"])
 def test_an_address_that_is_none_is_one_line_and_no_retry(tmp_path, url):
     with pytest.raises(InputError, match="correct the address in the config"):
@@ -543,6 +588,8 @@ def test_an_address_that_is_none_is_one_line_and_no_retry(tmp_path, url):
 
 
 def test_the_defaults_are_the_published_files():
+    sample = FetchEsciSampleConfig()
+    assert sum(remote.size for remote in (sample.products, sample.judgements, sample.pairs)) == 6_310_533
     config = FetchEsciConfig()
     assert config.examples.size == 51_286_808
     assert config.products.size == 1_108_857_465

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from plan import Job, plan
 
+from catid2.config.fetch import FetchEsciSampleConfig
 from catid2.config.report import Comparison
 from catid2.plan.comparison import comparison
 from catid2.plan.settings import Pipeline
@@ -47,21 +48,26 @@ TEXT_VECTORS = "embeddings/text{,_queries}.{npy,json}"
 PLAIN_VECTORS = "embeddings/plain{,_queries}.{npy,json}"
 OWN_VECTORS = "dpr/SEED/embeddings/own{,_queries}.{npy,json}"
 ESCI = "shopping_queries_dataset_{examples,products}.parquet"
+SAMPLE = "{ubi_ecommerce_products.json.gz,esci_us_judgments.json,esci.test.json}"
 
 # By rule and what it is of. Paths without resources/, logs/ and shop/ are below results/DATASET; SEED is the job's own.
 # light, ranked and taught have the DocIDs of catid2; digit has its RQ-VAE; ranked has its retriever.
 INPUTS = {
     "fetch_esci": "",
     "fetch_esci_s": "",
+    "fetch_esci_sample": "",
     "fetch_model google/mt5-small@main": "",
     "fetch_model google-bert/bert-base-cased@main": "",
     "simulate_esci toys": "",
+    "import_esci_sample few": f"resources/esci_sample/{SAMPLE}",
     "import_catalogue shop": "shop/{products,queries,judgements}.parquet",
     "extract_categories esci": "resources/esci_s/esci.json.zst",
     "extract_categories toys": "resources/toys/esci.json.zst",
+    "extract_categories few": "resources/few/esci.json.zst",
     "build_corpus real": f"resources/esci/{ESCI} resources/esci/category_paths.parquet",
     "build_corpus own": f"resources/shop/{ESCI} resources/shop/category_paths.parquet",
     "build_corpus toy": f"resources/toys/{ESCI} resources/toys/category_paths.parquet",
+    "build_corpus sample": f"resources/few/{ESCI} resources/few/category_paths.parquet",
     "embed text": "corpus/products.parquet",
     "embed plain": f"corpus/products.parquet {MT5}",
     "embed_queries text": f"{SEARCHED} embeddings/text.{{npy,json}}",
@@ -199,7 +205,7 @@ def test_every_job_is_in_the_table_and_is_there_for_its_seeds(jobs):
             seeds.setdefault((job.wildcards["dataset"], name(job)), set()).add(job.wildcards["seed"])
     for (dataset, which), found in seeds.items():
         both = {"8"} if which.startswith(IN_THE_FIRST_SEED) else {"8", "3"}
-        assert found == ({"5"} if dataset == "toy" else both), which
+        assert found == ({"5"} if dataset in ("toy", "sample") else both), which
     assert {dataset for dataset, which in seeds if which == "retrieve tiger"} == set(REPORTED)
 
 
@@ -212,7 +218,7 @@ def test_the_report_reads_all_that_it_shows(jobs):
     expected += " {catid2,tiger}/seed{8,3}/rqvae/history.tsv {catid2,tiger,light}/seed{8,3}/retriever"
     paths = {f"results/{dataset}/{path}" for dataset in REPORTED for path in expand(expected)}
     assert set(report.inputs) == paths | expand(
-        "results/own/{others,weights,weights_grids}.tsv results/toy/toys.tsv"
+        "results/own/{others,weights,weights_grids}.tsv results/{toy,sample}/toys.tsv"
     )
 
 
@@ -224,6 +230,7 @@ def test_all_is_every_table_figure_and_report(jobs):
         "own": own,
         "real": real,
         "toy": "toys.tsv figures/toys.svg",
+        "sample": "toys.tsv figures/toys.svg",
         "all": "locales.tsv report.html",
     }
     assert set(one(jobs, "all").inputs) == {
@@ -238,7 +245,7 @@ def test_a_job_touches_its_own_dataset_and_seed_alone(jobs):
     for job in jobs:
         words = [*job.inputs, *job.outputs, *job.command, *map(str, job.params.values())]
         for word in words if "dataset" in job.wildcards else ():
-            assert set(re.findall(r"\b(?:results|logs)/(real|own|toy)\b", word)) <= {
+            assert set(re.findall(r"\b(?:results|logs)/(real|own|toy|sample)\b", word)) <= {
                 job.wildcards["dataset"]
             }, job
         if "seed" in job.wildcards:
@@ -261,9 +268,10 @@ def test_what_is_drawn_at_random_gets_the_jobs_seed(jobs):
 
 # by option: the end of the file, or of the files, that it names
 FILES = {
-    "--products": r"products\.parquet|/taxonomy\.parquet",
+    "--products": r"products\.(parquet|json\.gz)|/taxonomy\.parquet",
     "--queries": r"/queries\.parquet",
-    "--judgements": r"/judgements\.parquet",
+    "--judgements": r"/judgements\.parquet|/esci_us_judgments\.json",
+    "--pairs": r"/esci\.test\.json",
     "--examples": r"_examples\.parquet",
     "--category-paths": r"/category_paths\.parquet",
     "--esci-s": r"/esci\.json\.zst",
@@ -283,6 +291,7 @@ FILES = {
     "--categories-out": r"/categories\.parquet",
     "--stats-out": r"/stats\.json",
     "--examples-out": r"_examples\.parquet",
+    "--esci-s-out": r"/esci\.json\.zst",
     "--category-paths-out": r"/category_paths\.parquet",
     "--tags-out": r"/tags\.parquet",
     "--query-ids-out": r"/query_ids\.parquet",
@@ -373,7 +382,7 @@ def test_a_study_and_a_dataset_say_their_names(jobs):
     locales = {
         job.wildcards["dataset"]: job.options("--locale") for job in jobs if job.rule == "build_corpus"
     }
-    assert locales == {"real": ["es"], "own": ["jp"], "toy": ["us"]}
+    assert locales == {"real": ["es"], "own": ["jp"], "toy": ["us"], "sample": ["us"]}
     assert one(jobs, "import_catalogue").options("--locale") == ["jp"]
     notes = {
         note.partition("=")[0]
@@ -447,7 +456,7 @@ def test_a_rule_carries_the_code_of_the_script_that_it_runs(jobs):
     carried = {job.rule: (job.scripts[-1], job.params.get("code")) for job in jobs if job.rule != "all"}
     # a file that is downloaded does not depend on how
     downloads = [rule for rule, (_, code) in carried.items() if code is None]
-    assert sorted(downloads) == ["fetch_esci", "fetch_esci_s", "fetch_model"]
+    assert sorted(downloads) == ["fetch_esci", "fetch_esci_s", "fetch_esci_sample", "fetch_model"]
     for rule, (script, code) in carried.items():
         if rule not in downloads:
             assert code == code_digest(f"scripts/{script}", ROOT), rule
@@ -473,6 +482,11 @@ def test_a_download_counts_only_with_its_checksum(jobs):
         required = esci.outputs[f"resources/esci/shopping_queries_dataset_{file}.parquet"]
         assert (required["checksum_algorithm"], required["checksum"]) == ("sha256", checksum)
         assert json.loads(esci.params["config"])[file]["sha256"] == checksum
+    sample = one(jobs, "fetch_esci_sample")
+    config = FetchEsciSampleConfig.model_validate_json(sample.params["config"])
+    assert [path["checksum"] for path in sample.outputs.values()] == [
+        getattr(config, key).sha256 for key in ("products", "judgements", "pairs")
+    ]
     # its authors publish none
     assert one(jobs, "fetch_esci_s").outputs == {
         "resources/esci_s/esci.json.zst": {"non_empty": True, "checksum": None, "checksum_algorithm": None}
@@ -511,7 +525,11 @@ def test_the_report_compares_what_was_run(jobs):
     studies = {
         study.name: ([dataset.name for dataset in study.datasets], study.grids) for study in told.studies
     }
-    assert studies == {"others": (["own"], False), "weights": (["own"], True), "toys": (["toy"], False)}
+    assert studies == {
+        "others": (["own"], False),
+        "weights": (["own"], True),
+        "toys": (["toy", "sample"], False),
+    }
 
 
 def test_the_page_names_checksums_of_what_was_downloaded_alone():
@@ -524,6 +542,15 @@ def test_the_page_names_checksums_of_what_was_downloaded_alone():
         "products.parquet": "as found on disk, no checksum known",
         "esci.json.zst": "as found on disk, no checksum known",
     }
+    values["datasets"]["real"] = {"source": "few", "locale": "us"}
+    values["sources"]["few"]["pairs"] = "shop/pairs.json"
+    [sample, _] = comparison(Pipeline(values, "plan.yaml"), "recall").datasets
+    assert (sample.sample, sample.simulated) == (True, False)
+    assert [(Path(path).name, text.partition(" ")[0]) for path, text in sample.inputs.items()] == [
+        ("ubi_ecommerce_products.json.gz", "sha256"),
+        ("esci_us_judgments.json", "sha256"),
+        ("pairs.json", "as"),
+    ]
     own = told.datasets[1].inputs
     assert set(own) == {f"shop/{name}.parquet" for name in ("products", "queries", "judgements")}
     assert not any("sha256" in text for text in own.values())

@@ -1,4 +1,4 @@
-"""Settings of `fetch_esci` and `fetch_esci_s`: where the public files are, and how to check that they are complete."""
+"""Settings of the rules that download: where the public files are, and how to check that they are complete."""
 
 from pydantic import Field
 
@@ -48,4 +48,37 @@ class FetchEsciSConfig(StageConfig):
 
     esci_s: RemoteFile = Field(
         RemoteFile(url="https://esci-s.s3.amazonaws.com/esci.json.zst"), description="records, about 3.4 GB"
+    )
+
+
+class FetchEsciSampleConfig(StageConfig):
+    """Three small files with rows of ESCI us, as published by the OpenSearch project and with MERGE (Apache-2.0)."""
+
+    products: RemoteFile = Field(
+        RemoteFile(
+            url="https://raw.githubusercontent.com/opensearch-project/dashboards-search-relevance/"
+            "15bc1794b638078c1b6e3f19153a5564dedc0747/server/sample_data/data/ubi_ecommerce_products.json.gz",
+            size=3_128_785,
+            sha256="cfd3b04e069033fa1561e2985260c83a3cb8344ee749554edfd0574a4aa14a49",
+        ),
+        description="products with category paths, gzip JSON lines",
+    )
+    judgements: RemoteFile = Field(
+        RemoteFile(
+            url="https://raw.githubusercontent.com/opensearch-project/opensearch-devops/"
+            "0d469b6ff934c607e3442fcd1d7f400597fb4202/nightly-playground/sample-data/search-relevance/"
+            "esci_us_judgments.json",
+            size=568_806,
+            sha256="3981436d88e42ef283b5d805c7fa7ec68cd9657584fbc96b3bcd8d51ad1ba708",
+        ),
+        description="judged queries, JSON",
+    )
+    pairs: RemoteFile = Field(
+        RemoteFile(
+            url="https://raw.githubusercontent.com/zhangfw123/MERGE/"
+            "25b2b173a1d13b4427312ffa2c29159a1788ce60/data/esci/esci.test.json",
+            size=2_612_942,
+            sha256="1c9b92ebef72cc163a877ef7bcf558c1e6636b76320e2f6d480937561a544fd6",
+        ),
+        description="further judged queries, JSON",
     )

@@ -10,10 +10,10 @@ from catid2.config.efficiency import EfficiencyConfig
 from catid2.config.embed import View
 from catid2.config.entries import Dataset, DenseMethod, FuseMethod, GenerativeMethod, Method, Name, Study
 from catid2.config.evaluate import EvaluateConfig
-from catid2.config.fetch import FetchEsciConfig, FetchEsciSConfig
+from catid2.config.fetch import FetchEsciConfig, FetchEsciSampleConfig, FetchEsciSConfig
 from catid2.config.geometry import Geometry
 from catid2.config.report import ReportConfig
-from catid2.config.sources import CatalogueSource, EsciSource, SimulatedSource, Source
+from catid2.config.sources import CatalogueSource, EsciSampleSource, EsciSource, SimulatedSource, Source
 from catid2.config.stages import Overrides, differs_by_seed, with_settings
 from catid2.runtime.errors import InputError, did_you_mean
 
@@ -26,6 +26,9 @@ class _UpToMethods(BaseModel):
 
     fetch_esci: FetchEsciConfig = Field(FetchEsciConfig(), description="rule fetch_esci")
     fetch_esci_s: FetchEsciSConfig = Field(FetchEsciSConfig(), description="rule fetch_esci_s")
+    fetch_esci_sample: FetchEsciSampleConfig = Field(
+        FetchEsciSampleConfig(), description="rule fetch_esci_sample"
+    )
     sources: dict[Name, Source] = Field(description="where raw files come from")
     datasets: dict[Name, Dataset] = Field(min_length=1, description="what results/{dataset} is made from")
     corpus: CorpusConfig = Field(CorpusConfig(), description="rule build_corpus")
@@ -99,6 +102,8 @@ class PipelineConfig(_UpToMethods):
             source = self.sources[dataset.source]
             if isinstance(source, SimulatedSource):
                 known(dataset.locale, source.simulate.locales, f"datasets.{key}.locale")
+            if isinstance(source, EsciSampleSource):
+                known(dataset.locale, {"us": source}, f"datasets.{key}.locale")
             if isinstance(source, CatalogueSource):
                 known(dataset.locale, {source.locale: source}, f"datasets.{key}.locale")
             for view in dataset.views:

@@ -73,6 +73,7 @@ class NamedDataset(StageConfig):
     name: str  # of the folder results/{name}
     locale: str  # of ESCI: us, es or jp
     simulated: bool  # then the figures test only the code
+    sample: bool = False  # then they are the published sample of ESCI, not all of it
 
 
 class ReportDataset(NamedDataset):

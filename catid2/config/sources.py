@@ -26,6 +26,24 @@ class EsciSource(StageConfig):
     esci_s: UserPath = Field("resources/esci_s/esci.json.zst", description="ESCI-S records, zstd JSON lines")
 
 
+class EsciSampleSource(StageConfig):
+    """Real rows of ESCI us in three small public files. A missing file is downloaded if its path is the default."""
+
+    kind: Literal["esci_sample"]
+    products: UserPath = Field(
+        "resources/esci_sample/ubi_ecommerce_products.json.gz",
+        description="products with ESCI-S category paths and ESCI query ids, gzip JSON lines",
+    )
+    judgements: UserPath = Field(
+        "resources/esci_sample/esci_us_judgments.json",
+        description="queries with all their judgements, JSON: the test queries",
+    )
+    pairs: UserPath = Field(
+        "resources/esci_sample/esci.test.json",
+        description="further queries with judgements, JSON: the train queries are those with products of the sample",
+    )
+
+
 class SimulatedSource(StageConfig):
     """Files in ESCI's format made by catid2.simulate. They test the code, not the paper's figures."""
 
@@ -61,4 +79,6 @@ class CatalogueSource(CatalogueConfig):
         return self
 
 
-Source = Annotated[EsciSource | SimulatedSource | CatalogueSource, Field(discriminator="kind")]
+Source = Annotated[
+    EsciSource | EsciSampleSource | SimulatedSource | CatalogueSource, Field(discriminator="kind")
+]

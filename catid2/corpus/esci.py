@@ -35,6 +35,34 @@ TEXT_COLUMNS = {  # field of the corpus → column of ESCI
     "description": "product_description",
 }
 PRODUCTS = {"product_id": "string", "product_locale": "string"} | dict.fromkeys(TEXT_COLUMNS.values(), "text")
+# As Amazon's files have them.
+EXAMPLES_SCHEMA = pa.schema(
+    [
+        ("example_id", pa.int64()),
+        ("query", pa.string()),
+        ("query_id", pa.int64()),
+        ("product_id", pa.string()),
+        ("product_locale", pa.string()),
+        ("esci_label", pa.string()),
+        ("small_version", pa.int64()),
+        ("large_version", pa.int64()),
+        ("split", pa.string()),
+    ]
+)
+PRODUCTS_SCHEMA = pa.schema(
+    [
+        (name, pa.string())
+        for name in (
+            "product_id",
+            "product_title",
+            "product_description",
+            "product_bullet_point",
+            "product_brand",
+            "product_color",
+            "product_locale",
+        )
+    ]
+)
 
 
 def check_columns(path: str | Path, columns: Mapping[str, str]) -> None:

@@ -1,5 +1,8 @@
 """Checks the format of a downloaded file by its bytes: a server may answer 200 and send something else."""
 
+import gzip
+import json
+import zlib
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +14,7 @@ from catid2.runtime.errors import readable
 from catid2.runtime.progress import Progress
 from catid2.runtime.tables import LFS_POINTER
 
-Format = Literal["parquet", "zstd"]
+Format = Literal["parquet", "zstd", "gzip", "json"]
 
 HEAD = 512  # bytes, enough for `fault_of_head`
 _BLOCK = 1 << 17  # bytes
@@ -19,6 +22,8 @@ _BLOCK = 1 << 17  # bytes
 _MAGIC: dict[Format, tuple[bytes, ...]] = {
     "parquet": (b"PAR1",),
     "zstd": (b"\x28\xb5\x2f\xfd", *(bytes([0x50 + n]) + b"\x2a\x4d\x18" for n in range(16))),
+    "gzip": (b"\x1f\x8b",),
+    "json": (b"{", b"["),
 }
 _OTHERS = {
     "a git-lfs pointer instead of the file": LFS_POINTER,
@@ -49,10 +54,14 @@ def _name(head: bytes) -> str:
 
 
 def fault(path: Path, expected: Format) -> str | None:
-    """Return why the file `path` is no complete `expected` file; None if it is one. A zstd file is read to its end."""
+    """Return why the file `path` is no complete `expected` file; None if it is one.
+
+    A compressed file is read to its end, one of JSON into memory.
+    """
     with readable(path), path.open("rb") as file:
         head = file.read(HEAD)
-    return fault_of_head(head, expected) or (_parquet_fault if expected == "parquet" else _zstd_fault)(path)
+    faults = {"parquet": _parquet_fault, "zstd": _zstd_fault, "gzip": _gzip_fault, "json": _json_fault}
+    return fault_of_head(head, expected) or faults[expected](path)
 
 
 def _parquet_fault(path: Path) -> str | None:
@@ -82,3 +91,22 @@ def _zstd_fault(path: Path) -> str | None:
     except zstandard.ZstdError as error:
         return f"a zstd file that is damaged ({error})"
     return "a zstd file that is cut" if frame else None
+
+
+def _gzip_fault(path: Path) -> str | None:
+    try:
+        with readable(path), gzip.open(path) as file:
+            while file.read(_BLOCK):
+                pass
+    except (OSError, EOFError, zlib.error) as error:
+        return f"a gzip file that is cut or damaged ({error})"
+    return None
+
+
+def _json_fault(path: Path) -> str | None:
+    try:
+        with readable(path):
+            json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        return f"a JSON file that is cut or damaged ({error})"
+    return None

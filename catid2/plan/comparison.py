@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from catid2.config.report import Comparison, NamedDataset, ReportDataset, ReportMethod, ReportStudy
-from catid2.config.sources import EsciSource
 from catid2.config.stages import STAGES
+from catid2.plan.files import SAMPLE_FILES
 from catid2.plan.settings import Pipeline
 from catid2.runtime.errors import InputError
 
@@ -67,6 +67,7 @@ def _named(pipeline: Pipeline, dataset: str) -> dict[str, Any]:
         "name": dataset,
         "locale": pipeline.config.datasets[dataset].locale,
         "simulated": pipeline.source(dataset).kind == "simulated",
+        "sample": pipeline.source(dataset).kind == "esci_sample",
     }
 
 
@@ -107,14 +108,15 @@ def _inputs(pipeline: Pipeline, dataset: str) -> dict[str, str]:
     unchecked = "as found on disk, no checksum known"
     if source.kind == "catalogue":
         return dict.fromkeys([source.products, source.queries, source.judgements], unchecked)
-    fetch = pipeline.config.fetch_esci
+    if source.kind == "esci_sample":
+        remote = pipeline.config.fetch_esci_sample
+        checksums = {key: getattr(remote, key).sha256 for key in SAMPLE_FILES}
+    else:
+        fetch = pipeline.config.fetch_esci
+        checksums = {"examples": fetch.examples.sha256, "products": fetch.products.sha256, "esci_s": None}
     inputs = {}
-    for name, expected in (
-        ("examples", fetch.examples.sha256),
-        ("products", fetch.products.sha256),
-        ("esci_s", None),
-    ):
-        path = getattr(source, name)
-        downloaded = path == EsciSource.model_fields[name].default
+    for key, expected in checksums.items():
+        path = getattr(source, key)
+        downloaded = path == type(source).model_fields[key].default
         inputs[path] = f"sha256 {expected}" if downloaded and expected else unchecked
     return inputs

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from catid2.config.pretrained import RECORD, PretrainedModel
-from catid2.config.sources import EsciSource
+from catid2.config.sources import EsciSampleSource, EsciSource
 from catid2.plan.settings import Pipeline
 from catid2.runtime.contents import contents
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import parquet_parts, require_file
 
-# below resources/{source}, where they are not Amazon's: simulated, or of a catalogue
+# below resources/{source}, where they are not Amazon's: simulated, or made of a sample or a catalogue
 RAW_FILES = {
     "examples": "shopping_queries_dataset_examples.parquet",
     "products": "shopping_queries_dataset_products.parquet",
@@ -23,6 +23,10 @@ RAW_FILES = {
 }
 # Amazon's, made by a rule where the configuration names no others
 DOWNLOADED = {kind: EsciSource.model_fields[kind].default for kind in RAW_FILES}
+# the files that a sample of ESCI is made of; a rule downloads them where the configuration names no others
+SAMPLE_FILES = {
+    key: EsciSampleSource.model_fields[key].default for key in ("products", "judgements", "pairs")
+}
 # of a view: documents and queries, each with its description
 VECTORS = (".npy", ".json", "_queries.npy", "_queries.json")
 _WILDCARD = re.compile(r"\{\s*\w+\s*(,.*)?\}")  # as Snakemake finds one in a path
@@ -47,6 +51,19 @@ def raw_file(pipeline: Pipeline, kind: str, source: str) -> Sequence[str]:
     if path == DOWNLOADED[kind] or not isinstance(pipeline.config.sources[source], EsciSource):
         return [path]
     return _found(pipeline, path, f"sources.{source}.{kind}", in_parts=kind != "esci_s")
+
+
+def sample_file(pipeline: Pipeline, key: str, source: str) -> Sequence[str]:
+    """Return the file `key` (of SAMPLE_FILES) that a sample of ESCI is made of."""
+    path = getattr(pipeline.config.sources[source], key)
+    if path == SAMPLE_FILES[key]:
+        return [path]
+    return _found(pipeline, path, f"sources.{source}.{key}", in_parts=False)
+
+
+def contents_of_sample(pipeline: Pipeline, source: str) -> dict[str, str]:
+    """Return the contents of these files."""
+    return contents(getattr(pipeline.config.sources[source], key) for key in SAMPLE_FILES)
 
 
 def contents_of_raw_files(pipeline: Pipeline, *kinds: str, source: str) -> dict[str, str]:

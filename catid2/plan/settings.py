@@ -16,7 +16,7 @@ from catid2.config.entries import FusedRun, FuseMethod, GenerativeMethod
 from catid2.config.file import PipelineConfig
 from catid2.config.grids import GridPoints, GridSummary, nested
 from catid2.config.pretrained import PretrainedModel
-from catid2.config.sources import CatalogueSource, EsciSource, SimulatedSource
+from catid2.config.sources import CatalogueSource, EsciSampleSource, EsciSource, SimulatedSource
 from catid2.config.stages import STAGES, Overrides, differs_by_seed, stages_of
 from catid2.config.taxonomy import MadeTaxonomy
 from catid2.runtime.errors import InputError
@@ -92,7 +92,7 @@ class Pipeline:
             studies[key] = study.model_copy(update={"methods": list(dict.fromkeys(names))})
         return config.model_copy(update={"methods": methods, "studies": studies})
 
-    def source(self, dataset: str) -> EsciSource | SimulatedSource | CatalogueSource:
+    def source(self, dataset: str) -> EsciSource | EsciSampleSource | SimulatedSource | CatalogueSource:
         """Return the source that `dataset` is made from."""
         return self.config.sources[self.config.datasets[dataset].source]
 

@@ -1,7 +1,7 @@
 """results/report.html: one page without scripts, and without anything that a browser would have to fetch."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import jinja2
 from markupsafe import Markup
@@ -74,7 +74,8 @@ def page_content(
     return {
         "title": "DocIDs and recall by locale"
         + ("" if comparison.study == "recall" else f": {comparison.study}"),
-        "simulated": _simulated(comparison),
+        "simulated": _of_kind(comparison, "simulated"),
+        "sample": _of_kind(comparison, "sample"),
         "summary": sections.summary(datasets, config.metric),
         "recall": sections.recall_section(datasets),
         "definitions": list(dict.fromkeys(line for tables in datasets for line in tables.definitions)),
@@ -98,10 +99,10 @@ def page_content(
     }
 
 
-def _simulated(comparison: "Comparison") -> list[str]:
-    """Return the names of the datasets on the page that are simulated."""
+def _of_kind(comparison: "Comparison", kind: Literal["simulated", "sample"]) -> list[str]:
+    """Return the names of the datasets on the page whose data are of that kind."""
     shown = [*comparison.datasets, *(dataset for study in comparison.studies for dataset in study.datasets)]
-    return list(dict.fromkeys(dataset.name for dataset in shown if dataset.simulated))
+    return list(dict.fromkeys(dataset.name for dataset in shown if getattr(dataset, kind)))
 
 
 def _docid_sections(

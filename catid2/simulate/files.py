@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
+from catid2.corpus.esci import EXAMPLES_SCHEMA, PRODUCTS_SCHEMA
 from catid2.runtime.progress import Progress
 from catid2.runtime.writing import atomic
 from catid2.simulate.catalogue import Catalogue, draw_catalogue, product_ids
@@ -23,33 +24,6 @@ from catid2.simulate.words import LOCALES
 if TYPE_CHECKING:
     from catid2.config.simulate import SimulateConfig
 
-EXAMPLES = pa.schema(
-    [
-        ("example_id", pa.int64()),
-        ("query", pa.string()),
-        ("query_id", pa.int64()),
-        ("product_id", pa.string()),
-        ("product_locale", pa.string()),
-        ("esci_label", pa.string()),
-        ("small_version", pa.int64()),
-        ("large_version", pa.int64()),
-        ("split", pa.string()),
-    ]
-)
-PRODUCTS = pa.schema(
-    [
-        (name, pa.string())
-        for name in (
-            "product_id",
-            "product_title",
-            "product_description",
-            "product_bullet_point",
-            "product_brand",
-            "product_color",
-            "product_locale",
-        )
-    ]
-)
 ROW_GROUP = 32_768  # rows; fixed, so that the bytes of a file do not depend on the chunk
 
 
@@ -87,7 +61,7 @@ def _write_examples(
     path: Path, catalogues: list[tuple[int, Catalogue]], config: "SimulateConfig", tree: Tree, draws: Draws
 ) -> None:
     first_example, first_query = 0, 0
-    with pq.ParquetWriter(path, EXAMPLES, compression="zstd") as writer:
+    with pq.ParquetWriter(path, EXAMPLES_SCHEMA, compression="zstd") as writer:
         for _, catalogue in catalogues:
             queries = draw_queries(catalogue, config, tree, draws)
             judged = draw_judgements(catalogue, queries, config, tree, draws)
@@ -106,7 +80,7 @@ def _write_examples(
                     np.ones(len(query), dtype=np.int64),
                     pa.array(["train", "test"]).take(pa.array(queries.test[query].astype(np.int8))),
                 ]
-                writer.write_table(pa.table(columns, schema=EXAMPLES))
+                writer.write_table(pa.table(columns, schema=EXAMPLES_SCHEMA))
             first_example += len(judged.query)
             first_query += len(queries.text)
 
@@ -125,7 +99,7 @@ def _write_products(
     compressor = zstandard.ZstdCompressor(level=3)
     with (
         progress,
-        _RowGroups(products, PRODUCTS) as table,
+        _RowGroups(products, PRODUCTS_SCHEMA) as table,
         records.open("wb") as raw,
         compressor.stream_writer(raw) as out,
     ):
@@ -135,7 +109,9 @@ def _write_products(
             for rows in _chunks(len(catalogue.type), chunk):
                 texts = text_maker.texts(rows)
                 ids = _ids(catalogue.identity[rows], tree.is_book[catalogue.type[rows]])
-                table.write(pa.table([ids, *texts, _constant(catalogue.locale, len(rows))], schema=PRODUCTS))
+                table.write(
+                    pa.table([ids, *texts, _constant(catalogue.locale, len(rows))], schema=PRODUCTS_SCHEMA)
+                )
                 kept = record_maker.has_record(rows, first)
                 mask = pa.array(kept)
                 shown = type(texts)(*(column.filter(mask) for column in texts))

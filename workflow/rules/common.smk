@@ -17,7 +17,7 @@ from catid2.config.base import StageConfig
 from catid2.config.file import read_settings
 from catid2.config.pretrained import MODELS, RECORD
 from catid2.plan import files, tables
-from catid2.plan.files import DOWNLOADED, RAW_FILES, OwnFile
+from catid2.plan.files import DOWNLOADED, RAW_FILES, SAMPLE_FILES, OwnFile
 from catid2.plan.settings import Pipeline
 from catid2.pretrained.files import files_in
 from catid2.runtime.code import code_digest

@@ -87,6 +87,50 @@ rule fetch_esci_s:
         'python "$CATID2_SCRIPTS/fetch_esci_s.py" --config {params.config:q} --output {output} 2>&1 | tee {log}'
 
 
+rule fetch_esci_sample:
+    """Download a small sample of ESCI us (6.3 MB), resuming what an earlier attempt left."""
+    output:
+        **{
+            key: ensure(path, sha256=getattr(pipeline.config.fetch_esci_sample, key).sha256)
+            for key, path in SAMPLE_FILES.items()
+        },
+    log:
+        "logs/fetch_esci_sample.log",
+    retries: 3
+    conda:
+        ENVIRONMENT
+    params:
+        config=fixed(pipeline.config.fetch_esci_sample),
+    shell:
+        'python "$CATID2_SCRIPTS/fetch_esci_sample.py" --config {params.config:q} --products {output.products}'
+        " --judgements {output.judgements} --pairs {output.pairs} 2>&1 | tee {log}"
+
+
+rule import_esci_sample:
+    """Write the sample as raw files of ESCI's shape, with the real query ids, labels and category paths."""
+    input:
+        products=of_job(files.sample_file, "products"),
+        judgements=of_job(files.sample_file, "judgements"),
+        pairs=of_job(files.sample_file, "pairs"),
+    output:
+        examples=f"resources/{{source}}/{RAW_FILES['examples']}",
+        products=f"resources/{{source}}/{RAW_FILES['products']}",
+        esci_s=f"resources/{{source}}/{RAW_FILES['esci_s']}",
+    log:
+        "logs/{source}/import_esci_sample.log",
+    wildcard_constraints:
+        source=names(pipeline.sources("esci_sample")),
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("import_esci_sample"),
+        contents=of_job(files.contents_of_sample),
+    shell:
+        'python "$CATID2_SCRIPTS/import_esci_sample.py" --products {input.products:q} --judgements {input.judgements:q}'
+        " --pairs {input.pairs:q} --examples-out {output.examples} --products-out {output.products}"
+        " --esci-s-out {output.esci_s} > {log} 2>&1"
+
+
 rule extract_categories:
     """Read the category paths out of the ESCI-S records, once for all locales of a source."""
     input:
@@ -96,7 +140,9 @@ rule extract_categories:
     log:
         "logs/{source}/extract_categories.log",
     wildcard_constraints:
-        source=names(pipeline.sources("esci") + pipeline.sources("simulated")),
+        source=names(
+            pipeline.sources("esci") + pipeline.sources("esci_sample") + pipeline.sources("simulated")
+        ),
     conda:
         ENVIRONMENT
     params:
