@@ -34,6 +34,9 @@ CONFIGS = [
     ["demo.yaml", "seeds.yaml"],
     ["demo.yaml", "light.yaml"],
     ["sample.yaml"],
+    ["sample.yaml", "baselines.yaml"],
+    ["sample.yaml", "seeds.yaml"],
+    ["sample.yaml", "studies.yaml", "studies_sample.yaml"],
     ["recipe.yaml", "candidates.yaml"],
     ["demo.yaml", "studies.yaml"],
     ["demo.yaml", "studies.yaml", "studies_demo.yaml"],
@@ -362,6 +365,7 @@ def test_constraints_are_exact_versions_and_nothing_else():
             {"sources.demo.simulate": {"locales": {"us": {}}}},
             ["datasets.demo_es.locale names 'es'", "known are us"],
         ),
+        ({"sources.demo": {"kind": "esci_sample"}}, ["datasets.demo_es.locale names 'es'", "known are us"]),
         ({"sources.esci": {"kind": "simulated"}}, ["kept for the downloaded files"]),
         (
             {"studies.words": {"methods": ["bm25"]}, "geometry": {"studies": ["words"]}},

@@ -403,6 +403,14 @@ def test_page_says_which_data_are_simulated(page, tree, us, tmp_path):
     assert 'class="note"' not in make_page(tree[0], us, tmp_path / "report.html")
 
 
+def test_page_says_where_a_sample_comes_from(tree, us, tmp_path):
+    sampled = us.datasets[0].model_copy(update={"sample": True})
+    page = make_page(tree[0], us.model_copy(update={"datasets": (sampled,)}), tmp_path / "report.html")
+    [note] = re.findall(r'<p class="note".*?</p>', page)
+    for said in ("demo_us", "sample of ESCI", "OpenSearch", "MERGE", "Apache-2.0"):
+        assert said in note
+
+
 def test_the_share_of_documents_that_drop_out_of_hccl_is_shown_where_there_is_hccl(page):
     rows = Reader(page).rows
     head = rows.index(["method", "level 1", "level 2", "level 3"])

@@ -10,8 +10,9 @@ SCHEMA = Path("workflow/schemas/config.schema.json")
 README = Path("config/README.md")
 INTRODUCTION = """# Configuration
 
-`config.yaml` is the paper's run on ESCI, `demo.yaml` the offline demo on simulated files. A `--configfile`
-replaces `config.yaml` completely. Threads, memory and GPUs are set in `workflow/profiles`.
+`config.yaml` is the paper's run on ESCI, `sample.yaml` a run on a small sample of ESCI, `demo.yaml` the offline demo
+on simulated files. A `--configfile` replaces `config.yaml` completely. Threads, memory and GPUs are set in
+`workflow/profiles`.
 
 A stage takes its defaults below, then the keys of the dataset (`datasets.NAME.rqvae`), then the keys of the
 method (`methods.NAME.rqvae`). If you change a key, the stages that read it run again, and those that use their
