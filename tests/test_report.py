@@ -9,6 +9,7 @@ from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import polars as pl
@@ -132,6 +133,19 @@ def test_references_inside_the_page_resolve_to_one_element(page):
     assert used <= set(reader.ids)
 
 
+def test_the_page_links_to_its_tables(tree, tmp_path):
+    results, comparison = tree
+    path = tmp_path / "a folder" / "page.html"
+    path.parent.mkdir()
+    write_page(path, results, comparison, CONFIG, read_comparison(results, comparison))
+    links = [unquote(link) for link in Reader(path.read_text()).links if not link.startswith("#")]
+    tables = [(path.parent / link).resolve() for link in links]
+    ends = ("recall.tsv", "recall_per_query.parquet")
+    assert tables == [
+        (results / dataset.name / end).resolve() for dataset in comparison.datasets for end in ends
+    ]
+
+
 def measured(results: Path, dataset: str, protocol: str) -> dict[str, dict[str, Any]]:
     """Return what the page shows of a table of recall: by method its only row, or that of its seeds' mean."""
     table = read_recall_table(results / dataset / "recall.tsv").filter(protocol=protocol)
@@ -157,6 +171,7 @@ def test_metrics_in_the_page_equal_the_tables_and_the_best_is_bold(tree, page):
     for protocol in ("seen", "all"):
         for dataset in comparison.datasets:
             rows = measured(results, dataset.name, protocol)
+            reference = next(iter(rows.values()))
             best = {metric: max(row[metric] for row in rows.values()) for metric in METRICS}
             for method, row in rows.items():
                 cells, bold = shown.pop(0)
@@ -165,9 +180,10 @@ def test_metrics_in_the_page_equal_the_tables_and_the_best_is_bold(tree, page):
                 assert bold == {4 + i for i, metric in enumerate(METRICS) if row[metric] == best[metric]}
                 for metric, cell in zip(METRICS, cells[4:], strict=True):
                     p = row[f"{metric}_p"]
-                    star = "*" if p is not None and p < 0.05 else ""
+                    mark = "▲" if row[metric] > reference[metric] else "▼"
+                    mark = mark if p is not None and p < 0.05 else ""
                     low, high = (100 * row[f"{metric}_{end}"] for end in ("low", "high"))
-                    assert cell == f"{100 * row[metric]:.2f}{star}{low:.1f}–{high:.1f}"
+                    assert cell == f"{100 * row[metric]:.2f}{mark}{low:.1f}–{high:.1f}"
 
 
 def test_the_ceiling_stands_below_the_methods(tree, page):
@@ -183,20 +199,28 @@ def docid_reports(results: Path, dataset: str, method: str) -> list[dict[str, An
     return [read_json(results / dataset / method / f"seed{seed}" / "docids.json") for seed in (0, 1)]
 
 
-def test_the_lead_names_the_best_and_the_next(tree, page):
+def test_the_lead_says_where_the_first_method_stands(tree, page):
     results, comparison = tree
     lead = re.search(r'<p class="lead">(.*?)</p>', page)[1].replace("&#39;", "'")
-    assert lead.startswith("Highest recall@10 (protocol seen, labels ES): ")
-    found = re.findall(r"(\w+) in (\w+) ([\d.]+)% \(([\d.]+)–([\d.]+); next (\w+) ([\d.]+)%\)", lead)
-    assert [name for _, name, *_ in found] == [dataset.name for dataset in comparison.datasets]
-    for best, name, recall, low, high, following, second in found:
-        rows = measured(results, name, "seen")
-        in_order = sorted(rows, key=lambda method: rows[method]["recall@10"], reverse=True)
-        assert [best, following] == in_order[:2]
-        row = rows[best]
-        assert recall == f"{100 * row['recall@10']:.2f}"
-        assert (low, high) == tuple(f"{100 * row[f'recall@10_{end}']:.1f}" for end in ("low", "high"))
-        assert second == f"{100 * rows[following]['recall@10']:.2f}"
+    expected = []
+    for dataset in comparison.datasets:
+        rows = measured(results, dataset.name, "seen")
+        (first, own), *others = rows.items()
+        low, high = (100 * own[f"recall@10_{end}"] for end in ("low", "high"))
+        text = f"{first} in {dataset.name} {100 * own['recall@10']:.2f}% ({low:.1f}–{high:.1f})"
+        level = {name for name, row in others if row["recall@10_p"] >= 0.05}
+        worse = {name for name, row in others if row["recall@10"] < own["recall@10"]} - level
+        better = {name for name, _ in others} - level - worse
+        for phrase, which in (("above", worse), ("level with", level), ("below", better)):
+            found = [f"{name} ({100 * row['recall@10']:.2f}%)" for name, row in others if name in which]
+            text += f", {phrase} {' and '.join(found)}" if found else ""
+        expected.append(text)
+    said = (
+        f"recall@10 (protocol seen, labels ES) of {'; '.join(expected)}. Level: the difference has p ≥ 0.05."
+    )
+    assert lead.startswith(said)
+    assert "above" in said
+    assert "below" in said
     reports = [r for d in comparison.datasets for m in RELIEF for r in docid_reports(results, d.name, m)]
     rates = [100 * report["before"]["collisions"]["rate"] for report in reports]
     assert f"DocIDs {min(rates):.2f} to {max(rates):.2f}% collide; after the repair none is left." in lead

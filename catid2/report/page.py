@@ -1,5 +1,6 @@
 """results/report.html: one page without scripts, and without anything that a browser would have to fetch."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,7 +40,8 @@ def write_page(
     Raises:
         InputError: a file that the page needs is missing or incomplete.
     """
-    html = render(page_content(results, comparison, config, datasets, commit))
+    page = page_content(results, comparison, config, datasets, commit)
+    html = render(page | {"files": _files(Path(path).parent, results, comparison)})
     with atomic(path) as aside:
         aside.write_text(html, encoding="utf-8")
 
@@ -69,7 +71,7 @@ def page_content(
     datasets: list[DatasetTables],
     commit: str | None,
 ) -> dict[str, Any]:
-    """Return what the template shows."""
+    """Return what the template shows, except the files that it links to."""
     maps, examples = _docid_sections(results, config, datasets)
     return {
         "title": "DocIDs and recall by locale"
@@ -97,6 +99,16 @@ def page_content(
         "views": sections.views_section(results, datasets),
         "provenance": _provenance(comparison, commit),
     }
+
+
+def _files(folder: Path, results: Path, comparison: "Comparison") -> dict[str, str]:
+    """Return the tables that the page shows a part of: names, and links from the page's `folder`."""
+    names = [
+        f"{dataset.name}/{comparison.study}{end}"
+        for dataset in comparison.datasets
+        for end in (".tsv", "_per_query.parquet")
+    ]
+    return {name: Path(os.path.relpath(results / name, folder)).as_posix() for name in names}
 
 
 def _of_kind(comparison: "Comparison", kind: Literal["simulated", "sample"]) -> list[str]:

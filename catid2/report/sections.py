@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -38,6 +38,7 @@ PROTOCOLS = {
     "all": "Every test pair, also those with documents that no training query has.",
 }
 SIGNIFICANT = 0.05
+Compared = Literal["above", "level", "below"]  # level: the difference is not significant
 TITLE_COLUMNS = 200  # of a product; shops write titles of a thousand characters
 
 
@@ -76,7 +77,8 @@ def recall_section(datasets: list[DatasetTables]) -> list[dict[str, Any]]:
 
 def table_rows(rows: list[dict[str, Any]]) -> dict[str, list]:
     """Return the rows of one dataset for the page's table, and the ceilings below them."""
-    metrics = metrics_among(rows[0])
+    reference = rows[0]
+    metrics = metrics_among(reference)
     best = {metric: max(row[metric] for row in rows) for metric in metrics}
     shown = [
         {
@@ -88,19 +90,22 @@ def table_rows(rows: list[dict[str, Any]]) -> dict[str, list]:
                 point._asdict()
                 | {
                     "best": point.value == best[point.metric] and len(rows) > 1,
-                    "significant": significant(row[f"{point.metric}_p"]),
+                    "compared": compared(row, reference, point.metric),
                 }
                 for point in metric_points(row)
             ],
         }
         for row in rows
     ]
-    return {"rows": shown, "ceilings": [rows[0][f"{metric}_ceiling"] for metric in metrics]}
+    return {"rows": shown, "ceilings": [reference[f"{metric}_ceiling"] for metric in metrics]}
 
 
-def significant(p: float | None) -> bool:
-    """Tell whether a p-value is small; the reference method has none."""
-    return p is not None and p < SIGNIFICANT
+def compared(row: Mapping[str, Any], reference: Mapping[str, Any], metric: str) -> Compared:
+    """Return where a method stands next to the reference method, by a row of each; the reference has no p-value."""
+    p = row[f"{metric}_p"]
+    if p is None or p >= SIGNIFICANT:
+        return "level"
+    return "above" if row[metric] > reference[metric] else "below"
 
 
 def quality_section(datasets: list[DatasetTables]) -> list[dict[str, Any]]:
@@ -304,21 +309,19 @@ def views_section(results: Path, datasets: list[DatasetTables]) -> list[dict[str
 
 
 def summary(datasets: list[DatasetTables], metric: str) -> str:
-    """Return two sentences: who leads in `metric` where, and what the repair of the DocIDs had to do."""
+    """Return where the first method stands in `metric`, per dataset, and what the repair of the DocIDs had to do."""
     protocol, labels = (datasets[0].recall[0][name] for name in ("protocol", "labels"))
-    leads = []
+    stands = []
     for tables in datasets:
         rows = [row for row in tables.recall if (row["protocol"], row["labels"]) == (protocol, labels)]
         if not rows or metric not in rows[0]:
             what = f"metric {metric}, but {tables.dataset.name} has no {metric} ({protocol}, {labels})"
             raise InputError("--config", what, "name one of the metrics of `evaluate`")
-        first, *others = sorted(rows, key=lambda row: -row[metric])
-        interval = f"{100 * first[f'{metric}_low']:.1f}–{100 * first[f'{metric}_high']:.1f}"
-        next_best = f"; next {others[0]['method']} {100 * others[0][metric]:.2f}%" if others else ""
-        leads.append(
-            f"{first['method']} in {tables.dataset.name} {100 * first[metric]:.2f}% ({interval}{next_best})"
-        )
-    text = f"Highest {metric} (protocol {protocol}, labels {labels}): {', '.join(leads)}."
+        stands.append(f"{rows[0]['method']} in {tables.dataset.name} {_stand(rows, metric)}")
+    text = (
+        f"{metric} (protocol {protocol}, labels {labels}) of {'; '.join(stands)}. "
+        f"Level: the difference has p ≥ {SIGNIFICANT}."
+    )
     runs = [run for tables in datasets for methods in tables.docids.values() for run in methods]
     if not runs:
         return text
@@ -327,3 +330,19 @@ def summary(datasets: list[DatasetTables], metric: str) -> str:
     left = "none is left" if after == 0 else f"up to {100 * after:.2f}% are left"
     collided = f"{100 * min(before):.2f} to {100 * max(before):.2f}%"
     return f"{text} Of the quantisers' DocIDs {collided} collide; after the repair {left}."
+
+
+def _stand(rows: list[dict[str, Any]], metric: str) -> str:
+    """Return the first row's figure with its interval, and which of the others it is above, level with and below."""
+    reference, *others = rows
+    text = f"{100 * reference[metric]:.2f}% "
+    text += f"({100 * reference[f'{metric}_low']:.1f}–{100 * reference[f'{metric}_high']:.1f})"
+    for phrase, theirs in (("above", "below"), ("level with", "level"), ("below", "above")):
+        names = [
+            f"{row['method']} ({100 * row[metric]:.2f}%)"
+            for row in others
+            if compared(row, reference, metric) == theirs
+        ]
+        if names:
+            text += f", {phrase} {' and '.join(names)}"
+    return text
