@@ -23,6 +23,7 @@ from catid2.config.grids import GridPoints, GridSummary
 from catid2.config.report import Comparison, NamedDataset, ReportConfig, ReportStudy
 from catid2.report.categories import OTHERS, category_shares
 from catid2.report.examples import prefix_examples
+from catid2.report.figures import Curve, curves_panel
 from catid2.report.grids import summarize_grids
 from catid2.report.inputs import RETRIEVER_CURVES, RQVAE_CURVES, read_comparison, read_curves
 from catid2.report.page import write_page
@@ -313,6 +314,15 @@ def test_curves_in_the_page_equal_the_histories(tree, page, stage, quantity):
         # a name stands above another's as its line ends above the other's
         in_order = [ends[text.text] for text in sorted(plot.texts, key=lambda text: text.y)]
         assert in_order == pytest.approx(sorted(ends.values()), abs=1e-3)
+
+
+def test_epochs_on_the_axis_of_curves_are_whole():
+    curve = Curve(np.arange(1, 19), np.linspace(1, 2, 18))
+    with styled("test"):
+        picture = read_svg(svg_text(draw_panels([curves_panel("loss", {"catid2": curve}, {"catid2": 0})])))
+    labels = picture.plots[0].x.labels
+    assert len(labels) > 2
+    assert all(label.isdecimal() for label in labels)
 
 
 def assert_shows_layers(plots: list[Plot], folder: Path, method: str, rows: int) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import SubFigure
+from matplotlib.ticker import MaxNLocator
 
 from catid2.report.categories import CategoryShares
 from catid2.report.svg import MUTED, SHADE, Panel, series_style, shorten
@@ -171,6 +172,7 @@ def curves_panel(title: str, curves: Mapping[str, Curve], order: Mapping[str, in
             style = {"color": series_style(order[method])[0], "label": shorten(method, 17)}
             lines += axes.plot(curve.steps, curve.values, **style)
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axes.grid(axis="y")
         axes.margins(x=0.01, y=0.08)
         axes.legend(handles=lines, loc="upper left", bbox_to_anchor=(1, 1))
