@@ -6,12 +6,12 @@ from catid2.config.base import StageConfig
 
 
 class FuseConfig(StageConfig):
-    """How ranks become scores. Which runs are fused, and their weights, is said by the method (`runs`)."""
+    """How ranks become scores. The method (`runs`) names the runs and their weights."""
 
     k: float = Field(
         60,
         ge=0,
-        description="a run lists a document at rank r: that adds weight / (k + r) to its score. The larger k, the "
-        "less the first ranks count more than the others; 60 is the authors' value",
+        description="a document at rank r of a run gets weight / (k + r). The larger k, the smaller is the "
+        "advantage of the first ranks; 60 is the authors' value",
     )
     top_k: int = Field(100, ge=1, description="documents listed per query")

@@ -37,7 +37,7 @@ def beyond_bm25(
         bm25: the method that the others are compared with.
 
     Raises:
-        InputError: a file cannot be used, a run is not one of this corpus (as `read_run`), `bm25` has not one run, or
+        InputError: a file cannot be used, a run is of another corpus (as `read_run`), `bm25` has no run or several, or
             no test pair is relevant.
     """
     of_bm25 = [run for run in runs if run.method == bm25]
