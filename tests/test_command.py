@@ -260,3 +260,21 @@ def test_an_empty_path_is_refused_by_its_option(capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit):
         parser.parse_args(["--output", ""])
     assert "argument --output: empty; name a file or folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"RANK": "x"}, "RANK: 'x' is not a whole number"),
+        ({"RANK": "1"}, "RANK: 1, of WORLD_SIZE 1"),
+        ({"RANK": "2", "WORLD_SIZE": "2"}, "RANK: 2, of WORLD_SIZE 2"),
+    ],
+)
+def test_what_another_job_left_of_its_ranks_is_one_line(
+    variables: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit, match=r"^1$"):
+        raising(AssertionError("main runs"))()
+    assert capsys.readouterr().err.startswith(f"error: {says}; start the script with torchrun, or unset RANK")

@@ -64,9 +64,8 @@ class Site:
     cuts: list[int] = field(default_factory=list)  # bytes after which each of the next answers is cut
     busy: int = 0  # so many answers are 503 first
     ranges: list[str | None] = field(default_factory=list)  # Range of each request
-    others: dict[str, bytes] = field(
-        default_factory=dict
-    )  # by name: other content than that of all other names
+    # by name: other content than that of all other names
+    others: dict[str, bytes] = field(default_factory=dict)
     conditions: list[str] = field(default_factory=list)  # If-Range of those that had one
 
     def url(self, name: str = "file.parquet") -> str:

@@ -211,6 +211,29 @@ def test_a_variant_fuses_the_runs_of_the_variant():
     assert [run.method for run, _ in pipeline.fused("f", 0)] == ["a", "bm25"]
 
 
+def test_a_seed_with_its_offset_is_one_that_trainings_take():
+    methods = {"f": fuse("a", {"method": "a", "seed_offset": 1})}
+    studies = {"recall": {"methods": ["f"], "seeds": [2**32 - 2]}}
+    assert configured(methods=methods, studies=studies).fused("f", 2**32 - 2)[1][1] == 2**32 - 1
+    studies["recall"]["seeds"] = [0, 2**32 - 1]
+    with pytest.raises(InputError, match=r"studies.recall.seeds: 4294967295 and the seed_offset 1 of 'f'"):
+        configured(methods=methods, studies=studies)
+
+
+def test_a_grid_over_a_fused_method_fuses_the_runs_of_the_variant():
+    grids = [{"method": "f", "over": {"fuse.k": [1, 60]}}, {"method": "bm25", "over": {"bm25.k1": [1, 2]}}]
+    studies = {"recall": {"methods": ["a", "bm25"], "variant": "small", "grids": grids}}
+    small = {"small": {"rqvae": {"epochs": 5}}}
+    pipeline = configured(methods={"f": fuse("a", "bm25")}, studies=studies, variants=small)
+    names = pipeline.config.studies["recall"].methods
+    points = [name for name in names if name.startswith("f-")]
+    assert len(points) == 2
+    assert [pipeline.stage("fuse", "tiny_es", name).k for name in points] == [1, 60]
+    for name in points:
+        assert [run.method for run, _ in pipeline.fused(name, 0)] == ["a-small", "bm25"]
+    assert len([name for name in names if name.startswith("bm25-")]) == 2
+
+
 def test_what_only_a_fused_method_reads_is_checked_before_it_is_trained():
     """DocIDs of several documents can be made, but not searched."""
     methods = {"shared": {"docids": {"allow_collisions": True}}}

@@ -77,9 +77,8 @@ def test_a_line_says_how_far_a_step_is(clock: Clock, caplog: pytest.LogCaptureFi
     with Progress(desc="train", initial=300, total=500, unit=" steps") as progress:
         clock.now = 60
         progress.update(50)
-    with Progress(
-        desc="file", unit="B", unit_scale=True
-    ) as progress:  # of a size that the server does not say
+    # of a size that the server does not say
+    with Progress(desc="file", unit="B", unit_scale=True) as progress:
         clock.now = 120
         progress.update(3_000_000)
     assert caplog.messages == [
@@ -92,6 +91,7 @@ def test_of_several_ranks_the_first_reports(
     clock: Clock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level("INFO")
+    monkeypatch.setenv("WORLD_SIZE", "3")
     for rank in range(3):
         monkeypatch.setenv("RANK", str(rank))
         for _ in Progress(range(2), desc=f"rank {rank}"):

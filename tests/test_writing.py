@@ -318,6 +318,7 @@ def test_ranks_other_than_the_first_do_not_claim(tmp_path, monkeypatch):
     with claim(tmp_path / "out"):
         before = (tmp_path / ".owner-out").read_text()
         monkeypatch.setenv("RANK", "1")
+        monkeypatch.setenv("WORLD_SIZE", "2")
         with claim(tmp_path / "out"):
             assert (tmp_path / ".owner-out").read_text() == before
         require_ownership()

@@ -65,7 +65,7 @@ class RqvaeConfig(StageConfig):
     hccl_negatives: int | None = Field(
         1023,
         ge=1,
-        description="level 1 is contrasted within random blocks of the batch, in which an anchor has at least this "
+        description="level 1 is contrasted within blocks of the batch, in which an anchor has at least this "
         "many other documents; null: within the complete batch. Deeper levels contrast all documents with the same "
         "parent; with `hccl_hard_negatives: false`, they use the same blocks",
     )
@@ -114,7 +114,8 @@ class RqvaeConfig(StageConfig):
     batches: Literal["random", "category"] = Field(
         "random",
         description="`random`: every epoch deals the documents to batches at random. `category`: it deals runs of 8 of "
-        "one category of level 2, so that fewer documents drop out of HCCL at level 3",
+        "one category of level 2 (of level 1 with `levels: 1`), so that fewer documents drop out of HCCL at level 3 "
+        "and more at level 2",
     )
     learning_rate: float = Field(0.001, gt=0, description="peak learning rate of AdamW (MERGE: 0.001)")
     schedule: Literal["constant", "cosine"] = Field("cosine", description="learning rate after the rise")

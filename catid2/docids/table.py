@@ -22,7 +22,7 @@ _IDS = {"doc_id": pa.int32(), "product_id": pa.string()}
 _REMEDY = "run assign_docids on this corpus"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # == of arrays is an array
 class Docids:
     """The DocIDs of N documents, and the scheme's codes that they were made from."""
 

@@ -8,7 +8,7 @@ import json
 from functools import cache
 from typing import Any
 
-from catid2.config.base import StageConfig, validate
+from catid2.config.base import LARGEST_SEED, StageConfig, validate
 from catid2.config.corpus import CorpusConfig
 from catid2.config.docids import DocidsConfig
 from catid2.config.embed import View, ViewConfig
@@ -40,6 +40,7 @@ class Pipeline:
             for name in _with_fused(written, method)
         }
         self.config = self._with_points(written)
+        self._check_seeds()
         for dataset in self.config.datasets:
             self.corpus(dataset)
             for view in self.config.views:
@@ -65,15 +66,20 @@ class Pipeline:
             return name
 
         def varied(base: str, changes: Overrides, end: str, where: str) -> str:
-            """Add `base` with the changes of a variant, if it is generative; of a fused method its runs are varied."""
+            """Add `base` with what a variant changes in it and return the name; if nothing changes, `base`."""
+            own = changes_of(base, changes, end, where)
+            return base if own is None else add(f"{base}{end}", base, own, where)
+
+        def changes_of(base: str, changes: Overrides, end: str, where: str) -> Overrides | None:
+            """Return what a variant changes in `base`: in a generative method `changes`, in a fused one its runs."""
             entry = config.methods[base]
             if isinstance(entry, GenerativeMethod):
-                return add(f"{base}{end}", base, changes, where)
+                return changes
             if not isinstance(entry, FuseMethod):
-                return base
+                return None
             runs = entry.model_dump(mode="json")["runs"]
             varied_runs = [run | {"method": varied(run["method"], changes, end, where)} for run in runs]
-            return base if varied_runs == runs else add(f"{base}{end}", base, {"runs": varied_runs}, where)
+            return {"runs": varied_runs} if varied_runs != runs else None
 
         for key, changes in config.variants.items():
             validate(GenerativeMethod, changes, f"{self.where}: variants.{key}")
@@ -84,11 +90,10 @@ class Pipeline:
             for method in study.methods:
                 names.append(varied(method, changes, end, f"studies.{key}.variant") if end else method)
             for grid in study.grids:
-                points = grid.points(end)
-                for name, point in points.items():
-                    names.append(
-                        add(name, grid.method, _merge(changes, nested(point)), f"studies.{key}.grids")
-                    )
+                where = f"studies.{key}.grids"
+                own = changes_of(grid.method, changes, end, where) if end else None
+                for name, point in grid.points(end).items():
+                    names.append(add(name, grid.method, _merge(own or {}, nested(point)), where))
             studies[key] = study.model_copy(update={"methods": list(dict.fromkeys(names))})
         return config.model_copy(update={"methods": methods, "studies": studies})
 
@@ -314,6 +319,16 @@ class Pipeline:
                     f"evaluate.labels asks for {', '.join(sorted(missing))}, which corpus.labels leaves out"
                 )
                 raise InputError(where, what, "keep these labels in the corpus")
+
+    def _check_seeds(self) -> None:
+        """Refuse a fused method whose runs would have a seed that no training takes."""
+        for key, study in self.config.studies.items():
+            for name in study.methods:
+                method = self.config.methods[name]
+                offsets = [run.seed_offset for run in method.runs] if isinstance(method, FuseMethod) else [0]
+                if max(study.seeds) + max(offsets) > LARGEST_SEED:
+                    what = f"{max(study.seeds)} and the seed_offset {max(offsets)} of {name!r} exceed {LARGEST_SEED}"
+                    raise InputError(f"{self.where}: studies.{key}.seeds", what, "take smaller seeds")
 
     def _check_search(self, dataset: str, method: str) -> None:
         """Refuse what only `retrieve`, after hours of training, would find impossible."""

@@ -17,7 +17,8 @@ IGNORED = -100  # as a positive: skip the anchor (F.cross_entropy's ignore_index
 def block_bounds(total: int, negatives: int | None) -> list[int]:
     """Return the bounds of the most equal blocks in which each of `total` documents has at least `negatives` others.
 
-    None gives one block. A batch is in random order, so its blocks are random samples.
+    None gives one block. With `batches: random` the blocks are random samples; with `category` they hold runs of one
+    category.
     """
     count = 1 if negatives is None else max(1, total // (negatives + 1))
     return [total * block // count for block in range(count + 1)]

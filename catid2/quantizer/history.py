@@ -85,8 +85,9 @@ def starved_levels(shares: list[float], config: "RqvaeConfig", categories: np.nd
             remedy = "build the corpus with a tree that branches there, or set rqvae.beta to 0"
         elif config.batch_size < len(nodes):
             remedy = f"raise rqvae.batch_size, or {remedy}"
-            if level > 2 and config.batches == "random":
-                remedy = f"set rqvae.batches: category, {remedy}"
+            better = "category" if level > 2 else "random"  # docs/method.md has the shares with both
+            if level > 1 and config.batches != better:
+                remedy = f"set rqvae.batches: {better}, {remedy}"
         found.append(Problem(what, remedy, False))
     return found
 

@@ -44,7 +44,8 @@ TITLE_COLUMNS = 200  # of a product; shops write titles of a thousand characters
 
 def label(dataset: "NamedDataset") -> str:
     """Return how the page names a dataset."""
-    return f"{dataset.name} ({dataset.locale}{', simulated' if dataset.simulated else ''})"
+    kind = ", simulated" if dataset.simulated else ", sample" if dataset.sample else ""
+    return f"{dataset.name} ({dataset.locale}{kind})"
 
 
 def method_order(datasets: list[DatasetTables]) -> dict[str, int]:

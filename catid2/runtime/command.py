@@ -92,11 +92,11 @@ def entry_point(main: Callable[[], None]) -> Callable[[], None]:
     @functools.wraps(main)
     def run() -> None:
         signal.signal(signal.SIGTERM, _end)
-        level = logging.WARNING if read_ranks().rank else logging.INFO
-        logging.basicConfig(level=level, format="%(asctime)s %(message)s")
         if RUN_ID in os.environ:
             _end_with_agent()
         try:
+            level = logging.WARNING if read_ranks().rank else logging.INFO
+            logging.basicConfig(level=level, format="%(asctime)s %(message)s")
             with _whole_log_lines():
                 main()
         except KeyboardInterrupt:

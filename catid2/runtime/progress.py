@@ -11,9 +11,8 @@ from catid2.runtime.ranks import read_ranks
 log = logging.getLogger(__name__)
 
 SECONDS = 30.0  # before the first line in a log, and least time between two lines: short steps have none
-SHARE = (
-    0.01  # least share of the step between two lines: at most a hundred lines, however long the step takes
-)
+# Least share of a step between two lines: a step of known size has at most a hundred, however long it takes.
+SHARE = 0.01
 _LINE = "{desc}: {n_fmt} of {total_fmt}{unit} ({percentage:.0f}%), {elapsed} passed, {remaining} left"
 
 
@@ -23,7 +22,7 @@ class Progress(tqdm):
     In a log plain tqdm would redraw its bar after carriage returns, or print nothing with `disable=None`.
     """
 
-    monitor_interval = 0  # no thread that reports earlier than asked
+    monitor_interval = 0  # tqdm's monitor thread would report too early
 
     def __init__(self, *arguments: Any, **settings: Any):
         self._in_log = not sys.stderr.isatty()
