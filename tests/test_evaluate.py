@@ -176,6 +176,17 @@ def test_the_best_run_reaches_the_ceiling(tmp_path, seed):
     assert (table["recall@1"] < 1).all()
 
 
+def test_a_query_without_a_gain_lowers_the_ceiling_of_ndcg(tmp_path):
+    """Of query 3 irrelevant documents alone are judged: where I counts as relevant, its nDCG is 0 in any order."""
+    run = RunFile("a", 0, write_run(tmp_path / "run.parquet", {1: [10, 11, 12], 3: [30]}))
+    config = EvaluateConfig(metrics=("ndcg@3", "success@3"), labels=("I", "CI"), n_resamples=100)
+    evaluation = evaluate(config, write_corpus(tmp_path), [run], {})
+    for labels, ndcg in (("I", 0), ("CI", 0.5)):
+        row = figures(evaluation, "all", labels)
+        assert (row["ndcg@3"], row["ndcg@3_ceiling"]) == (ndcg, ndcg)
+        assert row["success@3_ceiling"] == 1
+
+
 def test_several_seeds_get_a_mean_row_and_p_against_the_first_method(tmp_path):
     rng = np.random.default_rng(0)
     pairs, _ = random_case(rng)

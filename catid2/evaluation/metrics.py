@@ -31,6 +31,7 @@ class Judged(NamedTuple):
     labels: str
     query_ids: np.ndarray
     n_relevant: np.ndarray
+    has_gain: np.ndarray  # whether a document of the query has a gain above 0
     evaluators: list[ir_measures.providers.Evaluator]
 
 
@@ -64,10 +65,9 @@ def judge(judgements: pl.DataFrame, protocol: str, labels: str, metrics: Sequenc
         measures = [_measure(metric) for metric in metrics if MEASURES[_parts(metric)[0]][1] == column]
         if measures:
             evaluators.append(ir_measures.pytrec_eval.evaluator(measures, as_dicts(pairs, column)))
-    queries = pairs.group_by("query_id").agg(pl.col("relevant").sum()).sort("query_id")
-    return Judged(
-        protocol, labels, queries["query_id"].to_numpy(), queries["relevant"].to_numpy(), evaluators
-    )
+    sums = pl.col("relevant").sum(), pl.col("gain").sum() > 0
+    queries = pairs.group_by("query_id").agg(sums).sort("query_id")
+    return Judged(protocol, labels, *(column.to_numpy() for column in queries), evaluators)
 
 
 def values_per_query(
@@ -83,10 +83,15 @@ def values_per_query(
     return values
 
 
-def ceiling(metric: str, n_relevant: np.ndarray) -> float:
-    """Return the best value that a run can reach: k documents hold at most k of a query's `n_relevant`."""
+def ceiling(metric: str, judged: Judged) -> float:
+    """Return the best value that a run can reach.
+
+    k documents hold at most k of a query's relevant ones, and without a gain a query's nDCG is 0.
+    """
     kind, k = _parts(metric)
-    return float((np.minimum(k, n_relevant) / n_relevant).mean()) if kind == "recall" else 1.0
+    if kind == "recall":
+        return float((np.minimum(k, judged.n_relevant) / judged.n_relevant).mean())
+    return float(judged.has_gain.mean()) if kind == "ndcg" else 1.0
 
 
 def scores_of(run: pl.DataFrame) -> dict[str, dict[str, float]]:

@@ -105,7 +105,7 @@ def evaluate(
     for known, values in zip(judged, measured, strict=True):
         keys = {"dataset": inputs.dataset, "protocol": known.protocol, "labels": known.labels}
         of_queries = {"n_queries": len(known.query_ids), "n_docs": n_docs}
-        of_queries |= {f"{metric}_ceiling": ceiling(metric, known.n_relevant) for metric in config.metrics}
+        of_queries |= {f"{metric}_ceiling": ceiling(metric, known) for metric in config.metrics}
         tables += [
             keys | of_queries | row | {"retriever": retrievers[row["method"]]}
             for row in _rows(config, methods, values, seed)
