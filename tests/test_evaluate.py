@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from catid2.config.base import validate
+from catid2.config.base import LARGEST_SEED, validate
 from catid2.config.corpus import CorpusConfig
 from catid2.config.evaluate import EvaluateConfig
 from catid2.evaluation.recall import Inputs, RunFile, evaluate
@@ -185,6 +185,14 @@ def test_a_query_without_a_gain_lowers_the_ceiling_of_ndcg(tmp_path):
         row = figures(evaluation, "all", labels)
         assert (row["ndcg@3"], row["ndcg@3_ceiling"]) == (ndcg, ndcg)
         assert row["success@3_ceiling"] == 1
+
+
+def test_the_largest_seed_is_written_and_read(tmp_path):
+    run = RunFile("a", LARGEST_SEED, write_run(tmp_path / "run.parquet", {1: [10]}))
+    output, per_query = tmp_path / "recall.tsv", tmp_path / "per_query.parquet"
+    write_evaluation(evaluate(CONFIG, write_corpus(tmp_path), [run], {}), output, per_query)
+    assert set(read_recall(output)["seed"]) == {str(LARGEST_SEED)}
+    assert set(pq.read_table(per_query)["seed"].to_pylist()) == {LARGEST_SEED}
 
 
 def test_several_seeds_get_a_mean_row_and_p_against_the_first_method(tmp_path):

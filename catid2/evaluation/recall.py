@@ -223,7 +223,7 @@ def _single_queries(
     named = keys | {"method": name[0], "seed": name[1]}
     order = ["dataset", "method", "seed", "protocol", "labels", *columns]
     literals = [
-        pl.lit(value, pl.Int32 if column == "seed" else pl.String).alias(column)
+        pl.lit(value, pl.Int64 if column == "seed" else pl.String).alias(column)
         for column, value in named.items()
     ]
     return pl.DataFrame(columns).with_columns(literals).select(order)
