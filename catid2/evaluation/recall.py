@@ -256,6 +256,6 @@ def _header(config: EvaluateConfig, first: str, seed: int) -> list[str]:
         f"_p: two-sided paired {test[config.significance]} over queries against {first}, averaged over its seeds; "
         "not corrected for the number of comparisons",
         "retriever: t5 (T5 or mT5, the paper's), light (a small decoder on frozen vectors, which compares DocIDs and "
-        "stands in for no t5) or none",
+        "stands in for no t5), none, or several joined by + (fused runs)",
         "seed mean: each query's figures averaged over the method's seeds; _std: standard deviation over its seeds",
     ]

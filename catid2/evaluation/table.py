@@ -18,7 +18,7 @@ from catid2.runtime.writing import atomic
 KEYS = {
     "dataset": pl.String,
     "method": pl.String,
-    "retriever": pl.String,  # t5, light or none, from the run's metadata
+    "retriever": pl.String,  # from the run's metadata: t5, light, none, or several joined by + (fused runs)
     "seed": pl.String,  # a number, or `mean` over the method's seeds
     "protocol": pl.String,
     "labels": pl.String,

@@ -161,7 +161,7 @@ def summarize(
     if fused:
         header.append(
             f"{', '.join(fused)}: the fusion alone; the searches whose runs are fused are rows of their methods, "
-            "and a query waits for the slowest of them"
+            "where the study has them, and a query waits for the slowest of them"
         )
     if without := [method for method in methods if method not in measured and method not in fused]:
         header.append(
