@@ -6,36 +6,26 @@ Give --run once per method and seed; significance is against the method of the f
 
 from pathlib import Path
 
-from catid2.config.base import parse, require_seed
-from catid2.config.evaluate import EvaluateConfig
-from catid2.evaluation.recall import Inputs, RunFile, evaluate
+from catid2.config.base import require_seed
+from catid2.evaluation.options import add_options, given_by
+from catid2.evaluation.recall import evaluate
 from catid2.evaluation.table import write_evaluation
 from catid2.runtime.command import entry_point, new_parser
-from catid2.runtime.options import add_repeatable
 from catid2.runtime.writing import claim
 
 
 @entry_point
 def main() -> None:
     parser = new_parser(__doc__, long=True)
-    parser.add_argument("--config", required=True, help="settings as JSON: keys of EvaluateConfig")
-    parser.add_argument("--dataset", required=True, help="name of the dataset, for the table")
-    parser.add_argument("--judgements", required=True, type=Path, help="corpus/judgements.parquet")
-    parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
-    parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet, for its size")
-    add_repeatable(parser, "--run", "METHOD:SEED:PATH", "a run.parquet", "tiger:0:run.parquet")
-    note = ("METHOD=TEXT", "line for the header", "bm25='k1 1.2, b 0.75'")
-    add_repeatable(parser, "--note", *note, required=False)
+    add_options(parser)
     parser.add_argument("--seed", type=int, default=0, help="seed of the resampling (default 0)")
     parser.add_argument("--output", required=True, type=Path, help="recall.tsv to write")
     parser.add_argument("--per-query", required=True, type=Path, help="recall_per_query.parquet to write")
     arguments = parser.parse_args()
-    config = parse(EvaluateConfig, arguments.config)
+    given = given_by(arguments)
     require_seed("--seed", arguments.seed)
-    inputs = Inputs(arguments.dataset, arguments.judgements, arguments.queries, arguments.products)
-    runs = [RunFile(method, int(seed), Path(path)) for method, seed, path in arguments.run]
     with claim(arguments.output):
-        evaluation = evaluate(config, inputs, runs, dict(arguments.note), arguments.seed)
+        evaluation = evaluate(*given, arguments.seed)
         write_evaluation(evaluation, arguments.output, arguments.per_query)
 
 

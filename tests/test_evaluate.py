@@ -424,16 +424,21 @@ def test_a_run_argument_has_three_parts(tmp_path, monkeypatch, capsys, argument)
     assert "is not METHOD:SEED:PATH" in capsys.readouterr().err
 
 
-def test_a_negative_seed_is_one_line(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--run=a:0:x", "--seed=-1"], "--seed: -1"),
+        ([f"--run=a:{LARGEST_SEED + 1}:x"], f"--run: {LARGEST_SEED + 1}"),
+    ],
+)
+def test_a_seed_out_of_range_is_one_line(tmp_path, monkeypatch, capsys, options, line):
     named = [
         f"--{name}=x" for name in ("dataset", "judgements", "queries", "products", "output", "per-query")
     ]
-    monkeypatch.setattr("sys.argv", ["evaluate.py", "--config={}", *named, "--run=a:0:x", "--seed=-1"])
+    monkeypatch.setattr("sys.argv", ["evaluate.py", "--config={}", *named, *options])
     with pytest.raises(SystemExit, match="1"):
         runpy.run_path(str(SCRIPT), run_name="__main__")
-    assert (
-        capsys.readouterr().err == "error: --seed: -1 is not in 0..4294967295; give 0 or more, below 2^32\n"
-    )
+    assert capsys.readouterr().err == f"error: {line} is not in 0..4294967295; give 0 or more, below 2^32\n"
 
 
 def test_read_recall_refuses_other_files(tmp_path):

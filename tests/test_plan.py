@@ -384,11 +384,9 @@ def test_a_study_and_a_dataset_say_their_names(jobs):
     }
     assert locales == {"real": ["es"], "own": ["jp"], "toy": ["us"], "sample": ["us"]}
     assert one(jobs, "import_catalogue").options("--locale") == ["jp"]
-    notes = {
-        note.partition("=")[0]
-        for note in one(jobs, "evaluate", dataset="own", study="recall").options("--note")
-    }
-    assert notes == {"bm25", "dense", "dpr", "fused"}
+    for rule in ("evaluate", "compare_with_bm25"):
+        notes = one(jobs, rule, dataset="own", study="recall").options("--note")
+        assert {note.partition("=")[0] for note in notes} == {"bm25", "dense", "dpr", "fused"}
 
 
 # --- settings
@@ -418,6 +416,8 @@ SETTINGS = [
     ("train_dual_encoder", {"dataset": "own", "seed": "3"}, {"pretrained": "google-bert/bert-base-cased"}),
     ("embed", {"dataset": "own", "view": "plain"}, {"template": "{title}"}),
     ("evaluate", {"dataset": "own", "study": "recall"}, {"protocols": ["seen", "all"], "labels": ["ES"]}),
+    # the cutoffs of all metrics, whatever these measure
+    ("compare_with_bm25", {"dataset": "own"}, {"metrics": [f"recall@{k}" for k in (5, 10, 20, 50, 100)]}),
     ("measure_geometry", {"dataset": "own", "method": "tiger", "seed": "3"}, {"documents": 5000, "ridge": 0.01}),
     ("build_corpus", {"dataset": "real"}, {"documents": "judged", "levels": 3}),
     ("build_corpus", {"dataset": "own"}, {"documents": "all", "levels": 3}),

@@ -70,6 +70,12 @@ def test_a_loss_weight_reruns_its_method_alone(project):
     assert planned == jobs(CHAIN, LOCALES, ["catid2"]) | TABLES
 
 
+def test_a_setting_of_the_tests_reruns_no_comparison_with_bm25(project):
+    append(project, "config/demo.yaml", "evaluate: {significance: t_test}\n")
+    planned = without_report(project.planned(*DEMO))
+    assert planned == {f"evaluate dataset={dataset} study=recall" for dataset in LOCALES}
+
+
 # --- edits of the code
 
 USERS_OF_BEAM = jobs(("train_retriever", "retrieve"), LOCALES, ["catid2", "tiger"])

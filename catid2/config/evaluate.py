@@ -1,6 +1,6 @@
 """Settings of `evaluate`: the metrics, what counts as relevant, and the statistics."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator
 
@@ -37,6 +37,15 @@ class EvaluateConfig(StageConfig):
         "randomization",
         description="Paired two-sided test against the first method (Smucker et al., CIKM 2007).",
     )
+
+    def cutoffs(self) -> list[int]:
+        """Return the k of the metrics, the cutoffs, each once, in rising order."""
+        return sorted({int(metric.partition("@")[2]) for metric in self.metrics})
+
+    def beyond_bm25(self) -> Self:
+        """Return what compare_with_bm25 runs with: of the metrics it reads the cutoffs alone, and it tests nothing."""
+        read = self.model_dump(include={"labels", "protocols", "confidence", "n_resamples"})
+        return type(self)(metrics=tuple(f"recall@{k}" for k in self.cutoffs()), **read)
 
     @field_validator("metrics", "labels", "protocols")
     @classmethod

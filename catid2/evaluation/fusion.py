@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 import pyarrow as pa
 
-from catid2.corpus.queries import read_queries
-from catid2.evaluation.recall import NO_RETRIEVER, read_retriever, read_run
-from catid2.runtime.tables import MADE_BY, RUN, read_table
+from catid2.evaluation.recall import NO_RETRIEVER, read_retriever, read_run, read_searched
+from catid2.runtime.tables import MADE_BY, RUN
 
 if TYPE_CHECKING:
     from catid2.config.fuse import FuseConfig
@@ -39,8 +38,7 @@ def fuse_runs(config: FuseConfig, runs: Sequence[WeightedRun], products: Path, q
     Raises:
         InputError: an input cannot be used, or a run is not one of this corpus (as `read_run`).
     """
-    n_docs = read_table(products, {"doc_id": pa.int32()}).num_rows
-    query_ids = pl.from_arrow(read_queries(queries, "test"))["query_id"]
+    query_ids, n_docs = read_searched(queries, products)
     read = [(run.weight, read_run(run.path, query_ids, n_docs)) for run in runs]
     found = fused(read, config.k, config.top_k)
     listed = found["query_id"].n_unique()

@@ -106,11 +106,6 @@ def as_dicts(table: pl.DataFrame, column: str) -> dict[str, dict]:
     return {query: dict(zip(docs, values, strict=True)) for query, docs, values in grouped.iter_rows()}
 
 
-def cutoffs(metrics: Sequence[str]) -> list[int]:
-    """Return the k of the metrics, the cutoffs, each once, in rising order."""
-    return sorted({_parts(metric)[1] for metric in metrics})
-
-
 def _parts(metric: str) -> tuple[str, int]:
     kind, _, k = metric.partition("@")
     return kind, int(k)

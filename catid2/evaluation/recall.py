@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from catid2.corpus.queries import read_judgements, read_queries
-from catid2.evaluation.metrics import Judged, ceiling, cutoffs, judge, scores_of, values_per_query
+from catid2.evaluation.metrics import Judged, ceiling, judge, scores_of, values_per_query
 from catid2.evaluation.significance import bootstrap_interval, paired_t_test, randomization_test
 from catid2.evaluation.table import ENDS, KEYS, MEAN, Evaluation
 from catid2.runtime.errors import InputError
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NO_RETRIEVER = "none"
+RETRIEVER_NOTE = (
+    "retriever: t5 (T5 or mT5, the paper's), light (a small decoder on frozen vectors, which compares DocIDs and "
+    "stands in for no t5), none, or several joined by + (fused runs)"
+)
 
 
 class RunFile(NamedTuple):
@@ -67,33 +71,22 @@ def evaluate(
             twice; runs of a method are of different retrievers; a note names no method; no query has a relevant
             document.
     """
-    methods = list(dict.fromkeys(run.method for run in runs))
-    names = [(run.method, run.seed) for run in runs]
-    if len(set(names)) < len(names):
-        raise InputError("--run", "a method and seed are given twice", "give each run once")
-    for method in notes.keys() - set(methods):
-        raise InputError("--note", f"no run of a method {method!r}", f"the methods are {', '.join(methods)}")
-    retrievers: dict[str, str] = {}
-    for run in runs:
-        kind = read_retriever(run.path)
-        if retrievers.setdefault(run.method, kind) != kind:
-            what = f"made by the retriever {kind}, other seeds of {run.method} by {retrievers[run.method]}"
-            raise InputError(run.path, what, "retrieve with one kind for all seeds")
-    n_docs = read_table(inputs.products, {"doc_id": pa.int32()}).num_rows
-    queries = pl.from_arrow(read_queries(inputs.queries, "test"))
-    judgements = read_test_judgements(inputs.judgements, queries["query_id"], n_docs)
+    retrievers = retrievers_of(runs)
+    methods = list(retrievers)
+    noted = header_notes(notes, methods)
+    query_ids, n_docs = read_searched(inputs.queries, inputs.products)
+    judgements = read_test_judgements(inputs.judgements, query_ids, n_docs)
     judged = [
         judge(judgements, protocol, labels, config.metrics, inputs.judgements)
         for protocol in config.protocols
         for labels in config.labels
     ]
-    header = _header(config, methods[0], seed)
-    header += [f"{method}: {' '.join(note.split())}" for method, note in notes.items()]
+    header = _header(config, methods[0], seed) + noted
     measured: list[dict[tuple[str, int], np.ndarray]] = [{} for _ in judged]
     for run in runs:
-        listed = read_run(run.path, queries["query_id"], n_docs)
+        listed = read_run(run.path, query_ids, n_docs)
         longest = listed["rank"].max() or 0
-        if longest < min(cutoffs(config.metrics)[-1], n_docs):
+        if longest < min(config.cutoffs()[-1], n_docs):
             what = f"{run.method}, seed {run.seed}: at most {longest} documents a query, deeper recall stops there"
             log.warning("%s", what)
             header.append(what)
@@ -114,6 +107,38 @@ def evaluate(
     extras = [f"{metric}{end}" for metric in config.metrics for end in ENDS]
     schema = KEYS | dict.fromkeys([*config.metrics, *extras], pl.Float64)
     return Evaluation(pl.DataFrame(tables, schema=schema), header, pl.concat(singles))
+
+
+def retrievers_of(runs: Sequence[RunFile]) -> dict[str, str]:
+    """Return the kind of retriever of each method, in the order of the methods.
+
+    Raises:
+        InputError: a (method, seed) is given twice, the runs of a method are of different retrievers, or as
+            read_footer.
+    """
+    names = [(run.method, run.seed) for run in runs]
+    if len(set(names)) < len(names):
+        raise InputError("--run", "a method and seed are given twice", "give each run once")
+    retrievers: dict[str, str] = {}
+    for run in runs:
+        kind = read_retriever(run.path)
+        if retrievers.setdefault(run.method, kind) != kind:
+            what = f"made by the retriever {kind}, other seeds of {run.method} by {retrievers[run.method]}"
+            raise InputError(run.path, what, "retrieve with one kind for all seeds")
+    return retrievers
+
+
+def header_notes(notes: Mapping[str, str], methods: Sequence[str]) -> list[str]:
+    """Return the notes about methods as lines for a header; InputError if one is of none of `methods`."""
+    for method in notes.keys() - set(methods):
+        raise InputError("--note", f"no run of a method {method!r}", f"the methods are {', '.join(methods)}")
+    return [f"{method}: {' '.join(note.split())}" for method, note in notes.items()]
+
+
+def read_searched(queries: Path, products: Path) -> tuple[pl.Series, int]:
+    """Return the ids of the test queries, in order, and the number of documents; errors as read_queries, read_table."""
+    n_docs = read_table(products, {"doc_id": pa.int32()}).num_rows
+    return pl.from_arrow(read_queries(queries, "test"))["query_id"], n_docs
 
 
 def read_retriever(path: Path) -> str:
@@ -255,7 +280,6 @@ def _header(config: EvaluateConfig, first: str, seed: int) -> list[str]:
         f"resamples, seed {seed}",
         f"_p: two-sided paired {test[config.significance]} over queries against {first}, averaged over its seeds; "
         "not corrected for the number of comparisons",
-        "retriever: t5 (T5 or mT5, the paper's), light (a small decoder on frozen vectors, which compares DocIDs and "
-        "stands in for no t5), none, or several joined by + (fused runs)",
+        RETRIEVER_NOTE,
         "seed mean: each query's figures averaged over the method's seeds; _std: standard deviation over its seeds",
     ]

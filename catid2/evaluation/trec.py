@@ -8,9 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from catid2.corpus.products import read_products
-from catid2.corpus.queries import read_queries
 from catid2.evaluation.metrics import judged_pairs
-from catid2.evaluation.recall import read_run, read_test_judgements
+from catid2.evaluation.recall import read_run, read_searched, read_test_judgements
 from catid2.runtime.errors import InputError
 from catid2.runtime.writing import atomic
 
@@ -25,7 +24,7 @@ def write_trec_run(output: Path, run: Path, queries: Path, products: Path, tag: 
         InputError: as read_run; or a product_id cannot be written to such a file.
     """
     names = _names(products)
-    listed = read_run(run, _test_queries(queries), len(names)).sort("query_id", "rank")
+    listed = read_run(run, *read_searched(queries, products)).sort("query_id", "rank")
     columns = [listed["query_id"], names.gather(listed["doc_id"]), listed["rank"], -listed["rank"]]
     with atomic(output) as aside:
         _write(aside, [columns[0], "Q0", *columns[1:], tag])
@@ -42,15 +41,11 @@ def write_trec_qrels(
         InputError: as read_test_judgements and judged_pairs; or a product_id cannot be written to such a file.
     """
     names = _names(products)
-    judged = read_test_judgements(judgements, _test_queries(queries), len(names))
+    judged = read_test_judgements(judgements, *read_searched(queries, products))
     pairs = judged_pairs(judged, protocol, labels, judgements)
     with atomic(relevant, gains) as asides:
         for aside, column in zip(asides, ("relevant", "gain"), strict=True):
             _write(aside, [pairs["query_id"], "0", names.gather(pairs["doc_id"]), pairs[column]])
-
-
-def _test_queries(queries: Path) -> pl.Series:
-    return pl.from_arrow(read_queries(queries, "test"))["query_id"]
 
 
 def _names(products: Path) -> pl.Series:

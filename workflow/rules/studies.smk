@@ -58,9 +58,9 @@ rule compare_with_bm25:
         ENVIRONMENT
     params:
         code=code("compare_with_bm25"),
-        config=fixed(pipeline.config.evaluate),
+        config=fixed(pipeline.config.evaluate.beyond_bm25()),
         bm25=of_job(tables.bm25),
-        runs=lines(run=tables.named_runs),
+        runs=lines(run=tables.named_runs, note=tables.notes),
     shell:
         'python "$CATID2_SCRIPTS/compare_with_bm25.py" --config {params.config:q} --dataset {wildcards.dataset}'
         " --products {input.products} --queries {input.queries} --judgements {input.judgements} --bm25 {params.bm25} @/dev/stdin"
