@@ -23,7 +23,7 @@ from catid2.config.dual_encoder import DualEncoderConfig
 from catid2.config.efficiency import EfficiencyConfig
 from catid2.config.embed import ViewConfig
 from catid2.config.evaluate import EvaluateConfig
-from catid2.config.fetch import FetchEsciConfig, FetchEsciSConfig
+from catid2.config.fetch import FetchEsciConfig, FetchEsciSampleConfig, FetchEsciSConfig
 from catid2.config.file import read_settings
 from catid2.config.fuse import FuseConfig
 from catid2.config.geometry import GeometryConfig
@@ -46,6 +46,7 @@ STAGES = (
     EfficiencyConfig,
     EvaluateConfig,
     FetchEsciConfig,
+    FetchEsciSampleConfig,
     FetchEsciSConfig,
     FuseConfig,
     GeometryConfig,
@@ -206,7 +207,7 @@ def edited(path: str, value: Any) -> dict[str, Any]:
             "key 'sources.amazon.examples'.*at least 1 character, got ''",
         ),
         ("sources/tiny/seed", -1, "key 'sources.tiny.seed'"),
-        ("sources/tiny/kind", "csv", "'esci', 'simulated', 'catalogue'"),
+        ("sources/tiny/kind", "csv", "'esci', 'esci_sample', 'simulated', 'catalogue'"),
         ("datasets/a b", {"source": "tiny", "locale": "es"}, "datasets.a b"),
         ("datasets/..", {"source": "tiny", "locale": "es"}, "pattern"),
         ("methods/a\\b", {}, "pattern"),
