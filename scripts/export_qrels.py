@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from catid2.config.base import validate
+from catid2.config.evaluate import Labels
 from catid2.evaluation.trec import write_trec_qrels
 from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.writing import claim
@@ -18,9 +20,10 @@ def main() -> None:
     parser.add_argument("--relevant", required=True, type=Path, help="qrels of recall and success to write")
     parser.add_argument("--gains", required=True, type=Path, help="qrels of nDCG to write")
     options = parser.parse_args()
+    labels = validate(Labels, options.labels, "--labels")
     read = (options.judgements, options.queries, options.products)
     with claim(options.relevant):
-        write_trec_qrels(options.relevant, options.gains, *read, options.protocol, options.labels)
+        write_trec_qrels(options.relevant, options.gains, *read, options.protocol, labels)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
 """Fuse the runs of several methods by reciprocal rank and write the run.
 
-Give --run once per run, with what its ranks count: a document scores the sum of weight / (k + rank).
+Give --run once per run, with its weight: a document scores the sum of weight / (k + rank).
 `@FILE` reads further options from a file, one a line, as `--run=1:run.parquet`.
 """
 
-import math
 from pathlib import Path
 
 from catid2.config.base import parse
-from catid2.config.fuse import FuseConfig
+from catid2.config.fuse import LARGEST_WEIGHT, LEAST_WEIGHT, FuseConfig
 from catid2.evaluation.fusion import WeightedRun, fuse_runs
 from catid2.runtime.command import entry_point, new_parser
 from catid2.runtime.errors import InputError
@@ -23,8 +22,8 @@ def parse_run(text: str) -> WeightedRun:
         number = float(weight)
     except ValueError:
         number = 0.0
-    if not (0 < number < math.inf and path):
-        what = f"{text!r} is not WEIGHT:PATH with a weight above 0"
+    if not (LEAST_WEIGHT <= number <= LARGEST_WEIGHT and path):
+        what = f"{text!r} is not WEIGHT:PATH with a weight from {LEAST_WEIGHT:g} to {LARGEST_WEIGHT:g}"
         raise InputError("--run", what, "write for example 1:run.parquet")
     return WeightedRun(number, Path(path))
 

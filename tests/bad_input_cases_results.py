@@ -11,6 +11,7 @@ from bad_inputs import (
     GEOMETRY,
     GEOMETRY_TABLE,
     GRIDS,
+    JUDGEMENTS,
     METHOD,
     PRODUCT_TABLE,
     RECALL,
@@ -62,8 +63,20 @@ CASES = [
         ("products.parquet: row 2: the product_id 'B 2' is empty or holds white space", "another"),
     ),
     Case(
-        "labels of no pair", "export_qrels", b.nothing,
-        ("judgements.parquet: no test pair is relevant (protocol all, labels X)",), {"--labels": "X"},
+        "labels of no pair", "export_qrels", b.values(JUDGEMENTS, "label", "I"),
+        ("judgements.parquet: no test pair is relevant (protocol all, labels ES)",),
+    ),
+    Case(
+        "no such labels", "export_qrels", b.nothing,
+        ("--labels: String should match pattern '^[ESCI]+$', got 'EX'",), {"--labels": "EX"},
+    ),
+    Case(
+        "labels in another order", "export_qrels", b.nothing,
+        ("--labels: write the label set 'SE' with each letter once, in the order ESCI",), {"--labels": "SE"},
+    ),
+    Case(
+        "tag of two words", "export_run", b.nothing,
+        ("--tag: 'a b' is empty or holds white space", "name without"), {"--tag": "a b"},
     ),
     # --- fused runs, and what they find beyond BM25
     Case(
@@ -72,7 +85,11 @@ CASES = [
     ),
     Case(
         "weight of a run", "fuse_runs", b.nothing,
-        (f"--run: '0:{RUN}' is not WEIGHT:PATH with a weight above 0",), {"--run": [f"0:{RUN}"]},
+        (f"--run: '0:{RUN}' is not WEIGHT:PATH with a weight from 0.001 to 1000",), {"--run": [f"0:{RUN}"]},
+    ),
+    Case(
+        "weight beyond a float32", "fuse_runs", b.nothing,
+        (f"--run: '1e41:{RUN}' is not WEIGHT:PATH with a weight from 0.001 to 1000",), {"--run": [f"1e41:{RUN}"]},
     ),
     Case(
         "weight missing", "fuse_runs", b.nothing,

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from in_process import run_here
 
-from catid2.config.fuse import FuseConfig
+from catid2.config.fuse import LARGEST_WEIGHT, LEAST_WEIGHT, FuseConfig
 from catid2.evaluation.fusion import WeightedRun, fuse_runs, fused
 from catid2.evaluation.recall import NO_RETRIEVER, read_retriever, read_run
 from catid2.plan.settings import Pipeline
@@ -76,6 +76,17 @@ def test_a_document_that_a_run_does_not_list_gets_nothing_from_it():
     scores = [1 / 62 + 3 / 61, 3 / 62, 1 / 61]
     assert found.filter(query_id=1)["score"].to_list() == pytest.approx(scores)
     assert lists_of(found) == {1: [8, 9, 7], 2: [9]}
+
+
+@pytest.mark.parametrize(
+    ("weight", "k"), [(LEAST_WEIGHT, 100_000), (LARGEST_WEIGHT, 0), (LARGEST_WEIGHT, 100_000)]
+)
+def test_ranks_keep_their_order_at_the_bounds_of_the_settings(weight, k):
+    docs = np.random.default_rng(0).permutation(1000).tolist()
+    found = fused([(weight, table({1: docs}))], FuseConfig(k=k).k, 1000)
+    assert lists_of(found) == {1: docs}
+    assert found["score"].n_unique() == 1000
+    assert found["score"].is_finite().all()
 
 
 def test_ties_go_to_the_lower_document_whatever_the_order_of_rows():
@@ -171,9 +182,17 @@ def fuse(*runs: str | dict) -> dict:
         ({"f": fuse("a")}, "'methods.f.runs': .*at least 2 items"),
         (
             {"f": fuse("a", {"method": "b", "weight": -1})},
-            "methods.f.runs.1.weight': .*greater than 0, got -1",
+            "methods.f.runs.1.weight': .*greater than or equal to 0.001, got -1",
         ),
-        ({"f": fuse("a", {"method": "b", "weight": 0})}, "methods.f.runs.1.weight': .*greater than 0, got 0"),
+        (
+            {"f": fuse("a", {"method": "b", "weight": 0})},
+            "methods.f.runs.1.weight': .*greater than or equal to 0.001, got 0",
+        ),
+        (
+            {"f": fuse("a", {"method": "b", "weight": 1e41})},
+            "methods.f.runs.1.weight': .*less than or equal to 1000, got 1e",
+        ),
+        ({"f": fuse("a", "b") | {"fuse": {"k": 1e10}}}, "methods.f: key 'k'.*less than or equal to 100000"),
         ({"f": fuse("a", {"method": "b", "seed_offset": -1})}, "seed_offset': .*greater than or equal to 0"),
         ({"f": fuse("a", {"method": "bm25", "seed_offset": 1})}, "seed_offset of 'bm25', which has no seed"),
         ({"f": fuse("a", "b") | {"fuse": {"k": -1}}}, "methods.f: key 'k'.*greater than or equal to 0"),

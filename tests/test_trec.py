@@ -138,6 +138,13 @@ def test_a_product_id_that_would_part_the_columns_is_named(case, tmp_path, name)
     assert not list(tmp_path.glob("*.trec"))
 
 
+@pytest.mark.parametrize("tag", ["a b", "a\n", "\u2028", ""])
+def test_a_tag_that_would_part_the_columns_is_named(case, tmp_path, tag):
+    with pytest.raises(InputError, match=r"^--tag: .* is empty or holds white space"):
+        write_trec_run(tmp_path / "run.trec", case.run, case.inputs.queries, case.inputs.products, tag)
+    assert not list(tmp_path.glob("*.trec"))
+
+
 def test_the_scripts_write_the_same(case, tmp_path, monkeypatch):
     (tmp_path / "own").mkdir()
     paths = export(case, tmp_path, "seen", "ES")

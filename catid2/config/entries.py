@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from catid2.config.base import LARGEST_SEED, StageConfig
-from catid2.config.fuse import FuseConfig
+from catid2.config.fuse import LARGEST_WEIGHT, LEAST_WEIGHT, FuseConfig
 from catid2.config.grids import Grid
 from catid2.config.sources import Locale
 from catid2.config.stages import Overrides, with_overrides
@@ -64,14 +64,12 @@ class FusedRun(StageConfig):
     """A run that a method of kind `fuse` reads."""
 
     method: Name = Field(description="key of `methods`; its run for the same dataset and seed is read")
-    weight: float = Field(
-        1.0, gt=0, description="what its ranks count, compared with those of the other runs"
-    )
+    weight: float = Field(1.0, ge=LEAST_WEIGHT, le=LARGEST_WEIGHT, description="weight of the run in the sum")
     seed_offset: int = Field(
         0,
         ge=0,
-        description="added to the seed: of two runs of one method, 0 and 1, the second has the next seed. What that "
-        "gains is what any second run gains",
+        description="added to the seed: of two runs of one method, 0 and 1, the second has the next seed. This is "
+        "the control: it shows what any second run gains",
     )
 
 

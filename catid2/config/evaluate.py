@@ -2,13 +2,21 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from catid2.config.base import StageConfig
 from catid2.runtime.tables import METRIC
 
 Metric = Annotated[str, Field(pattern=f"^{METRIC}$")]
-Labels = Annotated[str, Field(pattern="^[ESCI]+$")]
+
+
+def _in_order(labels: str) -> str:
+    if list(labels) != [letter for letter in "ESCI" if letter in labels]:
+        raise ValueError(f"write the label set {labels!r} with each letter once, in the order ESCI")
+    return labels
+
+
+Labels = Annotated[str, Field(pattern="^[ESCI]+$"), AfterValidator(_in_order)]
 
 
 class EvaluateConfig(StageConfig):
@@ -53,11 +61,3 @@ class EvaluateConfig(StageConfig):
         if len(set(values)) != len(values):
             raise ValueError("a value is repeated")
         return values
-
-    @field_validator("labels")
-    @classmethod
-    def _sets(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
-        for text in labels:
-            if list(text) != [letter for letter in "ESCI" if letter in text]:
-                raise ValueError(f"write the label set {text!r} with each letter once, in the order ESCI")
-        return labels

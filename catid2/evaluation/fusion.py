@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class WeightedRun(NamedTuple):
-    """A run.parquet and what its ranks count."""
+    """A run.parquet and its weight."""
 
     weight: float
     path: Path

@@ -3,6 +3,7 @@
 Documents are named by product_id, so that the files can be compared with others for the same data.
 """
 
+import re
 from pathlib import Path
 
 import polars as pl
@@ -21,8 +22,12 @@ def write_trec_run(output: Path, run: Path, queries: Path, products: Path, tag: 
     equal as 32-bit numbers.
 
     Raises:
-        InputError: as read_run; or a product_id cannot be written to such a file.
+        InputError: as read_run; or the tag or a product_id cannot be written to such a file.
     """
+    if not re.fullmatch(r"\S+", tag):
+        raise InputError(
+            "--tag", f"{tag!r} is empty or holds white space", "give the run a name without white space"
+        )
     names = _names(products)
     listed = read_run(run, *read_searched(queries, products)).sort("query_id", "rank")
     columns = [listed["query_id"], names.gather(listed["doc_id"]), listed["rank"], -listed["rank"]]
