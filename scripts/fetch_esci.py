@@ -17,8 +17,12 @@ def main() -> None:
     parser.add_argument("--products", type=Path, required=True, help="output, parquet: products")
     arguments = parser.parse_args()
     config = parse(FetchEsciConfig, arguments.config)
+    files = {
+        arguments.examples: (config.examples, "parquet"),
+        arguments.products: (config.products, "parquet"),
+    }
     with claim(arguments.examples):
-        fetch({arguments.examples: config.examples, arguments.products: config.products}, "parquet")
+        fetch(files)
 
 
 if __name__ == "__main__":

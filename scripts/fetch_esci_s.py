@@ -17,7 +17,7 @@ def main() -> None:
     arguments = parser.parse_args()
     config = parse(FetchEsciSConfig, arguments.config)
     with claim(arguments.output):
-        fetch({arguments.output: config.esci_s}, "zstd")
+        fetch({arguments.output: (config.esci_s, "zstd")})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from catid2.runtime.writing import claim
 
 @entry_point
 def main() -> None:
-    """Parse the command line and fetch the files."""
     parser = new_parser(__doc__)
     parser.add_argument("--config", default="{}", help="settings as JSON (keys: catid2/config/fetch.py)")
     parser.add_argument("--products", type=Path, required=True, help="output, gzip JSON lines: products")
@@ -19,9 +18,13 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path, required=True, help="output, JSON: further judged queries")
     arguments = parser.parse_args()
     config = parse(FetchEsciSampleConfig, arguments.config)
+    files = {
+        arguments.products: (config.products, "gzip"),
+        arguments.judgements: (config.judgements, "json"),
+        arguments.pairs: (config.pairs, "json"),
+    }
     with claim(arguments.products):
-        fetch({arguments.products: config.products}, "gzip")
-        fetch({arguments.judgements: config.judgements, arguments.pairs: config.pairs}, "json")
+        fetch(files)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from catid2.runtime.writing import claim
 
 @entry_point
 def main() -> None:
-    """Run the stage."""
     parser = new_parser(__doc__)
     parser.add_argument("--products", type=Path, required=True, help="products, gzip JSON lines")
     parser.add_argument("--judgements", type=Path, required=True, help="test queries, JSON")

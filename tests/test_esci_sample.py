@@ -18,10 +18,14 @@ from catid2.corpus.esci_s import extract_categories
 from catid2.corpus.esci_sample import FIRST_TRAIN_ID, SampleFiles, import_sample
 
 ROOT = Path(__file__).parent.parent
-MINI = ROOT.parent / "shared" / "data" / "esci_mini"
-PUBLISHED = SampleFiles(
-    MINI / "ubi_ecommerce_products.json.gz", MINI / "esci_us_judgments.json", MINI / "esci.test.json"
-)
+NAMES = ("ubi_ecommerce_products.json.gz", "esci_us_judgments.json", "esci.test.json")
+# `make sample` downloads the published files to the first of these.
+FOLDERS = (ROOT / "resources" / "esci_sample", ROOT.parent / "shared" / "data" / "esci_mini")
+PUBLISHED = [
+    SampleFiles(*(folder / name for name in NAMES))
+    for folder in FOLDERS
+    if all((folder / name).is_file() for name in NAMES)
+]
 SMALL = Resources("300MB", 1)
 
 
@@ -150,9 +154,11 @@ def test_the_same_files_give_the_same_bytes(tmp_path):
     assert made[0] == made[1]
 
 
-@pytest.mark.skipif(not MINI.is_dir(), reason=f"the published files are not at {MINI}")
+@pytest.mark.skipif(
+    not PUBLISHED, reason=f"the published files are not in {FOLDERS[0]}; `make sample` gets them"
+)
 def test_the_published_files_give_the_counts_that_are_known(tmp_path):
-    counts, raw = imported(PUBLISHED, tmp_path / "raw")
+    counts, raw = imported(PUBLISHED[0], tmp_path / "raw")
     assert counts == {
         "products": 6764, "test queries": 150, "test pairs": 6678, "train queries": 660, "train pairs": 1510,
         "labels that two files give": 1534,
@@ -172,7 +178,7 @@ def test_the_published_files_give_the_counts_that_are_known(tmp_path):
         if row["split"] == "test":
             judged.setdefault(row["query_id"], set()).add(row["product_id"])
     listing: dict[int, set[str]] = {}
-    for line in gzip.decompress(PUBLISHED.products.read_bytes()).splitlines():
+    for line in gzip.decompress(PUBLISHED[0].products.read_bytes()).splitlines():
         of_product = json.loads(line)
         for query_id in map(int, of_product["query_id"]):
             listing.setdefault(query_id, set()).add(of_product["asin"])

@@ -136,7 +136,7 @@ def site():
 
 
 def fetch(remote: RemoteFile, target: Path, **options: float) -> None:
-    fetch_all({target: remote}, "parquet", **options)
+    fetch_all({target: (remote, "parquet")}, **options)
 
 
 def leave_part(site: Site, target: Path, content: bytes, **note: str | int | None) -> None:
@@ -276,13 +276,13 @@ def test_zstd_without_a_checksum_is_decompressed(site, tmp_path, spoil, fault):
     target = tmp_path / "esci.json.zst"
     if not site.content:  # an answer of no bytes
         site.chunked = True
-    remote = {target: RemoteFile(url=site.url("download?id=1"))}
+    remote = {target: (RemoteFile(url=site.url("download?id=1")), "zstd")}
     if fault is None:
-        fetch_all(remote, "zstd")
+        fetch_all(remote)
         assert names(tmp_path) == ["esci.json.zst"]
     else:
         with pytest.raises(InputError, match=fault):
-            fetch_all(remote, "zstd", backoff=0)
+            fetch_all(remote, backoff=0)
         assert names(tmp_path) == []
 
 
@@ -302,19 +302,21 @@ def test_parquet_without_a_checksum_is_opened(site, tmp_path):
         ("gzip", gzip.compress(CONTENT)[:-1], "brought a gzip file that is cut or damaged"),
         ("gzip", zstandard.compress(CONTENT), "the server sends a zstd file, not a gzip file"),
         ("json", b'{"a": [1]}', None),
+        ("json", b" \n\t[1]\n", None),
+        ("json", b' \n"text"', "the server sends something that starts with .*, not a JSON file"),
         ("json", b'{"a": [1]', "brought a JSON file that is cut or damaged"),
-        ("json", b"<html>sign in</html>", "the server sends an HTML page, not a json file"),
+        ("json", b"<html>sign in</html>", "the server sends an HTML page, not a JSON file"),
     ],
 )
 def test_gzip_and_json_without_a_checksum_are_read(site, tmp_path, kind, content, fault):
     site.content = content
-    remote = {tmp_path / "file": RemoteFile(url=site.url())}
+    remote = {tmp_path / "file": (RemoteFile(url=site.url()), kind)}
     if fault is None:
-        fetch_all(remote, kind)
+        fetch_all(remote)
         assert names(tmp_path) == ["file"]
     else:
         with pytest.raises(InputError, match=fault):
-            fetch_all(remote, kind, backoff=0)
+            fetch_all(remote, backoff=0)
         assert names(tmp_path) == []
 
 
@@ -555,10 +557,11 @@ def test_a_file_that_is_there_outlives_the_failure_of_the_other(site, tmp_path):
     first = RemoteFile(url=site.url("examples"), sha256=SHA256)
     wrong = RemoteFile(url=site.url(), sha256="0" * 64)
     with pytest.raises(InputError, match="sha256"):
-        fetch_all({targets[0]: first, targets[1]: wrong}, "parquet", backoff=0)
+        fetch_all({targets[0]: (first, "parquet"), targets[1]: (wrong, "parquet")}, backoff=0)
     assert names(tmp_path) == ["examples.part", "examples.part.json"]
     site.ranges.clear()
-    fetch_all({targets[0]: first, targets[1]: RemoteFile(url=site.url(), sha256=SHA256)}, "parquet")
+    right = RemoteFile(url=site.url(), sha256=SHA256)
+    fetch_all({targets[0]: (first, "parquet"), targets[1]: (right, "parquet")})
     assert site.ranges == [f"bytes={len(CONTENT)}-", None]
     assert [target.read_bytes() == CONTENT for target in targets] == [True, True]
     assert names(tmp_path) == ["examples", "products"]
@@ -571,13 +574,18 @@ def test_the_sample_is_three_files_of_two_formats(site, tmp_path):
         for name, content in site.others.items()
     }
     options = [word for name in config for word in (f"--{name}", tmp_path / name)]
+    wrong = config | {"pairs": config["pairs"] | {"sha256": "0" * 64}}
+    done = run_here("fetch_esci_sample", ["--config", json.dumps(wrong), *options])
+    assert (done.code, len(done.errors)) == (1, 1)
+    assert done.errors[0].startswith(f"error: {tmp_path}/pairs: ")
+    parts = [f"{name}.part{end}" for name in ("judgements", "products") for end in ("", ".json")]
+    assert names(tmp_path) == parts  # of no file is the name there before all are complete
+    site.ranges.clear()
     done = run_here("fetch_esci_sample", ["--config", json.dumps(config), *options])
     assert (done.code, done.errors) == (0, [])
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == site.others
-    config["pairs"]["sha256"] = "0" * 64
-    done = run_here("fetch_esci_sample", ["--config", json.dumps(config), *options])
-    assert (done.code, len(done.errors)) == (1, 1)
-    assert done.errors[0].startswith(f"error: {tmp_path}/pairs: ")
+    whole = [f"bytes={config[name]['size']}-" for name in ("products", "judgements")]
+    assert site.ranges == [*whole, None]
 
 
 @pytest.mark.parametrize("url", ["https:///file", "http://host:eighty/file"])

@@ -11,12 +11,12 @@ import logging
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from catid2.corpus.esci import EXAMPLES_SCHEMA, PRODUCTS_SCHEMA
 from catid2.runtime.errors import InputError, readable
@@ -24,13 +24,15 @@ from catid2.runtime.tables import require_file
 from catid2.runtime.writing import atomic
 
 LOCALE = "us"
-# The train queries' ids are not told by the files: they are numbered from here, far above ESCI's ids.
+# The files do not have the ids of the train queries: they are numbered from here, far above ESCI's ids.
 FIRST_TRAIN_ID = 1_000_000
-_LABELS = {"100.000": "E", "10.000": "S", "1.000": "C", "0.000": "I"}  # of a rating
+Label = Literal["E", "S", "C", "I"]
+_LABELS: dict[str, Label] = {"100.000": "E", "10.000": "S", "1.000": "C", "0.000": "I"}  # of a rating
 _REMEDY = "download it again"
+_OF_ONE_SAMPLE = "download the files of one sample"
 _LOG = logging.getLogger(__name__)
 
-Label = Literal["E", "S", "C", "I"]
+Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
@@ -44,7 +46,7 @@ class _Product(BaseModel):
     brand: str | None
     color: str | None
     category: list[str]  # from the top down; empty if there is none
-    query_id: list[int]  # of the queries that list it
+    query_id: list[Annotated[int, Field(ge=0, lt=FIRST_TRAIN_ID)]]  # of the queries that list it
 
 
 class _Rating(BaseModel):
@@ -79,26 +81,36 @@ def import_sample(sample: SampleFiles, examples: Path, products: Path, esci_s: P
     All rows are of the small and of the large version. A test query has the ESCI id that all its products list.
 
     Raises:
-        InputError: a file is missing, damaged or of another content; a test query has a product that is not among the
-            products, or its products do not list exactly one id in common; a pair has two labels.
+        InputError: a file is missing, damaged or of another content; there are no products, or no queries; a product,
+            a test query or a product of a query is there twice; a test query has a product that is not among the
+            products, or its products do not list exactly one id in common, or another query has this id; the files
+            give a pair two labels.
     """
-    catalogue = {product.asin: product for product in _products(sample.products)}
-    test = {
-        judged.query: {rating.docId: _LABELS[rating.rating] for rating in judged.ratings}
-        for judged in _read(sample.judgements, _JUDGEMENTS).judgmentRatings
-    }
-    pairs = _read(sample.pairs, _PAIRS)
+    catalogue = _unique(
+        "product", ((product.asin, product) for product in _products(sample.products)), sample.products
+    )
+    if not catalogue:
+        raise InputError(sample.products, "no products", _REMEDY)
+    judged = (
+        (one.query, [(rating.docId, _LABELS[rating.rating]) for rating in one.ratings])
+        for one in _read(sample.judgements, _JUDGEMENTS).judgmentRatings
+    )
+    test = _by_query(judged, sample.judgements)
+    pairs = _by_query(_read(sample.pairs, _PAIRS).items(), sample.pairs)
+    ids = ((_common_id(query, labels, catalogue, sample.judgements), query) for query, labels in test.items())
     rows = [
-        (query, _common_id(query, labels, catalogue, sample.judgements), product, label, "test")
-        for query, labels in test.items()
-        for product, label in labels.items()
+        (query, query_id, product, label, "test")
+        for query_id, query in _unique("a test query with id", ids, sample.judgements).items()
+        for product, label in test[query].items()
     ]
     rows += [
         (query, FIRST_TRAIN_ID + number, product, label, "train")
         for number, (query, labels) in enumerate(pairs.items())
-        for product, label in labels
+        for product, label in labels.items()
         if query not in test and product in catalogue
     ]
+    if not rows:
+        raise InputError(sample.judgements, "no queries", _OF_ONE_SAMPLE)
     agreeing = _check_labels(test, pairs, sample.pairs)
     with atomic(examples, products, esci_s) as (examples_aside, products_aside, esci_s_aside):
         pq.write_table(_examples(rows), examples_aside, compression="zstd")
@@ -145,31 +157,51 @@ def _validated(content: TypeAdapter[Value], text: bytes, where: str | Path) -> V
 # --- what must hold -----------------------------------------------------------------------------------
 
 
+def _unique(kind: str, entries: Iterable[tuple[Key, Value]], path: Path) -> dict[Key, Value]:
+    """Return the entries as a dict; InputError if a key is repeated, which names it as one of this kind."""
+    found: dict[Key, Value] = {}
+    for key, value in entries:
+        if key in found:
+            raise InputError(path, f"{kind} {key!r} is there twice", "keep one")
+        found[key] = value
+    return found
+
+
+def _by_query(
+    queries: Iterable[tuple[str, list[tuple[str, Label]]]], path: Path
+) -> dict[str, dict[str, Label]]:
+    """Return the labels of each query's products; InputError if a query, or a product of one, is repeated."""
+    return {
+        query: _unique(f"query {query!r}, product", labels, path)
+        for query, labels in _unique("query", queries, path).items()
+    }
+
+
 def _common_id(query: str, products: Iterable[str], catalogue: Mapping[str, _Product], path: Path) -> int:
     """Return the one id that all products of a query list."""
     if missing := [product for product in products if product not in catalogue]:
         what = f"query {query!r} has product {missing[0]!r}, which is not among the products"
-        raise InputError(path, what, "download the files of one sample")
+        raise InputError(path, what, _OF_ONE_SAMPLE)
     listed = [set(catalogue[product].query_id) for product in products]
     ids = set.intersection(*listed) if listed else set()
     if len(ids) != 1:
         what = f"the products of query {query!r} list {len(ids)} query ids in common, not one"
-        raise InputError(path, what, "download the files of one sample")
+        raise InputError(path, what, _OF_ONE_SAMPLE)
     return ids.pop()
 
 
 def _check_labels(
-    test: Mapping[str, Mapping[str, str]], pairs: Mapping[str, list[tuple[str, str]]], path: Path
+    test: Mapping[str, Mapping[str, Label]], pairs: Mapping[str, Mapping[str, Label]], path: Path
 ) -> int:
     """Return how many pairs both files label; InputError if a pair has two labels."""
     agreeing = 0
     for query, labels in pairs.items():
-        known = dict(test.get(query, {}))
-        for product, label in labels:
-            if known.setdefault(product, label) != label:
-                what = f"query {query!r}, product {product!r}: label {label}, elsewhere {known[product]}"
+        known = test.get(query, {})
+        for product in (product for product in labels if product in known):
+            if labels[product] != known[product]:
+                what = f"query {query!r}, product {product!r}: label {labels[product]}, elsewhere {known[product]}"
                 raise InputError(path, what, "keep one of them")
-            agreeing += product in test.get(query, {})
+            agreeing += 1
     return agreeing
 
 

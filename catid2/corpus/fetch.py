@@ -50,17 +50,16 @@ class _Foreign(Exception):
     """What arrived is not the file; another attempt would not help."""
 
 
-def fetch(files: "Mapping[Path, RemoteFile]", expected: Format, backoff: float = BACKOFF) -> None:
+def fetch(files: "Mapping[Path, tuple[RemoteFile, Format]]", backoff: float = BACKOFF) -> None:
     """Download each target's remote file, continuing `TARGET.part` if it is of the same version of the same file.
 
     The targets get their names once all files are downloaded and checked. If one fails, the parts of the others stay
     for the next call, which only checks them. Broken connections are resumed, up to ATTEMPTS times without progress.
     The size (given, or the server's) and the SHA-256 (if given) must agree; without a SHA-256, the file is read once
-    and must be of the expected kind.
+    and must be of its format.
 
     Args:
-        files: by target.
-        expected: what the files are.
+        files: by target; the format is the one expected.
         backoff: seconds before the second attempt.
 
     Raises:
@@ -70,7 +69,7 @@ def fetch(files: "Mapping[Path, RemoteFile]", expected: Format, backoff: float =
             full (the part is kept).
     """
     fetched = []
-    for target, remote in files.items():
+    for target, (remote, expected) in files.items():
         download = _Download(remote, target, expected)
         with needs_room(target):
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -18,13 +18,14 @@ Format = Literal["parquet", "zstd", "gzip", "json"]
 
 HEAD = 512  # bytes, enough for `fault_of_head`
 _BLOCK = 1 << 17  # bytes
-# The first bytes of a file. A zstd stream may begin with a frame that decoders skip.
+# The first bytes of a file; JSON may have white space before them, a zstd stream a frame that decoders skip.
 _MAGIC: dict[Format, tuple[bytes, ...]] = {
     "parquet": (b"PAR1",),
     "zstd": (b"\x28\xb5\x2f\xfd", *(bytes([0x50 + n]) + b"\x2a\x4d\x18" for n in range(16))),
     "gzip": (b"\x1f\x8b",),
     "json": (b"{", b"["),
 }
+_NAMES: dict[Format, str] = {"parquet": "parquet", "zstd": "zstd", "gzip": "gzip", "json": "JSON"}
 _OTHERS = {
     "a git-lfs pointer instead of the file": LFS_POINTER,
     "a gzip file": b"\x1f\x8b",
@@ -36,9 +37,10 @@ _OTHERS = {
 
 def fault_of_head(head: bytes, expected: Format) -> str | None:
     """Return what a file is instead of `expected`, by its first bytes (HEAD, or all it has); None if it may be one."""
-    if head.startswith(_MAGIC[expected]):
+    start = head.lstrip() if expected == "json" else head
+    if start.startswith(_MAGIC[expected]):
         return None
-    return f"{_name(head)}, not a {expected} file"
+    return f"{_name(head)}, not a {_NAMES[expected]} file"
 
 
 def _name(head: bytes) -> str:
