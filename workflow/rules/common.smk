@@ -47,8 +47,7 @@ else:
     configured = "config/config.yaml"
     if not Path(configured).is_file():
         configured = str(ROOT / configured)
-    # Snakemake's own word on a broken file names neither the file nor the line. It has read those of --configfile before
-    # this file, and lets nobody in between.
+    # Snakemake's message on a broken file names neither file nor line. (It reads those of --configfile before this file.)
     or_exit(read_settings, configured)
 
     configfile: configured
