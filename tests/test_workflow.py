@@ -116,7 +116,7 @@ def test_edits_that_change_no_result_rerun_nothing(project):
     append(project, "catid2/search/beam.py", "\n# a comment\n")
     for module in ("runtime/errors", "runtime/writing", "corpus/fetch", "runtime/contents"):
         append(project, f"catid2/{module}.py", "\nLONGEST = 7\n")
-    project.edit("catid2/search/beam.py", "Exact beam search over DocIDs:", "Exact beam search:")
+    project.edit("catid2/search/beam.py", "Beam search over DocIDs:", "Beam search:")
     project.edit("catid2/config/bm25.py", "Saturation of the term frequency.", "Saturation.")
     project.edit("scripts/embed.py", "embeddings/VIEW.npy to write", "the matrix to write")
     project.edit("catid2/quantizer/losses.py", "import torch\nimport torch.nn.functional as F\n", "")

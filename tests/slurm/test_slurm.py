@@ -36,7 +36,7 @@ RUNS = [
 ]
 # what a local run has made and RUNS do not need
 BESIDE_RUNS = re.compile(
-    r"figures/|nois[ey]|tiger/|gradient/|recall|efficiency\.tsv|.*/(geometry|latency)\.json"
+    r"figures/|nois[ey]|tiger/|gradient/|fused/|recall|efficiency\.tsv|.*/(geometry|latency)\.json"
 )
 CORPUS = "corpus_build_corpus_search_bm25"  # what Snakemake calls the group of the two
 CHAIN = "results/tiny_es/catid2/seed0"
