@@ -95,7 +95,8 @@ retriever:
     done = project.snakemake(
         "--dry-run", "--printshellcmds", "--configfile", "config/demo.yaml", "braces.yaml"
     )
-    words = shlex.split(" ".join(line for line in done.stdout.splitlines() if "python " in line))
+    commands = re.findall(r"python .*?2>&1$", done.stdout, re.MULTILINE | re.DOTALL)
+    words = [word for command in commands for word in shlex.split(command)]
     for expected in (
         '"prefix":"{q} {input} "',
         '"template":"{title} {brand}"',

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from bad_inputs import (
     COMMANDS,
+    DATASET,
     EMBEDDINGS,
     ESCI_S,
     METHOD,
@@ -211,7 +212,8 @@ def test_unbroken_inputs_are_taken(tiny_run, tmp_path):
     for script in sorted(COMMANDS.keys() - slow - elsewhere):
         done = run_script(script, folder)
         assert (done.code, done.errors) == (0, []), script
-    assert state(folder).keys() == names
+    exported = {f"{METHOD}/run.trec", *(f"{DATASET}/{name}.trec" for name in ("relevant", "gains"))}
+    assert state(folder).keys() == names | exported
 
 
 def test_paths_with_colons_are_paths(tiny_run, tmp_path):
