@@ -148,10 +148,8 @@ def test_the_history_tells_what_happened(tmp_path: Path) -> None:
     assert {len(line) for line in table} == {len(last)}
 
 
-@pytest.mark.parametrize("batches", ["random", "category"])
-def test_the_share_of_documents_that_drop_out_equals_a_loop(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: str
-) -> None:
+def recorded_batches(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """Return a list that gets the rows of each batch of the trainings to come."""
     seen: list[torch.Tensor] = []
     plans = rqvae_training.Training.plans
     monkeypatch.setattr(
@@ -159,6 +157,14 @@ def test_the_share_of_documents_that_drop_out_equals_a_loop(
         "plans",
         lambda run, batch, draws: seen.append(batch) or plans(run, batch, draws),
     )
+    return seen
+
+
+@pytest.mark.parametrize("batches", ["random", "category"])
+def test_the_share_of_documents_that_drop_out_equals_a_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: str
+) -> None:
+    seen = recorded_batches(monkeypatch)
     config = settings(batches=batches, batch_size=11, epochs=4)
     case = catalogue()
     row = train(*case, config, 0, Group(), Checkpoints(tmp_path, {"run": "test"})).history[-1]
@@ -191,13 +197,7 @@ def test_zero_weights_are_the_plain_rq_vae_and_compute_nothing_else(
 
 
 def test_an_epoch_holds_every_document_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[torch.Tensor] = []
-    plans = rqvae_training.Training.plans
-    monkeypatch.setattr(
-        rqvae_training.Training,
-        "plans",
-        lambda run, batch, draws: seen.append(batch) or plans(run, batch, draws),
-    )
+    seen = recorded_batches(monkeypatch)
     fit(tmp_path, epochs=3, batch_size=60)
     assert [len(batch) for batch in seen] == [50, 50, 50, 50]
     assert torch.equal(torch.cat(seen).sort().values, torch.arange(200))

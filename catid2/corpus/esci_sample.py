@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import zstandard
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from catid2.config.base import Label
 from catid2.corpus.esci import EXAMPLES_SCHEMA, PRODUCTS_SCHEMA
 from catid2.runtime.errors import InputError, readable
 from catid2.runtime.tables import require_file
@@ -26,7 +27,6 @@ from catid2.runtime.writing import atomic
 LOCALE = "us"
 # The files do not have the ids of the train queries: they are numbered from here, far above ESCI's ids.
 FIRST_TRAIN_ID = 1_000_000
-Label = Literal["E", "S", "C", "I"]
 _LABELS: dict[str, Label] = {"100.000": "E", "10.000": "S", "1.000": "C", "0.000": "I"}  # of a rating
 _REMEDY = "download it again"
 _OF_ONE_SAMPLE = "download the files of one sample"
