@@ -129,11 +129,13 @@ def serve_hub() -> Iterator[Hub]:
             extra = {"X-Repo-Commit": commit, "ETag": f'"{etag}"', "X-Linked-Size": str(size)}
             if asked:
                 extra["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            if self.command == "GET":
+                # announced, or the client would send its next request into a connection that is about to close
+                extra["Connection"] = "close"
             self._headers(206 if asked else 200, len(content) - start, extra)
             if self.command == "GET":
                 body = content[start:]
                 self.wfile.write(body[: hub.cuts.pop(0)] if hub.cuts else body)
-                self.close_connection = True
 
         def _fail(self, status: int, code: str | None = None) -> None:
             self._headers(status, 0, {"X-Error-Code": code} if code else {})
