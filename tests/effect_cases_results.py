@@ -51,7 +51,7 @@ def evaluated(config: EvaluateConfig, folder: Path, seed: int) -> Outputs:
     table = evaluate(
         config, Inputs("d", files.judgements, files.queries, files.products), runs(), {}, seed
     ).table
-    ends = {"p": ("_p",), "interval": ("_low", "_high"), "ceiling": ("_ceiling",)}
+    ends = {"p": ("_p", "_p_holm"), "interval": ("_low", "_high"), "ceiling": ("_ceiling",)}
     return {
         "rows": table.select("method", "protocol", "labels").rows(),
         "columns": table.columns,

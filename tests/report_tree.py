@@ -189,7 +189,8 @@ def _write_recall(folder: Path, seeds: tuple[int, ...], random: np.random.Genera
                     half = 1.96 * (value * (1 - value) / queries) ** 0.5 * 0.7
                     row |= {metric: value, f"{metric}_low": value - half, f"{metric}_high": value + half}
                     row |= {f"{metric}_std": 0.01 if name == "mean" else None}
-                    row[f"{metric}_p"] = None if place == 0 else float(random.uniform(0, 0.2))
+                    row[f"{metric}_p"] = None if place == 0 else float(random.uniform(0, 0.1))
+                    row[f"{metric}_p_holm"] = None if place == 0 else 2 * row[f"{metric}_p"]
                     row[f"{metric}_ceiling"] = min(0.1 * k, 1.0)
                 rows.append(row)
     schema = KEYS | {f"{metric}{end}": pl.Float64 for metric in METRICS for end in ("", *ENDS)}

@@ -223,6 +223,9 @@ def test_several_seeds_get_a_mean_row_and_p_against_the_first_method(tmp_path):
     assert rows["best0"]["recall@20"] == 1.0
     assert rows["best0"]["recall@20_p"] == pytest.approx(1 / 201)
     assert rows["same0"]["recall@20_p"] > 0.05
+    assert [rows[name]["recall@20_p_holm"] for name in ("base0", "base1", "basemean")] == [None] * 3
+    assert rows["best0"]["recall@20_p_holm"] == pytest.approx(2 / 201)  # the smaller of two
+    assert rows["same0"]["recall@20_p_holm"] == rows["same0"]["recall@20_p"]
     for row in rows.values():
         assert row["recall@20_low"] <= row["recall@20"] <= row["recall@20_high"]
 
@@ -258,7 +261,7 @@ def test_another_seed_of_the_resampling_changes_intervals_and_p_alone(tmp_path):
     first, again, other = (evaluate(config, inputs, runs, {}, seed).table for seed in (0, 0, 1))
     assert first.equals(again)
     changed = {name for name in first.columns if not first[name].equals(other[name])}
-    assert changed == {"recall@20_low", "recall@20_high", "recall@20_p"}
+    assert changed == {"recall@20_low", "recall@20_high", "recall@20_p", "recall@20_p_holm"}
 
 
 def test_the_header_says_which_pairs_are_seen(tmp_path):

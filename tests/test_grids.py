@@ -187,7 +187,8 @@ def recall(tmp_path):
         {
             "dataset": "d", "method": name, "retriever": "light", "seed": "0", "protocol": protocol, "labels": "ES",
             "n_queries": 10, "n_docs": 50, "recall@10": value, "recall@10_low": value - 0.1,
-            "recall@10_high": value + 0.1, "recall@10_std": None, "recall@10_p": None, "recall@10_ceiling": 1.0,
+            "recall@10_high": value + 0.1, "recall@10_std": None, "recall@10_p": None, "recall@10_p_holm": None,
+            "recall@10_ceiling": 1.0,
         }
         for protocol in ("seen", "all")
         for name, value in figures.items()

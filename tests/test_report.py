@@ -180,7 +180,7 @@ def test_metrics_in_the_page_equal_the_tables_and_the_best_is_bold(tree, page):
                 assert cells[:4] == [method, row["retriever"], str(row["n_queries"]), seeds]
                 assert bold == {4 + i for i, metric in enumerate(METRICS) if row[metric] == best[metric]}
                 for metric, cell in zip(METRICS, cells[4:], strict=True):
-                    p = row[f"{metric}_p"]
+                    p = row[f"{metric}_p_holm"]
                     mark = "▲" if row[metric] > reference[metric] else "▼"
                     mark = mark if p is not None and p < 0.05 else ""
                     low, high = (100 * row[f"{metric}_{end}"] for end in ("low", "high"))
@@ -209,7 +209,7 @@ def test_the_lead_says_where_the_first_method_stands(tree, page):
         (first, own), *others = rows.items()
         low, high = (100 * own[f"recall@10_{end}"] for end in ("low", "high"))
         text = f"{first} in {dataset.name} {100 * own['recall@10']:.2f}% ({low:.1f}–{high:.1f})"
-        level = {name for name, row in others if row["recall@10_p"] >= 0.05}
+        level = {name for name, row in others if row["recall@10_p_holm"] >= 0.05}
         worse = {name for name, row in others if row["recall@10"] < own["recall@10"]} - level
         better = {name for name, _ in others} - level - worse
         for phrase, which in (("above", worse), ("level with", level), ("below", better)):
@@ -217,7 +217,8 @@ def test_the_lead_says_where_the_first_method_stands(tree, page):
             text += f", {phrase} {' and '.join(found)}" if found else ""
         expected.append(text)
     said = (
-        f"recall@10 (protocol seen, labels ES) of {'; '.join(expected)}. Level: the difference has p ≥ 0.05."
+        f"recall@10 (protocol seen, labels ES) of {'; '.join(expected)}. "
+        "Level: the difference has p ≥ 0.05, corrected for the number of methods."
     )
     assert lead.startswith(said)
     assert "above" in said

@@ -1,12 +1,14 @@
 """Intervals and tests against scipy's, and what must hold for any input."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from catid2.evaluation.significance import bootstrap_interval, paired_t_test, randomization_test
+from catid2.evaluation.significance import bootstrap_interval, holm, paired_t_test, randomization_test
 
 
 def recalls(queries: int, columns: int, seed: int) -> np.ndarray:
@@ -85,3 +87,21 @@ def test_another_seed_resamples_otherwise_and_the_same_one_alike(resample):
     values = np.random.default_rng(8).normal(0.1, 1, (40, 5))
     np.testing.assert_array_equal(resample(values, 3), resample(values, 3))
     assert (np.array(resample(values, 3)) != np.array(resample(values, 4))).any()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_holm_is_the_closed_test_of_bonferronis(seed):
+    p = np.random.default_rng(seed).choice([0.001, 0.01, 0.02, 0.3, 0.9], size=(4, 3))
+    for column, corrected in zip(p.T, holm(p).T, strict=True):
+        for i in range(4):
+            subsets = [
+                which for n in range(1, 5) for which in itertools.combinations(range(4), n) if i in which
+            ]
+            bonferroni = [min(1, len(which) * column[list(which)].min()) for which in subsets]
+            assert corrected[i] == pytest.approx(max(bonferroni))
+
+
+def test_holm_counts_a_comparison_without_p():
+    corrected = holm(np.array([[0.01], [np.nan], [0.04]]))[:, 0]
+    assert corrected[[0, 2]] == pytest.approx([0.03, 0.08])
+    assert np.isnan(corrected[1])

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from catid2.corpus.queries import read_judgements, read_queries
 from catid2.evaluation.metrics import Judged, ceiling, judge, scores_of, values_per_query
-from catid2.evaluation.significance import bootstrap_interval, paired_t_test, randomization_test
+from catid2.evaluation.significance import bootstrap_interval, holm, paired_t_test, randomization_test
 from catid2.evaluation.table import ENDS, KEYS, MEAN, Evaluation
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import MADE_BY, RUN, read_footer, read_table
@@ -223,17 +223,28 @@ def _rows(
         p = randomization_test(differences, config.n_resamples, seed)
     else:
         p = paired_t_test(differences)
-    figures = zip(stacked.mean(0), low, high, p, strict=True)
+    p = p.reshape(len(names), -1)
+    p[[method == methods[0] for method, _ in names]] = np.nan
+    # A comparison is that of a method: of its mean row, or of its only one.
+    last = {method: row for row, (method, _) in enumerate(names)}
+    others = [last[method] for method in methods[1:]]
+    corrected = np.full_like(p, np.nan)
+    corrected[others] = holm(p[others])
+    figures = zip(stacked.mean(0), low, high, p.flat, corrected.flat, strict=True)
     rows = []
     for (method, own), spread in zip(names, spreads, strict=True):
         row: dict = {"method": method, "seed": own}
         for j, metric in enumerate(config.metrics):
-            mean, below, above, significance = (float(value) for value in next(figures))
+            mean, below, above, single, of_all = (float(value) for value in next(figures))
             row |= {metric: mean, f"{metric}_low": below, f"{metric}_high": above}
             row[f"{metric}_std"] = None if spread is None else float(spread[j])
-            row[f"{metric}_p"] = None if method == methods[0] or np.isnan(significance) else significance
+            row |= {f"{metric}_p": _or_none(single), f"{metric}_p_holm": _or_none(of_all)}
         rows.append(row)
     return rows
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else value
 
 
 def _single_queries(
@@ -279,7 +290,7 @@ def _header(config: EvaluateConfig, first: str, seed: int) -> list[str]:
         f"_low, _high: {config.confidence:.0%} percentile bootstrap interval over queries, {config.n_resamples} "
         f"resamples, seed {seed}",
         f"_p: two-sided paired {test[config.significance]} over queries against {first}, averaged over its seeds; "
-        "not corrected for the number of comparisons",
+        "_p_holm: the same, corrected for the number of methods (Holm 1979); of each method's mean or only seed",
         RETRIEVER_NOTE,
         "seed mean: each query's figures averaged over the method's seeds; _std: standard deviation over its seeds",
     ]

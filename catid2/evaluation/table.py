@@ -26,8 +26,9 @@ KEYS = {
     "n_docs": pl.Int64,
 }
 MEAN = "mean"
-# Beside each metric: its interval, its standard deviation over seeds, its p, the best that any run can reach.
-ENDS = ("_low", "_high", "_std", "_p", "_ceiling")
+# Beside each metric: its interval, its standard deviation over seeds, its p, the same corrected for the number of
+# methods, the best that any run can reach.
+ENDS = ("_low", "_high", "_std", "_p", "_p_holm", "_ceiling")
 
 
 class Evaluation(NamedTuple):
@@ -85,7 +86,7 @@ def read_recall(path: str | Path) -> pl.DataFrame:
     for name in figures:
         if name not in known:
             raise InputError(path, f"column {name!r} is of no metric", remedy)
-    whole = [name for name in figures if not name.endswith(("_std", "_p"))]  # those two may be empty
+    whole = [name for name in figures if not name.endswith(("_std", "_p", "_p_holm"))]  # those may be empty
     for name in (*KEYS, *whole):
         wrong = table[name].is_null()
         if name not in KEYS:

@@ -102,8 +102,8 @@ def table_rows(rows: list[dict[str, Any]]) -> dict[str, list]:
 
 
 def compared(row: Mapping[str, Any], reference: Mapping[str, Any], metric: str) -> Compared:
-    """Return where a method stands next to the reference method, by a row of each; the reference has no p-value."""
-    p = row[f"{metric}_p"]
+    """Return where a method stands next to the reference method, by a row of each; the reference has no p value."""
+    p = row[f"{metric}_p_holm"]
     if p is None or p >= SIGNIFICANT:
         return "level"
     return "above" if row[metric] > reference[metric] else "below"
@@ -321,7 +321,7 @@ def summary(datasets: list[DatasetTables], metric: str) -> str:
         stands.append(f"{rows[0]['method']} in {tables.dataset.name} {_stand(rows, metric)}")
     text = (
         f"{metric} (protocol {protocol}, labels {labels}) of {'; '.join(stands)}. "
-        f"Level: the difference has p ≥ {SIGNIFICANT}."
+        f"Level: the difference has p ≥ {SIGNIFICANT}, corrected for the number of methods."
     )
     runs = [run for tables in datasets for methods in tables.docids.values() for run in methods]
     if not runs:
