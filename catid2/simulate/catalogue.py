@@ -15,6 +15,7 @@ TRAIN_ONLY, TEST_ONLY, BOTH = range(3)
 ASKABLE = (*SLOTS, "brand")  # what a query can ask besides the type; the columns of `attributes`
 BRAND = len(SLOTS)
 _BRANDS_OF_A_SECTION = 60
+_PLACE_SHARES = (0.5, 0.25, 0.25)  # of a type's products, for each of `Tree.places`
 
 
 class Catalogue(NamedTuple):
@@ -24,6 +25,7 @@ class Catalogue(NamedTuple):
     text: np.ndarray  # (N,) int32 row whose text a product has: its own, or that of the product it duplicates
     identity: np.ndarray  # (N,) int64 number of the product id over all locales
     type: np.ndarray  # (N,) int16
+    section: np.ndarray  # (N,) int16 where it stands: one of `Tree.places` of its type
     attributes: np.ndarray  # (N, 7) int16 value of each of ASKABLE, -1 where it has none
     pool: np.ndarray  # (N,) int8 which split's queries may be judged against it
 
@@ -48,6 +50,8 @@ def draw_catalogue(
     brand = (tree.section[type_] * 37 + rank * 11) % len(tree.brands)
     unbranded = draws.happens(f"{locale}/unbranded", rows, config.nulls.brand)
     attributes[:, BRAND] = np.where(unbranded, -1, brand)
+    place = draws.weighted(f"{locale}/place", rows, np.array(_PLACE_SHARES))
+    section = tree.places[type_, place]
     identity = first + rows
     text = rows.copy()
 
@@ -55,11 +59,13 @@ def draw_catalogue(
     if us is not None:
         shared = draws.happens(f"{locale}/shared", rows, config.shared_share)
         theirs = draws.permutation(f"{locale}/shared-with", len(us.type))[: shared.sum()]
-        identity[shared], type_[shared], attributes[shared] = (
-            us.identity[theirs],
-            us.type[theirs],
-            us.attributes[theirs],
-        )
+        for mine, of_us in (
+            (identity, us.identity),
+            (type_, us.type),
+            (section, us.section),
+            (attributes, us.attributes),
+        ):
+            mine[shared] = of_us[theirs]
 
     copies = draws.happens(f"{locale}/duplicate", rows, config.duplicate_share) & ~shared & (rows > 0)
     text[copies] = draws.choice(f"{locale}/duplicate-of", rows, rows)[copies]
@@ -70,6 +76,7 @@ def draw_catalogue(
         text=text.astype(np.int32),
         identity=identity,
         type=type_[text].astype(np.int16),
+        section=section[text].astype(np.int16),
         attributes=attributes[text],
         pool=draws.weighted(
             f"{locale}/pool", rows, _pool_weights(config.test_share, config.seen_share)

@@ -39,7 +39,7 @@ def simulate(
         InputError: the config asks for more distinct queries than the words give.
     """
     draws = Draws(seed)
-    tree = build_tree(draws, config.zipf_exponent, config.book_share)
+    tree = build_tree(draws, config)
     catalogues = _catalogues(config, tree, draws)
     with atomic(examples, products, esci_s) as (examples_aside, products_aside, records_aside):
         _write_examples(examples_aside, catalogues, config, tree, draws)

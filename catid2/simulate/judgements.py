@@ -9,7 +9,7 @@ from catid2.simulate.catalogue import ASKABLE, TEST_ONLY, TRAIN_ONLY, Catalogue
 from catid2.simulate.deck import Deck
 from catid2.simulate.draws import Draws
 from catid2.simulate.queries import PATTERNS, Queries
-from catid2.simulate.tree import COMPLEMENT, MATCH, UNRELATED, Tree
+from catid2.simulate.tree import COMPLEMENT, MATCH, SIBLING, UNRELATED, Tree
 
 if TYPE_CHECKING:
     from catid2.config.simulate import LabelShares, SimulateConfig
@@ -100,7 +100,7 @@ class _Side:
         )
 
         found = [
-            self._take(E, self._deck(keys), key, exact[hands], hands)
+            self._take(E, MATCH, self._deck(keys), key, exact[hands], hands)
             for keys, hands, key in self._exact_keys()
         ]
         everyone, one_key = np.arange(len(wanted)), np.zeros(len(wanted), dtype=np.int64)
@@ -108,10 +108,17 @@ class _Side:
         partner = tree.complement[tree.section[source]]
         sections = tree.section[self._kind]
         departments = len(tree.sections) + tree.department[self._kind]
-        found.append(self._take(S, self._deck(sections, departments), near, substitutes, everyone))
-        found.append(self._take(C, self._deck(sections), partner, complements, everyone))
+        targets = self._deck(tree.name[self._kind], tree.name.max() + 1 + sections)
+        found.append(self._take(S, MATCH, targets, self._target, substitutes, everyone))
+        # Real substitutes stand in the node of the exact products as often as those do: siblings only fill up.
+        siblings = substitutes - np.bincount(
+            np.searchsorted(self._members, found[-1].query), minlength=len(rest)
+        )
+        found.append(self._take(S, SIBLING, self._deck(sections, departments), near, siblings, everyone))
+        found.append(self._take(C, COMPLEMENT, self._deck(sections), partner, complements, everyone))
         irrelevant = rest - substitutes - complements
-        found.append(self._take(I, self._deck(np.zeros_like(sections)), one_key, irrelevant, everyone))
+        anything = self._deck(np.zeros_like(sections))
+        found.append(self._take(I, UNRELATED, anything, one_key, irrelevant, everyone))
         return found
 
     def _exact_keys(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -139,9 +146,15 @@ class _Side:
         return Deck(np.tile(self._products[order], len(keys)), np.concatenate([key[order] for key in keys]))
 
     def _take(
-        self, wanted_label: int, deck: Deck, key: np.ndarray, count: np.ndarray, hands: np.ndarray
+        self,
+        wanted_label: int,
+        wanted_relation: int,
+        deck: Deck,
+        key: np.ndarray,
+        count: np.ndarray,
+        hands: np.ndarray,
     ) -> Judgements:
-        """Deal up to `count` products of the wanted label to the queries at `hands`, those of other labels aside."""
+        """Deal up to `count` products of the wanted label and relation to the queries at `hands`, the others aside."""
         taken: list[Judgements] = []
         lacking = count.copy()
         for _ in range(_ROUNDS):
@@ -149,7 +162,7 @@ class _Side:
             query = hands[hand]
             relation = self._tree.relation[self._target[query], self._catalogue.type[product]]
             kind = label(relation, self._asks[query], self._catalogue.attributes[product])
-            right = kind == wanted_label
+            right = (kind == wanted_label) & (relation == wanted_relation)
             taken.append(Judgements(hand[right], product[right], kind[right]))
             lacking -= np.bincount(hand[right], minlength=len(lacking))
         hand, product, kind = (np.concatenate(columns) for columns in zip(*taken, strict=True))

@@ -38,7 +38,8 @@ class RecordMaker:
         """Return the records of these rows as JSON lines; `ids` and `texts` are those of the same rows."""
         catalogue, kind = self._catalogue, self._catalogue.type[rows]
         attributes = catalogue.attributes[rows]
-        paths = category_paths(self._tree, catalogue.locale, kind, attributes, self._depths(rows, kind))
+        section, depth = catalogue.section[rows], self._depths(rows, kind)
+        paths = category_paths(self._tree, catalogue.locale, kind, section, attributes, depth)
         columns = (
             self._tree.is_book[kind].tolist(),
             attributes.tolist(),

@@ -1,7 +1,8 @@
 """The texts of products, by column: vocabulary gathered and joined by Arrow, no Python per row.
 
 Every attribute of a product occurs somewhere: in the title by its name, in a bullet point by its name or in
-the description by its other name.
+the description by its other name. Sentences without information begin as others of the section do and end as others
+of the type do, so that texts follow the tree, as real ones do even where the categories are left out.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -164,7 +165,17 @@ class TextMaker:
         end = "" if language.gap == "" else "."
         gap = language.gap
         vocabulary = [f"{a}{gap}{b}{end}" for a in language.filler_starts for b in language.filler_ends]
-        return _take(vocabulary, np.where(shown, self._choice(what, source, len(vocabulary)), -1))
+        starts, ends = len(language.filler_starts), len(language.filler_ends)
+        start = self._phrase("start", what, source, self._catalogue.section[source], starts)
+        chosen = start * ends + self._phrase("end", what, source, self._catalogue.type[source], ends)
+        return _take(vocabulary, np.where(shown, chosen, -1))
+
+    def _phrase(self, part: str, what: str, source: np.ndarray, node: np.ndarray, n: int) -> np.ndarray:
+        """(rows,) number of a phrase in [0, n): for `topical_share` of them one of two that go with the node."""
+        which = self._choice(f"{what}-{part}-which", source, 2)
+        own = self._choice(f"{part}-of-node", 2 * node.astype(np.int64) + which, n)
+        topical = self._happens(f"{what}-{part}-topical", source, self._config.topical_share)
+        return np.where(topical, own, self._choice(f"{what}-{part}", source, n))
 
     def _pairing(self, source: np.ndarray, kind: np.ndarray) -> pa.Array:
         """Half the descriptions name a complement: a word that matches a query the product is not for."""

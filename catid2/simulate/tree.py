@@ -2,10 +2,11 @@
 
 Level 1 is the department, level 2 the section, level 3 the product type; some types continue by the values of
 their attributes (audience, style, material, feature), down to level 7, so that names such as "Women" or
-"Waterproof" stand under many parents.
+"Waterproof" stand under many parents. As in shops, products of one type may stand in more than one section: what a
+query asks for follows from the type, so relevance does not follow the tree everywhere.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from catid2.simulate.words import (
     Word,
     word,
 )
+
+if TYPE_CHECKING:
+    from catid2.config.simulate import SimulateConfig
 
 DEEPER_SLOTS = ("audience", "style", "material", "feature")  # levels 4 to 7
 DEPTH_WEIGHTS = (0.35, 0.3, 0.18, 0.09, 0.08)  # of the types, for depths 3 to 7
@@ -48,6 +52,7 @@ class Tree(NamedTuple):
     complement: np.ndarray  # (S,) section that goes with a section
     weight: np.ndarray  # (T,) probability of a type
     depth: np.ndarray  # (T,) levels of a whole category path, 3..7
+    places: np.ndarray  # (T, 3) sections where a type's products stand, from `_places`
     choices: np.ndarray  # (T, 6, 2) first value and number of values of each slot; 0 values: does not apply
     relation: np.ndarray  # (M + S, T) UNRELATED, COMPLEMENT, SIBLING or MATCH
 
@@ -57,21 +62,24 @@ class Tree(NamedTuple):
         return self.department == [word.names[0] for word in self.departments].index(BOOKS)
 
 
-def build_tree(draws: Draws, zipf_exponent: float, book_share: float) -> Tree:
+def build_tree(draws: Draws, config: "SimulateConfig") -> Tree:
     """Return the tree with its popularity: Zipf by level, each level's ranks drawn by the seed."""
     department_index = {row["us"]: d for d, row in enumerate(DEPARTMENTS)}
     section_index = {row["us"]: s for s, row in enumerate(SECTIONS)}
     section_of = np.array([section_index[row["section"]] for row in TYPES])
-    department_of = np.array([department_index[row["department"]] for row in SECTIONS])[section_of]
+    of_section = np.array([department_index[row["department"]] for row in SECTIONS])
+    department_of = of_section[section_of]
     complement = np.array([section_index[row["complement"]] for row in SECTIONS])
 
     names: dict[str, int] = {}
     name = np.array([names.setdefault(row["us"], len(names)) for row in TYPES])
 
-    weight = _popularity(draws, department_of, section_of, zipf_exponent)
+    weight = _popularity(draws, department_of, section_of, config.zipf_exponent)
     books = department_of == department_index[BOOKS]
     weight = np.where(
-        books, book_share * weight / weight[books].sum(), (1 - book_share) * weight / weight[~books].sum()
+        books,
+        config.book_share * weight / weight[books].sum(),
+        (1 - config.book_share) * weight / weight[~books].sum(),
     )
 
     groups = [row["group"] for row in VALUES]
@@ -92,6 +100,7 @@ def build_tree(draws: Draws, zipf_exponent: float, book_share: float) -> Tree:
         name=name,
         complement=complement,
         weight=weight,
+        places=_places(draws, section_of, of_section, config),
         depth=np.minimum(depth, 3 + available),
         choices=choices,
         relation=_relations(name, section_of, department_of, complement),
@@ -115,6 +124,23 @@ def _popularity(draws: Draws, department: np.ndarray, section: np.ndarray, expon
     return weight
 
 
+def _places(
+    draws: Draws, section: np.ndarray, department: np.ndarray, config: "SimulateConfig"
+) -> np.ndarray:
+    """(T, 3) a type's own section, its second one in the same department, and its second one in another.
+
+    A type without one has its own section there. `department` (S,) is that of each section.
+    """
+    types, sections = np.arange(len(section)), np.arange(len(department))
+    within = department[section][:, None] == department  # (T, S)
+    order = draws.uniform("tree/second", types[:, None] * len(sections) + sections)
+    near = np.where(within & (section[:, None] != sections), order, -1).argmax(axis=1)
+    far = np.where(within, -1, order).argmax(axis=1)
+    has_near = draws.happens("tree/second-section", types, config.second_section_share)
+    has_far = draws.happens("tree/second-department", types, config.second_department_share)
+    return np.stack([section, np.where(has_near, near, section), np.where(has_far, far, section)], axis=1)
+
+
 def _relations(
     name: np.ndarray, section: np.ndarray, department: np.ndarray, complement: np.ndarray
 ) -> np.ndarray:
@@ -136,23 +162,24 @@ def _relations(
 
 
 def category_paths(
-    tree: Tree, locale: str, type_: np.ndarray, slots: np.ndarray, depth: np.ndarray
+    tree: Tree, locale: str, type_: np.ndarray, section: np.ndarray, slots: np.ndarray, depth: np.ndarray
 ) -> list[list[str]]:
-    """Return the category paths, top-down, of products of these types, (n, 6) slots and depths."""
+    """Return the category paths, top-down, of products with these types, sections, (n, 6) slots and depths."""
     column = LOCALES.index(locale)
+    department = dict(zip(tree.section.tolist(), tree.department.tolist(), strict=True))
     tops = [
-        [
-            heading(tree.departments[d].names[column]),
-            heading(tree.sections[s].names[column]),
-            heading(word.names[column]),
-        ]
-        for d, s, word in zip(tree.department, tree.section, tree.types, strict=True)
+        [heading(tree.departments[department[s]].names[column]), heading(word.names[column])]
+        for s, word in enumerate(tree.sections)
     ]
+    names = [heading(word.names[column]) for word in tree.types]
     words = [heading(word.names[column]) for word in tree.values] + [""]
     deeper = slots[:, [SLOTS.index(slot) for slot in DEEPER_SLOTS]]
     paths = []
-    for kind, row, levels in zip(type_.tolist(), deeper.tolist(), depth.tolist(), strict=True):
-        path = tops[kind] + [words[value] for value in row if value >= 0] if levels > 3 else tops[kind]
+    columns = (type_.tolist(), section.tolist(), deeper.tolist(), depth.tolist())
+    for kind, under, row, levels in zip(*columns, strict=True):
+        path = [*tops[under], names[kind]]
+        if levels > 3:
+            path += [words[value] for value in row if value >= 0]
         paths.append(path[:levels])
     return paths
 
