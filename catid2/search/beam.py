@@ -8,6 +8,7 @@ search starts, so nothing waits for the device.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -42,6 +43,17 @@ class Beams(NamedTuple):
     scores: torch.Tensor  # float32: sums of log-probabilities
 
 
+class Step(NamedTuple):
+    """What a position of the search chooses from, and what it keeps.
+
+    The C = B · width candidates of a query are in the order of their parents' ranks, then of their codes.
+    """
+
+    nodes: torch.Tensor  # (Q, C) int64: of the trie, one position deeper
+    scores: torch.Tensor  # (Q, C) float32; -inf: the candidate does not exist, and its node means nothing
+    kept: Beams
+
+
 def beam_search(scorer: CodeScorer, trie: Trie, batch: Any, beams: int, depth: int | None = None) -> Beams:
     """Return the best DocIDs of every query in `batch`; with `depth`, the best prefixes of that many codes.
 
@@ -49,6 +61,15 @@ def beam_search(scorer: CodeScorer, trie: Trie, batch: Any, beams: int, depth: i
     (the best B of all DocIDs) if `beams` is at least the number of prefixes at every depth; otherwise it is that of
     beam search. Candidates of equal score are ordered by their parent's rank, then by code.
     """
+    for step in beam_steps(scorer, trie, batch, beams, depth):
+        found = step.kept
+    return found
+
+
+def beam_steps(
+    scorer: CodeScorer, trie: Trie, batch: Any, beams: int, depth: int | None = None
+) -> Iterator[Step]:
+    """Yield each position of the search of `beam_search`."""
     depth = trie.depth if depth is None else depth
     log_probabilities = scorer.start(batch)  # (Q, 1, K)
     nodes = torch.zeros(log_probabilities.shape[:2], dtype=torch.long, device=log_probabilities.device)
@@ -58,11 +79,12 @@ def beam_search(scorer: CodeScorer, trie: Trie, batch: Any, beams: int, depth: i
         candidates = scores.unsqueeze(-1) + log_probabilities.gather(-1, children.codes)
         candidates = candidates.masked_fill(~children.valid, NO_RESULT).flatten(1)  # (Q, B · width)
         scores, chosen = _best(candidates, beams)
-        nodes = children.nodes.flatten(1).gather(1, chosen)
+        below = children.nodes.flatten(1)
+        nodes = below.gather(1, chosen)
+        yield Step(below, candidates, Beams(nodes.masked_fill(scores == NO_RESULT, -1), scores))
         if position + 1 < depth:
             codes = children.codes.flatten(1).gather(1, chosen)
             log_probabilities = scorer.advance(codes, chosen // trie.widths[position])
-    return Beams(nodes.masked_fill(scores == NO_RESULT, -1), scores)
 
 
 def _best(candidates: torch.Tensor, beams: int) -> tuple[torch.Tensor, torch.Tensor]:
