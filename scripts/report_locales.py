@@ -1,5 +1,6 @@
 """Write results/locales.tsv, one row per dataset and method, and results/report.html, a page that stands alone."""
 
+from datetime import date
 from pathlib import Path
 
 from catid2.config.base import parse
@@ -26,7 +27,8 @@ def main() -> None:
     with claim(arguments.table):
         tables = read_comparison(arguments.results, comparison)
         with atomic(arguments.table, arguments.page) as (table, page):  # both or neither
-            write_page(page, arguments.results, comparison, config, tables, commit(Path(__file__).parent))
+            made = {"commit": commit(Path(__file__).parent), "day": date.today()}
+            write_page(page, arguments.results, comparison, config, tables, **made)
             write_locales(table, tables)
 
 

@@ -37,6 +37,8 @@ CASES = [
         "retriever without DocIDs", "measure_latency", b.nothing, ("--docids: goes with --retriever", "give both"),
         {"--docids": None},
     ),
+    Case("no query to trace", "trace_beams", b.nothing, ("--shown", "give 1 or more"), {"--shown": "0"}),
+    Case("metric to trace by", "trace_beams", b.nothing, ("--metric: String", "'mrr@10'"), {"--metric": "mrr@10"}),
     Case("batch size", "retrieve", b.nothing, ("--batch-size", "give 1 or more"), {"--batch-size": "0"}),
     Case("seconds", "train_rqvae", b.nothing, ("--checkpoint-seconds",), {"--checkpoint-seconds": "nan"}),
     Case(

@@ -13,10 +13,12 @@ from bad_inputs import (
     GRIDS,
     JUDGEMENTS,
     METHOD,
+    PER_QUERY,
     PRODUCT_TABLE,
     RECALL,
     RQVAE,
     RUN,
+    TRACE,
     TREE,
     VIEW,
     Case,
@@ -349,6 +351,28 @@ CASES = [
     Case(
         "metric", "report_locales", b.nothing,
         ("metric recall@7", "name one of"), settings("report_locales", metric="recall@7"),
+    ),
+    # --- queries of the report
+    Case(
+        "metrics by query cut", "trace_beams", b.cut(PER_QUERY),
+        ("recall_per_query.parquet: not a complete parquet file",),
+    ),
+    Case(
+        "metrics by query empty", "report_locales", b.empty(PER_QUERY),
+        ("recall_per_query.parquet: no rows", "run evaluate again"),
+    ),
+    Case(
+        "metrics of a query without a test query", "trace_beams", b.values(PER_QUERY, "query_id", -3),
+        ("recall_per_query.parquet: query -3 is no test query of the corpus", "run evaluate again"),
+    ),
+    Case(
+        "metric that is not there", "trace_beams", b.nothing,
+        ("recall_per_query.parquet: column 'recall@7' is missing",), {"--metric": "recall@7"},
+    ),
+    Case("trace cut", "report_locales", b.cut(TRACE), ("beam_trace.parquet: not a complete parquet file",)),
+    Case(
+        "trace of other queries", "report_locales", b.values(TRACE, "query_id", -3),
+        ("beam_trace.parquet: no row of query", "run trace_beams again, with the report's metric and queries"),
     ),
     # --- times
     Case(

@@ -37,6 +37,7 @@ WEIGHTS, LAYOUT = f"{RETRIEVER}/model.safetensors", f"{RETRIEVER}/config.json"
 NOISY = f"{DATASET}/noisy-share0.2/seed0"
 GRIDS = f"{DATASET}/noise_grids.tsv"
 RUN, RECALL = f"{METHOD}/run.parquet", f"{DATASET}/recall.tsv"
+PER_QUERY, TRACE = f"{DATASET}/recall_per_query.parquet", f"{METHOD}/beam_trace.parquet"
 GEOMETRY, GEOMETRY_TABLE = f"{METHOD}/geometry.json", f"{DATASET}/recall_geometry.tsv"
 Options = Mapping[str, str | list[str] | None]  # None: the option is left out; "": a flag
 
@@ -164,7 +165,7 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
             "--run": runs,
         }
         | corpus
-        | {"--output": f"{DATASET}/recall.tsv", "--per-query": f"{DATASET}/recall_per_query.parquet"},
+        | {"--output": f"{DATASET}/recall.tsv", "--per-query": PER_QUERY},
         "compare_with_bm25": {
             "--config": pipeline.config.evaluate.model_dump_json(),
             "--dataset": "tiny_es",
@@ -182,6 +183,15 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
         "measure_latency": settings("retrieve")
         | (docids | products | queries)
         | {"--retriever": f"{METHOD}/retriever", "--searches": "2", "--output": f"{METHOD}/latency.json"},
+        "trace_beams": settings("retrieve")
+        | (docids | corpus)
+        | {
+            "--retriever": f"{METHOD}/retriever",
+            "--per-query": PER_QUERY,
+            "--metric": "recall@10",
+            "--shown": "2",
+        }
+        | {"--output": TRACE},
         "summarize_efficiency": {
             "--dataset": "tiny_es",
             "--stage": [

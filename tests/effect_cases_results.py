@@ -254,6 +254,9 @@ TABLES += [
             of_page("prefix_length", 1, 2),
             of_page("examples", 1, 2),
             of_page("example_products", 2, 3),
+            of_page("queries", 2, 3),
+            of_page("query_documents", 1, 2),
+            of_page("query_rows", 3, 4),
             of_page("curve_points", 5, 10),
             planned("folder", "report_locales", "results/of739/report.html"),
             row("efficiency", False, True, differs="error"),  # the tree has no table of times

@@ -17,7 +17,16 @@ from catid2.docids.schemes.coding import Quantised
 from catid2.docids.table import docids_table
 from catid2.evaluation.table import ENDS, KEYS, Evaluation, write_evaluation
 from catid2.quantizer.codes import distortion
-from catid2.runtime.tables import CATEGORIES, products_columns, write_json, write_table
+from catid2.runtime.tables import (
+    CATEGORIES,
+    JUDGEMENTS,
+    QUERIES,
+    RUN,
+    TRACE,
+    products_columns,
+    write_json,
+    write_table,
+)
 
 METRICS = EvaluateConfig().metrics
 BRANCHES, DEPTH = (9, 2, 2), 3
@@ -30,6 +39,7 @@ TITLES = {
     "jp": "ステンレス製弁当箱 {} 二段 保温 食洗機対応 大容量 送料無料",
 }
 DROPPED = {"catid2": (0.0, 0.25, 0.975)}  # share of documents at each level; the others have no HCCL
+ASKED = "<script>alert('no')</script> & lunch box"  # one of the queries
 RELIEF = {"catid2": 2.0, "tiger": 0.6, "wo_hccl": 0.8}  # how far categories lie apart in the latents
 
 
@@ -49,7 +59,11 @@ def write_tree(
         for method in RELIEF:
             for seed in seeds:
                 _write_run(folder / method / f"seed{seed}", method, tree, codes, random)
-        _write_recall(folder, seeds, random)
+        other = np.random.default_rng(100 + place)
+        pairs = _write_queries(folder, products, other)
+        for method in (*RELIEF, "bm25"):
+            _write_found(folder / method / "seed0", pairs, products, method in RELIEF, other)
+        _write_recall(folder, seeds, _per_query(folder.name, seeds, pairs, other), random)
         methods = [
             ReportMethod(
                 name=name, seeds=seeds, view="title", rqvae=name, docids=name, retriever=name,
@@ -162,13 +176,68 @@ def _write_run(folder: Path, method: str, tree: np.ndarray, size: int, random: n
     )
 
 
+def _write_queries(folder: Path, products: int, random: np.random.Generator) -> pl.DataFrame:
+    """Write 12 test queries, each with six judged documents, one of them relevant at least; return the judgements."""
+    texts = [ASKED, *(f"lunch box {number}" for number in range(1, 12))]
+    write_table(folder / "corpus" / "queries.parquet", _table(QUERIES, [range(12), texts, ["test"] * 12]))
+    pairs = [
+        (query, doc, "E" if place == 0 else random.choice(list("ESCI")), "test", place < 2 and query > 3)
+        for query in range(12)
+        for place, doc in enumerate(random.choice(products, 6, replace=False).tolist())
+    ]
+    table = _table(JUDGEMENTS, list(zip(*pairs, strict=True)))
+    write_table(folder / "corpus" / "judgements.parquet", table)
+    return pl.from_arrow(table)
+
+
+def _write_found(
+    folder: Path, pairs: pl.DataFrame, products: int, traced: bool, random: np.random.Generator
+) -> None:
+    """Write a run of 20 documents a query, half of the judged ones among them, and where beams lost relevant ones."""
+    run, trace = [], []
+    for (query,), judged in pairs.group_by("query_id", maintain_order=True):
+        own = judged["doc_id"].to_list()
+        others = [doc for doc in random.permutation(products).tolist() if doc not in own]
+        listed = random.permutation([*random.permutation(own)[:3], *others[:17]]).tolist()
+        run += [(query, doc, place + 1, -float(place)) for place, doc in enumerate(listed)]
+        for doc in judged.filter(pl.col("label").is_in(["E", "S"]))["doc_id"]:
+            last = 4 if doc in listed else int(random.integers(1, 5))
+            trace += [
+                (query, doc, place, int(random.integers(1, 9000)), 9000, doc in listed or place < last, -1.0)
+                for place in range(1, last + 1)
+            ]
+    write_table(folder / "run.parquet", _table(RUN, list(zip(*run, strict=True))))
+    if traced:
+        write_table(folder / "beam_trace.parquet", _table(TRACE, list(zip(*trace, strict=True))))
+
+
+def _per_query(
+    dataset: str, seeds: tuple[int, ...], pairs: pl.DataFrame, random: np.random.Generator
+) -> pl.DataFrame:
+    """Return metrics of each query: quarters, so that some methods are level."""
+    tables = []
+    for protocol in ("seen", "all"):
+        relevant = pairs.filter(pl.col("label").is_in(["E", "S"]) & (pl.col("seen") | (protocol == "all")))
+        counts = relevant.group_by("query_id").len("n_relevant").sort("query_id")
+        for method in (*RELIEF, "bm25"):
+            for seed in seeds[:1] if method == "bm25" else seeds:
+                keys = {"dataset": dataset, "method": method, "protocol": protocol, "labels": "ES"}
+                values = {metric: random.integers(0, 5, len(counts)) / 4 for metric in METRICS}
+                named = [pl.lit(value).alias(name) for name, value in keys.items()]
+                named += [pl.lit(seed, pl.Int64).alias("seed"), pl.col("n_relevant").cast(pl.Int32)]
+                tables.append(counts.with_columns(*named, **{k: pl.Series(v) for k, v in values.items()}))
+    return pl.concat(tables)
+
+
 def _history(folder: Path, columns: dict[str, np.ndarray]) -> None:
     folder.mkdir(parents=True)
     table = pl.DataFrame({"epoch": range(1, 31)} | columns, strict=False)
     (folder / "history.tsv").write_text(table.write_csv(separator="\t"))
 
 
-def _write_recall(folder: Path, seeds: tuple[int, ...], random: np.random.Generator) -> None:
+def _write_recall(
+    folder: Path, seeds: tuple[int, ...], single: pl.DataFrame, random: np.random.Generator
+) -> None:
     rows = []
     for protocol, queries in (("seen", 310), ("all", 402)):
         for place, method in enumerate((*RELIEF, "bm25")):
@@ -195,7 +264,6 @@ def _write_recall(folder: Path, seeds: tuple[int, ...], random: np.random.Genera
                 rows.append(row)
     schema = KEYS | {f"{metric}{end}": pl.Float64 for metric in METRICS for end in ("", *ENDS)}
     header = ["recall@k: share of relevant documents among the first k", "bm25: k1 1.2, b 0.75"]
-    single = pl.DataFrame({"query_id": [1]})
     evaluation = Evaluation(pl.DataFrame(rows, schema=schema), header, single)
     write_evaluation(evaluation, folder / "recall.tsv", folder / "recall_per_query.parquet")
 

@@ -149,6 +149,7 @@ def test_a_study_of_216_points_in_three_datasets_needs_no_long_argument(tmp_path
         *("corpus/stats.json", "catid2/seed0/rqvae/history.tsv", "embeddings/text.json"),
     )
     there += tables.of_methods(tables.reported(points), "retriever", "retriever")
+    there += tables.traces(tables.reported(points), points.config.report.queries)
     for dataset in datasets:
         of_study = [f(points, dataset, "recall") for f in (tables.runs, tables.docids, tables.geometry)]
         there += [path for paths in of_study for path in paths]

@@ -10,6 +10,7 @@ from plan import Job, plan
 
 from catid2.config.fetch import FetchEsciSampleConfig
 from catid2.config.report import Comparison
+from catid2.plan import tables
 from catid2.plan.comparison import comparison
 from catid2.plan.settings import Pipeline
 from catid2.runtime.code import code_digest
@@ -133,6 +134,10 @@ INPUTS = {
     "measure_latency tiger": f"{SEARCHED} tiger/SEED/{{retriever,docids.parquet}}",
     "measure_latency light": f"{SEARCHED} light/SEED/retriever catid2/SEED/docids.parquet {TEXT_VECTORS}",
     "measure_latency_of_bm25 bm25": SEARCHED,
+    "trace_beams catid2": f"{TAUGHT} recall_per_query.parquet catid2/SEED/{{retriever,docids.parquet}}",
+    "trace_beams tiger": f"{TAUGHT} recall_per_query.parquet tiger/SEED/{{retriever,docids.parquet}}",
+    "trace_beams light": f"{TAUGHT} recall_per_query.parquet light/SEED/retriever catid2/SEED/docids.parquet"
+    f" {TEXT_VECTORS}",
     "plot_recall recall": "recall.tsv",
     "plot_recall others": "others.tsv",
     "plot_recall weights": "weights.tsv",
@@ -194,7 +199,9 @@ def test_a_job_reads_what_it_should_and_nothing_else(jobs, which):
 
 
 # nothing is trained, or the first seed is enough
-IN_THE_FIRST_SEED = ("search_bm25 bm25", "search_dense dense", "fuse_runs searches", "measure_latency")
+IN_THE_FIRST_SEED = (
+    *("search_bm25 bm25", "search_dense dense", "fuse_runs searches", "measure_latency", "trace_beams"),
+)
 
 
 def test_every_job_is_in_the_table_and_is_there_for_its_seeds(jobs):
@@ -215,6 +222,9 @@ def test_the_report_reads_all_that_it_shows(jobs):
         "corpus/{products,categories}.parquet corpus/stats.json embeddings/{text,plain}.json recall.tsv"
     )
     expected += " efficiency.tsv {catid2,tiger}/seed{8,3}/docids.{parquet,json}"
+    expected += " corpus/{queries,judgements}.parquet recall_per_query.parquet"
+    expected += " {tiger,catid2,light,bm25,dense,dpr,fused}/seed8/run.parquet"
+    expected += " {tiger,catid2,light}/seed8/beam_trace.parquet"
     expected += " {catid2,tiger}/seed{8,3}/rqvae/history.tsv {catid2,tiger,light}/seed{8,3}/retriever"
     paths = {f"results/{dataset}/{path}" for dataset in REPORTED for path in expand(expected)}
     assert set(report.inputs) == paths | expand(
@@ -282,6 +292,7 @@ FILES = {
     "--model-config": r"/rqvae/config\.json",
     "--history": r"/rqvae/history\.tsv",
     "--retriever": r"/retriever",
+    "--per-query": r"/(recall|others|weights|toys)_per_query\.parquet",
     "--recall": r"/(recall|others|weights|toys)\.tsv",
     "--grids": r"/weights_grids\.tsv",
     "--efficiency": r"/efficiency\.tsv",
@@ -406,6 +417,7 @@ SETTINGS = [
     ("retrieve", {"dataset": "own", "method": "tiger", "seed": "8"}, {"beams": 120, "rank_below_level": None}),
     ("retrieve", {"dataset": "own", "method": "ranked", "seed": "8"}, {"beams": 120, "rank_below_level": 2}),
     ("measure_latency", {"dataset": "own", "method": "light"}, {"beams": 120}),
+    ("trace_beams", {"dataset": "real", "method": "light"}, {"beams": 110}),
     ("search_bm25", {"dataset": "own"}, {"k1": 1.7, "b": 0.75}),
     ("search_bm25", {"dataset": "toy"}, {"k1": 1.2}),
     ("measure_latency_of_bm25", {"dataset": "own"}, {"k1": 1.7}),
@@ -530,6 +542,18 @@ def test_the_report_compares_what_was_run(jobs):
         "weights": (["own"], True),
         "toys": (["toy", "sample"], False),
     }
+
+
+def test_the_queries_that_are_traced_are_those_of_the_report(jobs):
+    traced = [job for job in jobs if job.rule == "trace_beams"]
+    assert {(*job.options("--metric"), *job.options("--shown")) for job in traced} == {("ndcg@10", "7")}
+    values = yaml.safe_load(CONFIG.read_text())
+    reported = comparison(Pipeline(values, "plan.yaml"), "recall")
+    assert {path for job in traced for path in job.outputs} == set(tables.traces(reported, 7))
+    assert tables.traces(reported, 0) == []
+    [alone, _] = reported.datasets
+    alone = alone.model_copy(update={"methods": alone.methods[:1]})
+    assert tables.traces(Comparison(datasets=(alone,)), 7) == []
 
 
 def test_the_page_names_checksums_of_what_was_downloaded_alone():

@@ -6,6 +6,7 @@ import runpy
 import shutil
 import sys
 from collections import Counter
+from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,9 @@ def test_page_loads_nothing_and_is_well_formed(page):
     assert reader.open == []
     assert all(load.startswith(("data:image/png;base64,", "#")) for load in reader.loads)
     assert any(load.startswith("data:") for load in reader.loads)
-    assert not reader.tags & {"script", "link", "iframe", "object", "embed", "img"}
+    assert not reader.tags & {"link", "iframe", "object", "embed", "img"}
+    [script] = re.findall(r"<script.*?>(.*?)</script>", page, re.DOTALL)  # which has no src, or it would load
+    assert not re.search(r"\b(import|fetch|eval|XMLHttpRequest|innerHTML)\b|https?:", script)
     assert not re.search(r"@import|url\((?!#)", page)
     assert len(page.encode()) < 1_500_000
 
@@ -409,7 +412,8 @@ def test_the_page_shows_products_below_the_prefix_of_their_docids(tree, page):
                 assert next(rows) == [docid, products["title"][doc] + paths[doc]]
                 assert docid.startswith(f"{prefix} ")
         shown = CONFIG.examples * CONFIG.example_products
-        assert page.count(f'<td class="text wrap" lang="{language}">') == shown
+        examples = page[page.index('id="examples"') :]
+        assert examples.count(f'<td class="text wrap" lang="{language}">') == shown
 
 
 def test_counts_are_all_whole_numbers_but_those_of_the_config(tree, page):
@@ -482,6 +486,12 @@ def test_same_tables_give_the_same_bytes(tree, us, tmp_path):
     assert once == again
 
 
+def test_the_page_says_when_it_was_made(tree, us, tmp_path):
+    tables = read_comparison(tree[0], us)
+    write_page(tmp_path / "report.html", tree[0], us, CONFIG, tables, day=date(2031, 2, 3))
+    assert '<time datetime="2031-02-03">2031-02-03</time>' in (tmp_path / "report.html").read_text("utf-8")
+
+
 def test_methods_that_share_docids_share_a_panel(tree, tmp_path):
     results, comparison = tree
     first = comparison.datasets[0]
@@ -500,7 +510,7 @@ def test_page_without_docids_has_only_recall(tree, tmp_path):
     text = make_page(results, alone, tmp_path / "report.html")
     assert 'id="recall"' in text
     assert 'class="best"' not in text  # of a single method
-    assert not re.search(r'id="(docids|layers|training|examples)"', text)
+    assert not re.search(r'id="(queries|docids|layers|training|examples)"', text)
 
 
 def test_studies_are_shown_with_their_figures_and_tables(tree, us, page, tmp_path):
@@ -682,7 +692,12 @@ def test_perplexity_is_averaged_over_the_seeds_that_have_the_layer(tree):
     "missing",
     [
         "recall.tsv",
+        "recall_per_query.parquet",
         "corpus/stats.json",
+        "corpus/queries.parquet",
+        "corpus/judgements.parquet",
+        "bm25/seed0/run.parquet",
+        "tiger/seed0/beam_trace.parquet",
         "corpus/products.parquet",
         "corpus/categories.parquet",
         "embeddings/title.json",

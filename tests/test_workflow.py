@@ -55,7 +55,7 @@ def of_report(planned):
     return {job for job in planned if job.split()[0] in REPORT_RULES}
 
 
-REPORT_RULES = ("report_locales", "plot_layers", "plot_recall", "all")
+REPORT_RULES = ("report_locales", "trace_beams", "plot_layers", "plot_recall", "all")
 
 
 def without_report(planned):

@@ -22,7 +22,8 @@ class ReportConfig(StageConfig):
         "give one of the two configurations another folder, such as `results/demo`",
     )
     metric: Metric = Field(
-        "recall@10", description="the metric that the page's summary and figures of grids show"
+        "recall@10",
+        description="the metric that the page's summary, its wins and losses and figures of grids show",
     )
     stable_share: float = Field(
         0.9,
@@ -44,6 +45,20 @@ class ReportConfig(StageConfig):
     prefix_length: int = Field(2, ge=1, description="positions that the DocIDs of one example share")
     examples: int = Field(3, ge=0, description="shared prefixes shown per dataset")
     example_products: int = Field(5, ge=2, description="products shown per shared prefix")
+    queries: int = Field(
+        10,
+        ge=0,
+        description="queries shown in detail per dataset: those that the first method wins or loses by most, against "
+        "each other method and in each protocol in turn",
+    )
+    query_documents: int = Field(
+        5, ge=1, description="documents of each method shown per query; relevant ones twice as many"
+    )
+    query_rows: int = Field(
+        200,
+        ge=0,
+        description="rows of the table of queries per protocol; of more queries those that are won or lost by most",
+    )
     efficiency: bool = Field(
         False,
         description="show the times of the stages (efficiency.tsv and its figure); the page then differs from run "

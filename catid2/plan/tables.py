@@ -189,6 +189,25 @@ def of_methods(compared: Comparison, stage: str, *names: str) -> list[str]:
     return sorted(files)
 
 
+def first_runs(compared: Comparison) -> list[str]:
+    """Return the run of the first seed of every dataset and method of the report."""
+    return [
+        f"results/{dataset.name}/{method.name}/seed{method.seeds[0]}/run.parquet"
+        for dataset in compared.datasets
+        for method in dataset.methods
+    ]
+
+
+def traces(compared: Comparison, queries: int) -> list[str]:
+    """Return the first seeds' beam traces of the methods with DocIDs; none if no `queries` are shown in detail."""
+    return [
+        f"results/{dataset.name}/{method.name}/seed{method.seeds[0]}/beam_trace.parquet"
+        for dataset in compared.datasets
+        for method in dataset.methods
+        if queries and method.retriever and len(dataset.methods) > 1
+    ]
+
+
 def of_views(compared: Comparison) -> list[str]:
     """Return the descriptions of the embedding views that the report's methods read."""
     files = {

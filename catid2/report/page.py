@@ -1,6 +1,7 @@
-"""results/report.html: one page without scripts, and without anything that a browser would have to fetch."""
+"""results/report.html: one page without anything that a browser would have to fetch, readable without scripts."""
 
 import os
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,6 +11,7 @@ from markupsafe import Markup
 from catid2.report import panels, sections
 from catid2.report.inputs import MAIN_COUNTS, DatasetTables, read_catalogue, read_docids
 from catid2.report.provenance import package_versions
+from catid2.report.queries import Compared, queries_section
 from catid2.report.studies import studies_section
 from catid2.report.svg import printable
 from catid2.report.times import times_section
@@ -26,8 +28,9 @@ def write_page(
     config: "ReportConfig",
     datasets: list[DatasetTables],
     commit: str | None = None,
+    day: date | None = None,
 ) -> None:
-    """Write the page, complete or not at all; the same tables give the same bytes.
+    """Write the page, complete or not at all; the same tables, commit and day give the same bytes.
 
     Args:
         path: the page to write.
@@ -36,12 +39,13 @@ def write_page(
         config: what is shown.
         datasets: the tables of `comparison`, as read by `inputs.read_comparison`.
         commit: of the code, for the page's provenance.
+        day: when the page was made; None leaves it out.
 
     Raises:
         InputError: a file that the page needs is missing or incomplete.
     """
     page = page_content(results, comparison, config, datasets, commit)
-    html = render(page | {"files": _files(Path(path).parent, results, comparison)})
+    html = render(page | {"files": _files(Path(path).parent, results, comparison), "day": day})
     with atomic(path) as aside:
         aside.write_text(html, encoding="utf-8")
 
@@ -71,14 +75,15 @@ def page_content(
     datasets: list[DatasetTables],
     commit: str | None,
 ) -> dict[str, Any]:
-    """Return what the template shows, except the files that it links to."""
-    maps, examples = _docid_sections(results, config, datasets)
+    """Return what the template shows, except the day and the files that it links to."""
+    summary = sections.summary(datasets, config.metric)  # which refuses a metric that there is not
+    maps, examples, queries = _document_sections(results, comparison, config, datasets)
     return {
         "title": "DocIDs and recall by locale"
         + ("" if comparison.study == "recall" else f": {comparison.study}"),
         "simulated": _of_kind(comparison, "simulated"),
         "sample": _of_kind(comparison, "sample"),
-        "summary": sections.summary(datasets, config.metric),
+        "summary": summary,
         "recall": sections.recall_section(datasets),
         "definitions": list(dict.fromkeys(line for tables in datasets for line in tables.definitions)),
         "quality": sections.quality_section(datasets),
@@ -87,6 +92,7 @@ def page_content(
         "level": config.category_level,
         "training": sections.training_section(results, datasets, config),
         "dropped": sections.dropped_section(datasets),
+        "queries": queries,
         "examples": examples,
         "studies": studies_section(results, comparison, config),
         "metric": config.metric,
@@ -117,27 +123,37 @@ def _of_kind(comparison: "Comparison", kind: Literal["simulated", "sample"]) -> 
     return list(dict.fromkeys(dataset.name for dataset in shown if getattr(dataset, kind)))
 
 
-def _docid_sections(
-    results: Path, config: "ReportConfig", datasets: list[DatasetTables]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the sections made from single DocIDs, of the first seed: layers, and examples of the first method."""
-    maps, examples = [], []
+def _document_sections(
+    results: Path, comparison: "Comparison", config: "ReportConfig", datasets: list[DatasetTables]
+) -> tuple[list[dict[str, Any]], ...]:
+    """Return the sections made from single documents, of the first seed.
+
+    They are the layers, the examples of the first method, and wins and losses by query where methods are compared.
+    """
+    maps, examples, queries = [], [], []
     for tables in datasets:
         dataset = tables.dataset
+        folder = results / dataset.name
         shared = sections.shared_results(dataset, "docids")
-        if not shared:
+        compared = len(dataset.methods) > 1
+        if not shared and not compared:
             continue
-        catalogue = read_catalogue(results / dataset.name / "corpus")
-        figures = []
-        for place, (methods, folder) in enumerate(shared):
-            docids = read_docids(results / folder / "docids.parquet", len(catalogue.titles))
+        catalogue = read_catalogue(folder / "corpus")
+        figures, of_methods = [], {}
+        for place, (methods, owner) in enumerate(shared):
+            docids = read_docids(results / owner / "docids.parquet", len(catalogue.titles))
+            of_methods |= dict.fromkeys(methods, docids)
             statistics = tables.docids[methods[0]][0]
             figure = panels.layer_figure(", ".join(methods), statistics, docids, catalogue, config)
             figures.append(panels.layers_svg(dataset.name, figure))
             if place == 0 and config.examples:
                 examples.append(sections.examples_section(tables, methods[0], docids, catalogue, config))
-        maps.append({"name": sections.label(dataset), "figures": figures})
-    return maps, examples
+        if shared:
+            maps.append({"name": sections.label(dataset), "figures": figures})
+        if compared:
+            by_query = Compared(folder, dataset, of_methods, catalogue)
+            queries.append(queries_section(by_query, comparison.study, config))
+    return maps, examples, queries
 
 
 def _provenance(comparison: "Comparison", commit: str | None) -> dict[str, str]:

@@ -37,6 +37,16 @@ CATEGORIES = {
     "n_docs": pa.int32(),
 }
 RUN = {"query_id": pa.int64(), "doc_id": pa.int32(), "rank": pa.int32(), "score": pa.float32()}  # rank from 1
+# beam_trace.parquet: a row per query, relevant document and position, up to the one where the document leaves the beams
+TRACE = {
+    "query_id": pa.int64(),
+    "doc_id": pa.int32(),
+    "position": pa.int32(),  # from 1
+    "rank": pa.int32(),  # of the prefix among the candidates of the position, from 1
+    "candidates": pa.int32(),
+    "kept": pa.bool_(),  # the prefix is among the beams
+    "score": pa.float32(),  # sum of the log-probabilities of the prefix's codes
+}
 TAGS = {"product_id": pa.string(), "tags": pa.list_(pa.string())}  # products with tags, by product_id
 MADE_BY = "retriever"  # in a run's metadata: the kind of retriever that made it; missing if none did
 METRIC = "(recall|ndcg|success)@[1-9][0-9]{0,8}"  # the columns of a study's table that are metrics

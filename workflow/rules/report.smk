@@ -1,4 +1,4 @@
-"""The report. Requires every dataset's tables; yields one table and one page that compare locales."""
+"""The report. Requires every dataset's tables and retrievers; yields one table and one page that compare locales."""
 
 
 rule plot_recall:
@@ -53,6 +53,37 @@ rule plot_layers:
         " --simulated {params.simulated} --output {output} <<< {params.docids:q} > {log} 2>&1"
 
 
+rule trace_beams:
+    """Follow the relevant documents of the queries that the report shows through the beams of a method's search."""
+    input:
+        retriever=of_job(files.of_stage, "retriever", "retriever"),
+        docids=of_job(files.of_stage, "docids", "docids.parquet"),
+        products="results/{dataset}/corpus/products.parquet",
+        queries="results/{dataset}/corpus/queries.parquet",
+        judgements="results/{dataset}/corpus/judgements.parquet",
+        per_query="results/{dataset}/recall_per_query.parquet",
+        embeddings=of_job(files.read_by_search),
+    output:
+        "results/{dataset}/{method}/seed{seed}/beam_trace.parquet",
+    log:
+        "logs/{dataset}/{method}/seed{seed}/trace_beams.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        gpu=0,
+    params:
+        code=code("trace_beams"),
+        config=of_job(Pipeline.stage, "retrieve"),
+        embeddings=first("embeddings"),
+        metric=pipeline.config.report.metric,
+        shown=pipeline.config.report.queries,
+    shell:
+        'python "$CATID2_SCRIPTS/trace_beams.py" --config {params.config:q} --retriever {input.retriever}'
+        " --docids {input.docids} --products {input.products} --queries {input.queries} --judgements {input.judgements}"
+        " --per-query {input.per_query} --metric {params.metric} --shown {params.shown} --embeddings {params.embeddings}"
+        " --output {output} > {log} 2>&1"
+
+
 rule report_locales:
     """Put the locales side by side: a table, and a page that stands alone."""
     input:
@@ -60,6 +91,11 @@ rule report_locales:
         corpora=tables.of_datasets(
             REPORTED, "corpus/products.parquet", "corpus/categories.parquet", "corpus/stats.json"
         ),
+        queries=tables.of_datasets(
+            REPORTED, "corpus/queries.parquet", "corpus/judgements.parquet", "recall_per_query.parquet"
+        ),
+        runs=tables.first_runs(REPORTED),
+        traces=tables.traces(REPORTED, pipeline.config.report.queries),
         views=tables.of_views(REPORTED),
         docids=tables.of_methods(REPORTED, "docids", "docids.parquet", "docids.json"),
         histories=tables.of_methods(REPORTED, "rqvae", "rqvae/history.tsv"),

@@ -1,0 +1,45 @@
+"""Follow the relevant documents of the queries that the report shows through the beams of a method's search."""
+
+from pathlib import Path
+
+from catid2.config.base import parse, require_at_least, validate
+from catid2.config.evaluate import Metric
+from catid2.config.retrieve import RetrieveConfig
+from catid2.runtime.command import OPTIONAL_PATH, entry_point, keep_bars_out_of_logs, new_parser
+
+
+@entry_point
+def main() -> None:
+    parser = new_parser(__doc__)
+    parser.add_argument("--config", required=True, help="settings as JSON: keys of RetrieveConfig")
+    parser.add_argument("--retriever", required=True, type=Path, help="folder written by train_retriever")
+    parser.add_argument("--docids", required=True, type=Path, help="docids.parquet of the method")
+    parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
+    parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
+    parser.add_argument("--judgements", required=True, type=Path, help="corpus/judgements.parquet")
+    parser.add_argument("--per-query", required=True, type=Path, help="{study}_per_query.parquet")
+    parser.add_argument("--metric", required=True, help="column of it that says which queries are shown")
+    parser.add_argument("--shown", required=True, type=int, help="how many queries are shown")
+    vectors = "VIEW.npy, with VIEW_queries.npy next to it, for a light retriever or rank_below_level"
+    parser.add_argument("--embeddings", **OPTIONAL_PATH, help=vectors)
+    parser.add_argument("--output", required=True, type=Path, help="beam_trace.parquet to write")
+    arguments = parser.parse_args()
+    config = parse(RetrieveConfig, arguments.config)
+    metric = validate(Metric, arguments.metric, "--metric")
+    require_at_least("--shown", arguments.shown, 1)
+
+    # Imported late: a mistake in the settings should not wait for torch.
+    from catid2.retriever.retrieve import Corpus
+    from catid2.runtime.tables import write_table
+    from catid2.runtime.writing import claim
+    from catid2.studies.beam_trace import Shown, beam_trace
+
+    keep_bars_out_of_logs()
+    corpus = Corpus(arguments.docids, arguments.products, arguments.queries, arguments.embeddings)
+    shown = Shown(arguments.judgements, arguments.per_query, metric, arguments.shown)
+    with claim(arguments.output):
+        write_table(arguments.output, beam_trace(config, arguments.retriever, corpus, shown))
+
+
+if __name__ == "__main__":
+    main()
