@@ -20,7 +20,9 @@ from bad_inputs import (
     GEOMETRY_TABLE,
     METHOD,
     PATHS,
+    PER_QUERY,
     PRODUCTS,
+    TRACE,
     VIEW,
     copy_of,
 )
@@ -34,6 +36,7 @@ from catid2.corpus.products import read_products
 from catid2.corpus.queries import read_judgements, read_queries
 from catid2.corpus.text import DocumentTexts
 from catid2.docids.table import Docids
+from catid2.evaluation.per_query import read_per_query
 from catid2.evaluation.recall import read_run
 from catid2.evaluation.table import read_recall
 from catid2.quantizer.model import RQVAE
@@ -46,6 +49,7 @@ from catid2.report.inputs import (
     read_view,
 )
 from catid2.retriever.t5 import load_retriever
+from catid2.runtime import tables
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import (
     QUERIES,
@@ -94,6 +98,12 @@ def read_texts(products: Path) -> list[str]:
     return list(DocumentTexts(products, fields, 10_000))
 
 
+def differences_by_query(path: Path) -> list[tuple[list[int], list[list[float]]]]:
+    """Return what the report shows of recall_per_query.parquet."""
+    every = read_per_query(path, "recall@10")
+    return [(one.query_ids.tolist(), one.differences().tolist()) for one in every]
+
+
 READERS = {
     "examples": Reader(EXAMPLES, with_duckdb(lambda c, path: load_examples(c, path, "es", "small")), True),
     "products": Reader(PRODUCTS, with_duckdb(lambda c, path: load_products(c, path, "es")), True),
@@ -129,6 +139,8 @@ READERS = {
         f"{METHOD}/run.parquet", lambda path: read_run(path, pl.Series(range(1000)), 1000), sealed=True
     ),
     "recall": Reader(f"{DATASET}/recall.tsv", read_recall),
+    "metrics by query": Reader(PER_QUERY, differences_by_query, sealed=True),
+    "trace": Reader(TRACE, lambda path: read_table(path, tables.TRACE), sealed=True),
     "geometry": Reader(GEOMETRY, read_geometry),
     "table of geometry": Reader(GEOMETRY_TABLE, read_geometry_table),
 }
