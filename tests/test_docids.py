@@ -253,6 +253,18 @@ def test_command_writes_unique_ids_and_the_same_bytes_again(folder, tmp_path):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+def test_an_extra_digit_numbers_more_documents_than_a_layer_has_codes(folder, tmp_path):
+    done = run(folder, tmp_path, config='{"repair": "digit"}')
+    assert done.code == 0, done.stderr
+    report = json.loads((tmp_path / "docids.json").read_text())
+    largest = report["before"]["collisions"]["largest"]
+    assert largest > max(report["codes_per_layer"])
+    assert report["after"]["collisions"]["documents"] == 0
+    digits = read_table(tmp_path / "docids.parquet", docids_columns(4, 3))["c_3"].to_numpy()
+    assert digits.max() + 1 == largest
+    assert report["after"]["dead_codes"][3] == 0
+
+
 def test_command_needs_a_model_for_the_rqvae_alone(folder, tmp_path):
     none = {"model": ""}
     done = run(folder, tmp_path, **none)

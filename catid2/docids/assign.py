@@ -58,8 +58,7 @@ def assign(
 
     Raises:
         InputError: shapes do not fit, a latent or a codeword is not finite, a product_id is null or occurs twice,
-            there are more documents than DocIDs (transport, sinkhorn), or an ID has more documents than the extra
-            digit has codes (digit).
+            or there are more documents than DocIDs (transport, sinkhorn).
     """
     _check(latents, codebooks, len(product_ids))
     order = canonical_order(product_ids)
@@ -82,7 +81,7 @@ def _repair(
         return sinkhorn(latents, codebooks, before, **settings)
     codes = before
     if config.repair == "digit":
-        codes = extra_digit(before, codebooks.shape[1])
+        codes = extra_digit(before)
     elif config.repair == "sinkhorn_loop":
         codes = sinkhorn_loop(latents, codebooks, before, **settings, rounds=config.sinkhorn_rounds)
     return Repaired(codes, np.zeros(len(codes), bool))
@@ -138,7 +137,7 @@ def describe(
             the last epoch of training.
     """
     layers = assignment.before.shape[1]
-    sizes = code_sizes(coding)
+    sizes = code_sizes(coding, assignment.codes)
     return {
         "documents": len(assignment.codes),
         "layers": layers,
@@ -154,11 +153,11 @@ def describe(
     }
 
 
-def code_sizes(coding: Coding) -> list[int]:
-    """Return how many codes each position has, for a quantiser including the position of an extra digit."""
+def code_sizes(coding: Coding, codes: np.ndarray) -> list[int]:
+    """Return how many codes each position of the DocIDs `codes` has; an extra digit has at least those of a layer."""
     if isinstance(coding, Quantised):
         layers, size, _ = coding.codebooks.shape
-        return [size] * (layers + 1)
+        return [size] * layers + [max(size, int(digit.max()) + 1) for digit in codes.T[layers:]]
     return list(coding.sizes)
 
 

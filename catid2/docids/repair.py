@@ -214,18 +214,13 @@ def _deal_to_duplicates(
     codes[movable[by_row]] = codes[movable[by_error]]
 
 
-def extra_digit(codes: np.ndarray, size: int) -> np.ndarray:
+def extra_digit(codes: np.ndarray) -> np.ndarray:
     """Return codes (N, L+1): the codes (N, L) and a position that numbers the documents with the same ID.
 
-    As in TIGER (Rajput et al. 2023, section 3.1), every document gets this position; 0 if its ID is unique.
-
-    Raises:
-        InputError: more documents share an ID than the new position has codes (`size`).
+    As in TIGER (Rajput et al. 2023, section 3.1), every document gets this position; 0 if its ID is unique. It has as
+    many codes as documents share one ID, be they more than K.
     """
     digit = rank_within(tuple_ids(codes))
-    if digit.max(initial=0) >= size:
-        have = f"{digit.max() + 1} documents share one ID, but the extra digit has only {size} codes"
-        raise InputError("DocIDs", have, "use the transport repair, or larger codebooks")
     return np.column_stack([codes, digit.astype(codes.dtype)])
 
 
