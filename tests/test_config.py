@@ -213,10 +213,12 @@ def test_the_schemes_of_the_studies_share_all_but_the_ids(demo):
         )
         assert pipeline.stage("retrieve", "demo_us", name) == pipeline.stage("retrieve", "demo_us", "catid2")
     shared = [
-        name for name in pipeline.config.studies["ablation"].methods if name not in ("catid2", "wo_repair")
+        name
+        for name in pipeline.config.studies["ablation"].methods
+        if name not in ("three_losses", "wo_repair")
     ]
     assert all(pipeline.owner("rqvae", "demo_us", name) == name for name in shared)
-    assert pipeline.owner("rqvae", "demo_us", "wo_repair") == "catid2"
+    assert pipeline.owner("rqvae", "demo_us", "wo_repair") == "three_losses"
 
 
 def test_a_method_without_training_runs_once(demo):

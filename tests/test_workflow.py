@@ -65,7 +65,7 @@ def without_report(planned):
 
 
 def test_a_loss_weight_reruns_its_method_alone(project):
-    project.edit("config/demo.yaml", "  catid2: {}", "  catid2: {rqvae: {beta: 0.02}}")
+    project.edit("config/demo.yaml", "beta: 0.03", "beta: 0.02")
     planned = without_report(project.planned(*DEMO))
     assert planned == jobs(CHAIN, LOCALES, ["catid2"]) | TABLES
 
@@ -153,7 +153,8 @@ STUDIES = (*DEMO, "config/studies.yaml")
 def test_the_ablation_trains_what_differs_and_shares_the_rest(project):
     planned = project.planned("results/demo_us/ablation.tsv", *STUDIES)
     other_losses = ["wo_hccl", "wo_cscl", "wo_disl", "only_hccl", "only_cscl", "only_disl"]
-    expected = jobs(CHAIN, ["demo_us"], [*other_losses, "wo_hard_negatives", "wo_category_text"])
+    losses = ["three_losses", *other_losses]
+    expected = jobs(CHAIN, ["demo_us"], [*losses, "wo_hard_negatives", "wo_category_text"])
     expected |= jobs(CHAIN[1:], ["demo_us"], ["wo_repair"])
     expected |= {"embed dataset=demo_us view=without_category", "evaluate dataset=demo_us study=ablation"}
     assert planned == expected
@@ -167,8 +168,8 @@ def test_id_schemes_train_no_rqvae(project):
 
 def test_geometry_needs_no_retriever_and_leaves_out_methods_without_docids(project):
     planned = project.planned("results/demo_us/figures/category_text_geometry.svg", *STUDIES)
-    methods = ["catid2", "wo_category_text", "wo_hccl", "wo_both"]
-    expected = jobs(CHAIN[:2], ["demo_us"], methods[1:]) | jobs(["measure_geometry"], ["demo_us"], methods)
+    methods = ["three_losses", "wo_category_text", "wo_hccl", "wo_both"]
+    expected = jobs(CHAIN[:2], ["demo_us"], methods) | jobs(["measure_geometry"], ["demo_us"], methods)
     expected |= {
         f"{rule} dataset=demo_us study=category_text" for rule in ("compare_geometry", "plot_geometry")
     }
@@ -219,7 +220,7 @@ def error_line(project, *arguments):
 
 def test_a_wrong_config_is_one_line_before_any_job(tmp_path):
     project = Project(tmp_path, stub=True)
-    project.edit("config/demo.yaml", "  catid2: {}", "  catid2: {rqvae: {betta: 1}}")
+    project.edit("config/demo.yaml", "beta: 0.03", "betta: 1")
     line = error_line(project, *DEMO)
     for word in ("config/demo.yaml", "methods.catid2", "betta", "beta"):
         assert word in line
