@@ -5,7 +5,8 @@ r"""Cross-validate methods on the train queries of a dataset, with the light ret
         --methods tiger disl structured --output results/sample_us/recipes.parquet
 
 The text of a query decides its fold, as it decides what a retriever holds out. Fold f is left out of training with seed
-f and searched afterwards, so every query is searched once. The retriever is that of the variant `light`. The output has
+f and searched afterwards, so every query is searched once. The retriever is that of the variant `light`, which the
+configuration must have, with its last weights. The output has
 a row per method and query: recall over all its relevant documents, and over those that a query of the other folds has
 (`seen`, null if there is none). Printed are the means, the differences from the first method, and p of the paired
 randomization test. What is in the output already is not measured again.
@@ -18,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import torch
 from snakemake.utils import update_config
 
 from catid2.config.file import read_settings
@@ -58,7 +58,7 @@ class Recipes:
         embeddings = self.results / "embeddings" / f"{self.pipeline.method_view(method)}.npy"
         docids = self._docids(method, fold, embeddings, folder)
         settings = self.pipeline.stage("retriever", self.dataset, method).model_dump()
-        settings |= self.pipeline.config.variants["light"]["retriever"]
+        settings |= self.pipeline.config.variants["light"]["retriever"] | {"select_by": "last"}
         config = LightConfig.model_validate(
             {key: value for key, value in settings.items() if key in LightConfig.model_fields}
         )
@@ -151,7 +151,7 @@ def main() -> None:
         for method in options.methods:
             if table is not None and len(table.filter(method=method, fold=fold)):
                 continue
-            with tempfile.TemporaryDirectory() as folder, torch.inference_mode(False):
+            with tempfile.TemporaryDirectory() as folder:
                 rows = recipes.measure(method, fold, Path(folder))
             table = rows if table is None else pl.concat([table, rows])
             table.write_parquet(options.output)

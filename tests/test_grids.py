@@ -46,12 +46,12 @@ def test_values_of_a_key_differ(values):
 def test_a_point_is_a_method_that_shares_what_it_does_not_change():
     found = pipeline(
         grid={"methods": ["catid2"], "grids": [{"method": "catid2", "over": {"retrieve.beams": [150, 300]}}]},
-        loss={"methods": ["tiger"], "grids": [{"method": "catid2", "over": {"rqvae.beta": [0.3, 0.4]}}]},
+        loss={"methods": ["tiger"], "grids": [{"method": "catid2", "over": {"rqvae.beta": [0.03, 0.4]}}]},
     )
     assert found.config.studies["grid"].methods == ["catid2", "catid2-beams150", "catid2-beams300"]
     assert found.stage("retrieve", "demo_us", "catid2-beams300").beams == 300
     assert found.owner("retriever", "demo_us", "catid2-beams300") == "catid2"
-    assert found.owner("rqvae", "demo_us", "catid2-beta0.3") == "catid2"  # the default
+    assert found.owner("rqvae", "demo_us", "catid2-beta0.03") == "catid2"  # its own value
     assert found.owner("rqvae", "demo_us", "catid2-beta0.4") == "catid2-beta0.4"
 
 

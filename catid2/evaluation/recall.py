@@ -290,7 +290,8 @@ def _header(config: EvaluateConfig, first: str, seed: int) -> list[str]:
         f"_low, _high: {config.confidence:.0%} percentile bootstrap interval over queries, {config.n_resamples} "
         f"resamples, seed {seed}",
         f"_p: two-sided paired {test[config.significance]} over queries against {first}, averaged over its seeds; "
-        "_p_holm: the same, corrected for the number of methods (Holm 1979); of each method's mean or only seed",
+        "_p_holm: the same, corrected for the number of methods (Holm 1979); only of a "
+        "method's mean, or of its only seed",
         RETRIEVER_NOTE,
         "seed mean: each query's figures averaged over the method's seeds; _std: standard deviation over its seeds",
     ]

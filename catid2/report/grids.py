@@ -127,7 +127,7 @@ def header(config: "GridSummary") -> list[str]:
     thresholds = {f"{grid.collapse_perplexity:g}" for grid in config.grids}
     return [
         "grid: number of the grid in the study; a key of another grid is empty",
-        "metrics, _low, _high, _p: as in the study's table, the mean over seeds if there are several",
+        "metrics, _low, _high, _p (not corrected): as in the study's table, the mean over seeds if there are several",
         "collisions_before: share of documents that add no new ID before the repair, mean over seeds",
         "lowest_perplexity: perplexity of the layer and seed that use the codes least, as a share of the codes",
         f"collapsed: lowest_perplexity below {', '.join(sorted(thresholds))}",

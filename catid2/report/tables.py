@@ -11,8 +11,8 @@ from catid2.report.sections import docid_layers
 from catid2.runtime.tsv import write_tsv
 
 DEFINITIONS = (
-    "metrics, their intervals (_low, _high), p-values (_p, against the dataset's first method), ceilings: as in the",
-    "dataset's own table, whose definitions follow; the mean over `seeds` runs where there are several.",
+    "metrics, their intervals (_low, _high), p values (_p, _p_holm, against the dataset's first method), ceilings: as",
+    "in the dataset's own table, whose definitions follow; the mean over `seeds` runs where there are several.",
     "collisions_before, collisions_after: 1 - distinct DocIDs / documents, before and after the repair; moved:",
     "share of documents whose codes the repair changed; perplexity_l: codes of layer l in effective use,",
     "exp(entropy), before the repair. Means over the seeds; empty for methods without DocIDs.",

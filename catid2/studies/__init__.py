@@ -1,1 +1,1 @@
-"""What studies measure besides recall: geometry, times, latency."""
+"""What studies measure besides recall: geometry, times, latency, where beams lose documents."""

@@ -39,6 +39,8 @@ class Shown(NamedTuple):
 def beam_trace(config: RetrieveConfig, retriever: Path, corpus: Corpus, shown: Shown) -> pa.Table:
     """Return the table TRACE of a method's relevant documents, sorted by query, document and position.
 
+    Batches are not those of `retrieve`, so scores may differ in the last bits.
+
     Raises:
         InputError: as `catid2.retriever.retrieve.retrieve`, `read_per_query` and `read_test_judgements`; or a query of
             the table is no test query of the corpus.

@@ -46,6 +46,7 @@ OUTPUTS = {
     "plot_layers": ("--output",),
     "summarize_grids": ("--output",),
     "plot_grids": ("--output",),
+    "trace_beams": ("--output",),
     "report_locales": ("--table", "--page"),
 }
 CHECKPOINTS = {

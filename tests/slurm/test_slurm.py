@@ -36,7 +36,8 @@ RUNS = [
 ]
 # what a local run has made and RUNS do not need
 BESIDE_RUNS = re.compile(
-    r"figures/|nois[ey]|tiger/|gradient/|fused/|recall|efficiency\.tsv|.*/(geometry|latency)\.json"
+    r"figures/|nois[ey]|tiger/|gradient/|fused/|recall|efficiency\.tsv"
+    r"|.*/(geometry|latency)\.json|.*/beam_trace\.parquet"
 )
 CORPUS = "corpus_build_corpus_search_bm25"  # what Snakemake calls the group of the two
 CHAIN = "results/tiny_es/catid2/seed0"
@@ -121,8 +122,8 @@ def calm(tiny_run, tmp_path_factory) -> Project:
     results = project.folder / "results" / "tiny_es"
     for name in ("tiger", "gradient", "figures"):
         shutil.rmtree(results / name)
-    for name in ("geometry", "latency"):  # of the tiny run; RECALL needs neither
-        (results / "catid2" / "seed0" / f"{name}.json").unlink()
+    for name in ("geometry.json", "latency.json", "beam_trace.parquet"):  # of the tiny run; RECALL needs none
+        (results / "catid2" / "seed0" / name).unlink()
     return project
 
 
