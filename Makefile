@@ -1,6 +1,6 @@
 # make             this list
 # make setup       the virtual environment .venv with everything in it; the others do this themselves
-# make demo        the complete path on simulated data, offline, on two CPU cores: 4 minutes
+# make demo        the complete path on simulated data, offline, on two CPU cores: 8 minutes
 # make sample      the same path on real rows of ESCI, a download of 6.3 MB: 9 minutes
 # make studies     the studies at the size of the demo, and those of the sample, with the light retriever: two hours
 # make test        unit and workflow tests: 4 minutes on two cores
