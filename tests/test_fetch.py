@@ -103,6 +103,8 @@ def site():
                 self.end_headers()
                 return
             self.send_response_only(206 if start else 200)
+            # announced, or the client would send its next request into a connection that is about to close
+            self.send_header("Connection", "close")
             for name, value in ({"ETag": site.etag} | site.dates).items():
                 if value:
                     self.send_header(name, value)
@@ -120,7 +122,6 @@ def site():
             for first in range(0, len(body), 1000 if site.pause else max(len(body), 1)):
                 self.wfile.write(body[first : first + 1000] if site.pause else body)
                 time.sleep(site.pause)
-            self.close_connection = True
 
         def log_message(self, *_):
             pass
