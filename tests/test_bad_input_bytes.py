@@ -160,6 +160,8 @@ def test_a_file_cut_at_any_byte_or_unreadable_is_refused(name, copy):
     reader.read(file)
     tries = random.Random(0).sample(range(len(whole)), min(CUTS // (1 + 2 * reader.costly), len(whole)))
     for length in sorted({0, 1, 4, 7, len(whole) // 2, len(whole) - 2, *tries}):
+        if file.suffix == ".tsv" and whole[:length].endswith(b"\n"):
+            continue  # a table of fewer rows, which nothing tells from a complete one
         put(file, whole[:length])
         with pytest.raises(InputError) as caught:
             reader.read(file)
