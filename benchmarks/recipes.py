@@ -6,10 +6,10 @@ r"""Cross-validate methods on the train queries of a dataset, with the light ret
 
 The text of a query decides its fold, as it decides what a retriever holds out. Fold f is left out of training with seed
 f and searched afterwards, so every query is searched once. The retriever is that of the variant `light`, which the
-configuration must have, with its last weights. The output has
-a row per method and query: recall over all its relevant documents, and over those that a query of the other folds has
-(`seen`, null if there is none). Printed are the means, the differences from the first method, and p of the paired
-randomization test. What is in the output already is not measured again.
+configuration must have, with its last weights. The output has a row per method and query: recall over all its relevant
+documents, and over those that a query of the other folds has (`seen`, null if there is none). Printed are the means,
+the differences from the first method, and p of the paired randomization test. What is in the output already is not
+measured again.
 """
 
 import argparse
