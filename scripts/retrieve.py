@@ -4,19 +4,14 @@ from pathlib import Path
 
 from catid2.config.base import parse, require_at_least
 from catid2.config.retrieve import RetrieveConfig
-from catid2.runtime.command import OPTIONAL_PATH, entry_point, keep_bars_out_of_logs, new_parser
+from catid2.retriever.options import add_options
+from catid2.runtime.command import entry_point, keep_bars_out_of_logs, new_parser
 
 
 @entry_point
 def main() -> None:
     parser = new_parser(__doc__)
-    parser.add_argument("--config", required=True, help="settings as JSON: keys of RetrieveConfig")
-    parser.add_argument("--retriever", required=True, type=Path, help="folder written by train_retriever")
-    parser.add_argument("--docids", required=True, type=Path, help="docids.parquet of the method")
-    parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
-    parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
-    vectors = "VIEW.npy, with VIEW_queries.npy next to it, for a light retriever or rank_below_level"
-    parser.add_argument("--embeddings", **OPTIONAL_PATH, help=vectors)
+    add_options(parser)
     parser.add_argument("--output", required=True, type=Path, help="run.parquet to write")
     parser.add_argument("--batch-size", type=int, default=32, help="queries decoded together (default 32)")
     arguments = parser.parse_args()

@@ -5,23 +5,18 @@ from pathlib import Path
 from catid2.config.base import parse, require_at_least, validate
 from catid2.config.evaluate import Metric
 from catid2.config.retrieve import RetrieveConfig
-from catid2.runtime.command import OPTIONAL_PATH, entry_point, keep_bars_out_of_logs, new_parser
+from catid2.retriever.options import add_options
+from catid2.runtime.command import entry_point, keep_bars_out_of_logs, new_parser
 
 
 @entry_point
 def main() -> None:
     parser = new_parser(__doc__)
-    parser.add_argument("--config", required=True, help="settings as JSON: keys of RetrieveConfig")
-    parser.add_argument("--retriever", required=True, type=Path, help="folder written by train_retriever")
-    parser.add_argument("--docids", required=True, type=Path, help="docids.parquet of the method")
-    parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
-    parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
+    add_options(parser)
     parser.add_argument("--judgements", required=True, type=Path, help="corpus/judgements.parquet")
     parser.add_argument("--per-query", required=True, type=Path, help="{study}_per_query.parquet")
     parser.add_argument("--metric", required=True, help="column of it that says which queries are shown")
     parser.add_argument("--shown", required=True, type=int, help="how many queries are shown")
-    vectors = "VIEW.npy, with VIEW_queries.npy next to it, for a light retriever or rank_below_level"
-    parser.add_argument("--embeddings", **OPTIONAL_PATH, help=vectors)
     parser.add_argument("--output", required=True, type=Path, help="beam_trace.parquet to write")
     arguments = parser.parse_args()
     config = parse(RetrieveConfig, arguments.config)
