@@ -174,6 +174,12 @@ def commands() -> dict[str, dict[str, str | list[str]]]:
             "--output": f"{DATASET}/recall_beyond_bm25.tsv",
         }
         | corpus,
+        "export_index": {
+            "--config": pipeline.index("tiny_es", "catid2", "0").model_dump_json(),
+            "--retriever": f"{METHOD}/retriever",
+            "--output": f"{METHOD}/index",
+        }
+        | (model | docids | products | queries | embeddings),
         "export_run": products
         | queries
         | {"--run": RUN, "--tag": "catid2", "--output": f"{METHOD}/run.trec"},

@@ -43,7 +43,7 @@ def write_corpus(folder, titles: list[str], queries: list[tuple[str, str]]):
 
 def test_scores_by_hand():
     # Lucene's formula: log(1 + (N - df + .5) / (df + .5)) · tf / (tf + k1 (1 - b + b · length / mean length))
-    index = Bm25Index(["red shoe", "red red hat box", "blue shoe"], Bm25Config(k1=1.2, b=0.75))
+    index = Bm25Index.build(["red shoe", "red red hat box", "blue shoe"], Bm25Config(k1=1.2, b=0.75))
     hits = index.search("red")
     mean = 8 / 3
     idf = math.log(1 + (3 - 2 + 0.5) / (2 + 0.5))
@@ -57,7 +57,7 @@ def test_scores_by_hand():
 @pytest.mark.parametrize("method", ["lucene", "robertson", "atire"])
 def test_the_same_ranking_as_bm25s_with_its_own_tokenizer(method):
     texts, queries = random_texts(200, 0), random_texts(20, 1)
-    index = Bm25Index(texts, Bm25Config(method=method, k1=0.9, b=0.4, top_k=10))
+    index = Bm25Index.build(texts, Bm25Config(method=method, k1=0.9, b=0.4, top_k=10))
     oracle = bm25s.BM25(method=method, k1=0.9, b=0.4)
     oracle.index(bm25s.tokenize(texts, stopwords=None, show_progress=False), show_progress=False)
     words = bm25s.tokenize(queries, stopwords=None, return_ids=False, show_progress=False)
@@ -92,16 +92,16 @@ def test_words_behind_the_last_character_that_is_read_are_not_found(tmp_path):
 
 def test_japanese_is_found_without_spaces_and_full_width_letters_match():
     texts = ["レディース 靴下 5足セット", "iPhone用ケース 赤", "メンズ靴 黒"]
-    index = Bm25Index(texts, Bm25Config())
+    index = Bm25Index.build(texts, Bm25Config())
     assert index.search("靴下").doc_id.tolist() == [0]
     assert index.search("ＩＰＨＯＮＥ").doc_id.tolist() == [1]
     assert index.search("女性用").doc_id.tolist() == []
-    assert Bm25Index(texts, Bm25Config(tokenizer="words")).search("ケース").doc_id.tolist() == []
+    assert Bm25Index.build(texts, Bm25Config(tokenizer="words")).search("ケース").doc_id.tolist() == []
 
 
 def test_hindi_is_found_by_its_words_and_not_by_their_letters():
     texts = ["हिन्दी किताब", "लाल जूता", "कल तक बता दो हम"]  # the last has each consonant of the first
-    index = Bm25Index(texts, Bm25Config())
+    index = Bm25Index.build(texts, Bm25Config())
     assert index.search("किताब").doc_id.tolist() == [0]
     assert index.search("जूता").doc_id.tolist() == [1]
 
@@ -164,3 +164,18 @@ def test_inputs_without_anything_to_search_are_refused(tmp_path, titles, queries
 def test_impossible_settings_are_refused(values):
     with pytest.raises(InputError):
         validate(Bm25Config, values, "bm25")
+
+
+def test_a_saved_index_finds_the_same_and_a_filter_leaves_documents_out(tmp_path):
+    rng = np.random.default_rng(5)
+    texts = [" ".join(rng.choice(["red", "blue", "shoe", "hat", "box"], 4)) for _ in range(40)]
+    index = Bm25Index.build(texts, Bm25Config())
+    index.save(tmp_path / "index")
+    loaded = Bm25Index.load(tmp_path / "index", Bm25Config())
+    allowed = rng.random(40) < 0.5
+    every = index.search("red hat", k=40)
+    for found in (loaded.search("red hat", k=40), index.search("red hat", k=40, allowed=np.ones(40, bool))):
+        assert found.doc_id.tolist() == every.doc_id.tolist()
+        assert found.score.tolist() == every.score.tolist()
+    narrowed = loaded.search("red hat", k=3, allowed=allowed)
+    assert narrowed.doc_id.tolist() == [doc for doc in every.doc_id.tolist() if allowed[doc]][:3]

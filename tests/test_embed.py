@@ -37,7 +37,7 @@ from catid2.config.embed import ViewConfig
 from catid2.corpus.text import DocumentTexts
 from catid2.embedding.documents import Batching, Outputs, embed, require_finite
 from catid2.embedding.encoders import TransformerEncoder, token_batches
-from catid2.embedding.lsa import tfidf_svd
+from catid2.embedding.lsa import LsaEncoder, tfidf_svd
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import TEXT_FIELDS, read_embeddings, read_json
 
@@ -462,6 +462,19 @@ def test_tfidf_svd_learns_from_a_sample_and_folds_in_the_rest():
     assert found.explained_variance == learnt.explained_variance
     # folded in, a text that was learnt from keeps its vector; so the others are placed by the same axes
     np.testing.assert_allclose(vectors[drawn], np.concatenate(list(learnt.vectors)), atol=1e-5)
+
+
+def test_a_saved_tfidf_svd_encodes_other_texts_alike(tmp_path):
+    rng = np.random.default_rng(2)
+    texts = [" ".join(rng.choice(WORDS, 6)) for _ in range(50)]
+    config = view({"kind": "tfidf_svd", "dims": 4}).encoder
+    learnt = tfidf_svd(texts, config, seed=0)
+    learnt.encoder.save(tmp_path / "encoder")
+    others = [*texts[:5], f"{WORDS[0]} unknown", ""]
+    found = LsaEncoder.load(tmp_path / "encoder", config).encode(others)
+    assert (found == learnt.encoder.encode(others)).all()
+    np.testing.assert_allclose(found[:5], next(iter(learnt.vectors))[:5], atol=1e-5)
+    assert not found[6].any()
 
 
 def test_tfidf_svd_finds_topics_in_japanese(tmp_path):

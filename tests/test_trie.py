@@ -98,3 +98,22 @@ def test_docids_are_read_as_written(tmp_path):
     (tmp_path / "cut.parquet").write_bytes((tmp_path / "docids.parquet").read_bytes()[:-20])
     with pytest.raises(InputError, match="not a complete parquet file"):
         Docids.read(tmp_path / "cut.parquet")
+
+
+@pytest.mark.parametrize(("documents", "sizes"), CASES)
+@pytest.mark.parametrize("share", [0.05, 0.5, 1.0])
+def test_a_subtree_is_the_tree_of_the_allowed_documents(documents, sizes, share):
+    codes = random_codes(documents, sizes)
+    rng = np.random.default_rng(documents)
+    allowed = rng.random(documents) < share
+    allowed[rng.integers(documents)] = True
+    found = Trie.from_codes(codes, sizes).subtree(torch.from_numpy(allowed))
+    expected = Trie.from_codes(codes[allowed], sizes, np.flatnonzero(allowed))
+    assert (found.sizes, found.widths) == (expected.sizes, expected.widths)
+    for own, other in zip(
+        (*found.codes, *found.offsets, found.doc_ids),
+        (*expected.codes, *expected.offsets, expected.doc_ids),
+        strict=True,
+    ):
+        assert own.dtype == other.dtype
+        assert torch.equal(own, other)

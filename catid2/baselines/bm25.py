@@ -38,32 +38,59 @@ class Hits(NamedTuple):
 class Bm25Index:
     """A BM25 index of documents.
 
-    Raises:
-        InputError: no document has a word.
+    Args:
+        bm25: the scores of words in documents.
+        config: how they were made.
     """
 
-    def __init__(self, texts: Sequence[str], config: Bm25Config):
-        self.config = config
+    def __init__(self, bm25: bm25s.BM25, config: Bm25Config):
+        self._bm25, self.config = bm25, config
+
+    @classmethod
+    def build(cls, texts: Sequence[str], config: Bm25Config) -> Bm25Index:
+        """Index `texts`, the documents in their order.
+
+        Raises:
+            InputError: no document has a word.
+        """
         vocabulary: dict[str, int] = {}
         # Numbers in arrays: a hundred million Python strings would fill the memory.
         documents = [
-            array("i", (vocabulary.setdefault(word, len(vocabulary)) for word in self._words(text)))
+            array("i", (vocabulary.setdefault(word, len(vocabulary)) for word in _words(text, config)))
             for text in Progress(texts, desc="index", unit=" documents")
         ]
         if not vocabulary:
             raise InputError("texts of the products", "no word in any of them", "check the template")
-        self._bm25 = bm25s.BM25(method=config.method, k1=config.k1, b=config.b, backend="numpy")
-        self._bm25.index((documents, vocabulary), create_empty_token=False, show_progress=False)
+        bm25 = bm25s.BM25(method=config.method, k1=config.k1, b=config.b, backend="numpy")
+        bm25.index((documents, vocabulary), create_empty_token=False, show_progress=False)
+        return cls(bm25, config)
 
-    def search(self, query: str) -> Hits:
-        """Return at most top_k documents with a score above 0, by descending score, then ascending doc_id."""
-        words = self._bm25.get_tokens_ids(self._words(query))
+    def save(self, folder: Path) -> None:
+        """Write the index to `folder`, in bm25s's files."""
+        self._bm25.save(folder, show_progress=False)
+
+    @classmethod
+    def load(cls, folder: Path, config: Bm25Config) -> Bm25Index:
+        """Return the index that `save` wrote to `folder`; `config` is what it was built with."""
+        return cls(bm25s.BM25.load(folder, show_progress=False), config)
+
+    def search(self, query: str, k: int | None = None, allowed: np.ndarray | None = None) -> Hits:
+        """Return the best `k` documents with a score above 0, by descending score, then ascending doc_id.
+
+        Args:
+            query: words.
+            k: documents listed; default: top_k of the configuration.
+            allowed: (N,) bool; if given, only these documents are listed.
+        """
+        words = self._bm25.get_tokens_ids(_words(query, self.config))
         if not words:
             return Hits(np.empty(0, np.int32), np.empty(0, np.float32))
-        return best(self._bm25.get_scores_from_ids(words), self.config.top_k)
+        scores = self._bm25.get_scores_from_ids(words)
+        return best(scores if allowed is None else np.where(allowed, scores, 0), k or self.config.top_k)
 
-    def _words(self, text: str) -> Sequence[str]:
-        return tokenize(text, self.config.tokenizer)
+
+def _words(text: str, config: Bm25Config) -> Sequence[str]:
+    return tokenize(text, config.tokenizer)
 
 
 def best(scores: np.ndarray, k: int) -> Hits:
@@ -88,7 +115,7 @@ def search_bm25(config: Bm25Config, products: Path, queries: Path) -> pa.Table:
     test = read_queries(queries, "test")
     if test.num_rows == 0:
         raise InputError(queries, "no test query", "build the corpus with its test split")
-    index = Bm25Index(DocumentTexts(products, config.template, config.max_characters), config)
+    index = Bm25Index.build(DocumentTexts(products, config.template, config.max_characters), config)
     log.info("%s", config.note())
     query_ids = test.column("query_id").to_numpy()
     texts = test.column("query").to_pylist()

@@ -1,14 +1,12 @@
 """Encode the queries of a corpus with the encoder of a view's documents: a float16 row per query.
 
 A transformer is loaded again and must be the one that made the documents' vectors. TF-IDF with an SVD is fitted again
-to the same documents with the same seed and must give the same vectors. So no fitted model is stored, and changed
-documents are detected.
+to the same documents with the same seed and must give the same vectors. So changed documents are detected.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,7 +22,8 @@ from catid2.runtime.tables import read_embeddings, read_json, write_json
 from catid2.runtime.writing import atomic
 
 if TYPE_CHECKING:
-    from catid2.config.embed import HfEncoder
+    from catid2.embedding.encoders import TransformerEncoder
+    from catid2.embedding.lsa import LsaEncoder
 
 log = logging.getLogger(__name__)
 
@@ -67,10 +66,8 @@ def embed_queries(prefix: str, corpus: Corpus, outputs: Outputs) -> None:
     if not len(table):
         raise InputError(corpus.queries, "no queries", "build the corpus with some")
     texts = [prefix + text for text in table.column("query").to_pylist()]
-    if view.encoder.kind == "hf":
-        vectors = _by_transformer(view.encoder, documents.get("identity"), texts, description)
-    else:
-        vectors = _by_tfidf_svd(view, documents.get("seed"), texts, corpus)
+    encoder = load_encoder(view, corpus.embeddings, corpus.products)
+    vectors = encoder.encode(texts).astype(np.float16)
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(bad):
         what = f"the vector of query {table.column('query_id')[int(bad[0])]} is not finite in float16"
@@ -89,30 +86,44 @@ def embed_queries(prefix: str, corpus: Corpus, outputs: Outputs) -> None:
     log.info("%s: %d queries, %d dimensions", outputs.matrix, *vectors.shape)
 
 
-def _by_transformer(config: HfEncoder, identity: Any, texts: Sequence[str], description: Path) -> np.ndarray:
+def load_encoder(view: ViewConfig, embeddings: Path, products: Path) -> TransformerEncoder | LsaEncoder:
+    """Return the encoder that made the documents' vectors; it puts no prefix before a text.
+
+    Args:
+        view: the view of the documents.
+        embeddings: VIEW.npy, with VIEW.json next to it.
+        products: products.parquet of the corpus.
+
+    Raises:
+        InputError: a file cannot be used, or the encoder no longer gives the documents' vectors.
+    """
+    description = embeddings.with_suffix(".json")
+    made = read_json(description)
+    if view.encoder.kind == "tfidf_svd":
+        return _fit_again(view, made.get("seed"), embeddings, products)
     import torch  # tfidf_svd does not need it
 
     from catid2.embedding.encoders import TransformerEncoder
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    encoder = TransformerEncoder(config.model_copy(update={"prefix": ""}), device, BATCH_TOKENS)
-    if encoder.identity != identity:
-        what = f"made with {config.model} {identity}, which now is {encoder.identity}"
+    encoder = TransformerEncoder(view.encoder.model_copy(update={"prefix": ""}), device, BATCH_TOKENS)
+    if encoder.identity != made.get("identity"):
+        what = f"made with {view.encoder.model} {made.get('identity')}, which now is {encoder.identity}"
         raise InputError(description, what, "run embed again, or restore the encoder")
-    return encoder.encode(texts)
+    return encoder
 
 
-def _by_tfidf_svd(view: ViewConfig, seed: Any, texts: Sequence[str], corpus: Corpus) -> np.ndarray:
+def _fit_again(view: ViewConfig, seed: Any, embeddings: Path, products: Path) -> LsaEncoder:
     from catid2.embedding.lsa import tfidf_svd  # a GPU node may lack scikit-learn
 
-    documents = DocumentTexts(corpus.products, view.template, view.max_characters)
-    matrix = read_embeddings(corpus.embeddings, rows=len(documents))
+    documents = DocumentTexts(products, view.template, view.max_characters)
+    matrix = read_embeddings(embeddings, rows=len(documents))
     fitted = tfidf_svd(documents, view.encoder, seed)
     end, same = 0, True
     for block in fitted.vectors:
         start, end = end, end + len(block)
         same &= np.allclose(matrix[start:end], block, rtol=0, atol=SAME)
     if not same:
-        what = f"not the vectors that its encoder now gives the documents in {corpus.products}"
-        raise InputError(corpus.embeddings, what, "run embed again")
-    return fitted.encode(texts).astype(np.float16)
+        what = f"not the vectors that its encoder now gives the documents in {products}"
+        raise InputError(embeddings, what, "run embed again")
+    return fitted.encoder

@@ -162,6 +162,18 @@ def contents_of_model(
     return contents(str(folder / name) for name in files_in(folder))
 
 
+def encoder_of_method(pipeline: Pipeline, dataset: str, method: str) -> Sequence[str]:
+    """Return the record of the model that encodes the method's view, if it is fetched from the hub."""
+    return fetched(pipeline, "embed", dataset, pipeline.method_view(method))
+
+
+def contents_of_encoder(
+    pipeline: Pipeline, files_in: Callable[[Path], Iterable[str]], dataset: str, method: str
+) -> dict[str, str]:
+    """Return the contents of that model's files, if it is a folder of the user's own."""
+    return contents_of_model(pipeline, files_in, "embed", dataset, pipeline.method_view(method))
+
+
 # --- stages
 
 

@@ -15,6 +15,7 @@ from catid2.config.embed import View, ViewConfig
 from catid2.config.entries import FusedRun, FuseMethod, GenerativeMethod
 from catid2.config.file import PipelineConfig
 from catid2.config.grids import GridPoints, GridSummary, nested
+from catid2.config.index import IndexConfig
 from catid2.config.pretrained import PretrainedModel
 from catid2.config.sources import CatalogueSource, EsciSampleSource, EsciSource, SimulatedSource
 from catid2.config.stages import STAGES, Overrides, differs_by_seed, stages_of
@@ -140,6 +141,18 @@ class Pipeline:
             scheme = settings.scheme.sized(rqvae.layers, rqvae.codebook_size)
             return settings.model_copy(update={"scheme": scheme})
         return settings
+
+    def index(self, dataset: str, method: str, seed: str) -> IndexConfig:
+        """Return what export_index runs with; other searches than the method's are set as for the whole dataset."""
+        others = {
+            stage: self._overlay(
+                stage, STAGES[stage].model, getattr(self.config, stage), f"datasets.{dataset}"
+            )
+            for stage in ("bm25", "fuse")
+        }
+        own = {stage: self.stage(stage, dataset, method) for stage in ("docids", "retrieve")}
+        view = self.view(dataset, self.method_view(method))
+        return IndexConfig(dataset=dataset, method=method, seed=int(seed), view=view, **own, **others)
 
     @cache  # noqa: B019
     def run_stages(self, dataset: str, method: str) -> list[str]:

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from catid2.runtime.complete import require_complete
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import read_json, require_file
 
@@ -214,6 +215,14 @@ def build_light(
 def describe(model: LightRetriever) -> dict[str, Any]:
     """Return the content of a model's config.json."""
     return {"model_type": model.kind} | model.shape._asdict() | model.trained_on
+
+
+def is_light(retriever: Path) -> bool:
+    """Return whether a folder holds a light retriever; InputError if the folder is missing or incomplete."""
+    if not retriever.is_dir():
+        raise InputError(retriever, "no such folder", "run train_retriever first")
+    require_complete(retriever)
+    return read_json(retriever / "config.json").get("model_type") == LightRetriever.kind
 
 
 def load_light(folder: Path) -> LightRetriever:

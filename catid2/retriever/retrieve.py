@@ -12,11 +12,10 @@ import torch
 from catid2.corpus.queries import read_queries
 from catid2.docids.table import Docids
 from catid2.embedding.vectors import ViewVectors, read_vectors
-from catid2.retriever.light import LightRetriever, QueryVectors, load_light
+from catid2.retriever.light import QueryVectors, is_light, load_light
 from catid2.retriever.t5 import load_retriever
-from catid2.runtime.complete import require_complete
 from catid2.runtime.errors import InputError
-from catid2.runtime.tables import MADE_BY, read_json, write_table
+from catid2.runtime.tables import MADE_BY, write_table
 from catid2.search.below_node import DenseRanking, dense_ranking, require_depth
 from catid2.search.decode import Queries, Retriever, Search, search
 from catid2.search.rankings import run_table
@@ -100,14 +99,6 @@ def _vectors(level: int | None, retriever: Path, corpus: Corpus, documents: int)
         what = retriever if level is None else "rank_below_level"
         raise InputError(what, "needs the vectors of documents and queries", "pass --embeddings VIEW.npy")
     return read_vectors(corpus.embeddings, corpus.queries, documents)
-
-
-def is_light(retriever: Path) -> bool:
-    """Return whether a folder holds a light retriever; InputError if the folder is missing or incomplete."""
-    if not retriever.is_dir():
-        raise InputError(retriever, "no such folder", "run train_retriever first")
-    require_complete(retriever)
-    return read_json(retriever / "config.json").get("model_type") == LightRetriever.kind
 
 
 def _load(

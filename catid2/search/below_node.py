@@ -66,9 +66,10 @@ def dense_ranking(
     depth: int, vectors: ViewVectors, query_ids: np.ndarray, device: torch.device
 ) -> DenseRanking:
     """Return the ranking of documents below nodes of `depth` for the queries (Q,), on `device`."""
-    queries = _unit(vectors.of_queries(query_ids))
-    return DenseRanking(depth, queries.to(device), _unit(vectors.documents).to(device))
+    queries = unit(vectors.of_queries(query_ids))
+    return DenseRanking(depth, queries.to(device), unit(vectors.documents).to(device))
 
 
-def _unit(vectors: np.ndarray) -> torch.Tensor:
+def unit(vectors: np.ndarray) -> torch.Tensor:
+    """Return vectors (n, d) as float32 of length 1."""
     return functional.normalize(torch.from_numpy(np.array(vectors, np.float32)), dim=1)

@@ -80,7 +80,7 @@ def of_bm25(config: Bm25Config, products: Path, queries: Path, plan: Plan) -> La
     if not texts:
         raise InputError(queries, "no test query", "build the corpus with its test split")
     documents = DocumentTexts(products, config.template, config.max_characters)
-    index = Bm25Index(documents, config)
+    index = Bm25Index.build(documents, config)
     return Latency(
         batches=measure(lambda rows: [index.search(texts[row]) for row in rows], len(texts), plan),
         searches=plan.searches,

@@ -37,6 +37,7 @@ OUTPUTS = {
     "fuse_runs": ("--output",),
     "compare_with_bm25": ("--output",),
     "evaluate": ("--output", "--per-query"),
+    "export_index": ("--output",),
     "export_run": ("--output",),
     "export_qrels": ("--relevant", "--gains"),
     "measure_geometry": ("--output",),

@@ -1,9 +1,8 @@
-"""The documents' examples find products, by our search and by `generate`; and what `generate` does without us."""
+"""The documents' examples find products, by an index and by `generate`; and what `generate` does without us."""
 
 import contextlib
 import io
 import re
-import shutil
 import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,13 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from index_case import index_config
+from light_case import embed_case
 from retriever_case import TINY, train, write_case
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
+import catid2
 from catid2.docids.table import Docids
-from catid2.retriever.text_search import TextSearch
-from catid2.runtime.errors import InputError
-from catid2.runtime.tables import read_json, read_table, write_json
+from catid2.index.export import Parts, export_index
+from catid2.retriever.retrieve import Corpus
+from catid2.runtime.tables import read_table
 from catid2.search.logits_processor import DocIDLogitsProcessor
 from catid2.search.trie import Trie
 from workflow import ROOT
@@ -71,7 +73,9 @@ def trained(tmp_path_factory) -> Trained:
     folder.mkdir(parents=True)
     case = write_case(corpus)
     case = case._replace(docids=case.docids.rename(folder / "docids.parquet"))
-    train(TINY, case, folder)
+    retriever = train(TINY, case, folder)
+    corpus = Corpus(case.docids, case.products, case.queries, embed_case(case, root / "vectors"))
+    export_index(index_config(), Parts(retriever, None), corpus, folder / "index")
     codes = Docids.read(case.docids).codes
     titles = read_table(case.products, {"title": pa.string()})["title"].to_pylist()
     model = AutoModelForSeq2SeqLM.from_pretrained(folder / "retriever")
@@ -79,11 +83,11 @@ def trained(tmp_path_factory) -> Trained:
 
 
 def example(page: str, heading: str) -> str:
-    """Return the code of a section of a page."""
+    """Return the Python code of a section of a page."""
     text = (ROOT / page).read_text(encoding="utf-8")
     section = re.search(rf"^{heading}$(.*?)^##", text, re.DOTALL | re.MULTILINE).group(1)
     blocks = re.findall(r"(?:^(?: {4}.*)?\n)+", section, re.MULTILINE)
-    return "\n".join(textwrap.dedent(block) for block in blocks)
+    return "\n".join(textwrap.dedent(block) for block in blocks if "import " in block)
 
 
 def test_the_examples_of_readme_and_method_print_the_best_products(trained, monkeypatch):
@@ -128,43 +132,7 @@ def test_prefix_allowed_tokens_fn_ranks_by_the_softmax_over_the_whole_vocabulary
     whole = trained.log_probabilities(whole_vocabulary=True)
     np.testing.assert_allclose(found.sequences_scores, whole[doc_ids], rtol=1e-4)
     assert doc_ids.tolist() == np.argsort(-whole).tolist()
-    ours = [hit.doc_id for hit in search(trained).search(["red dress"], k=60)[0]]
+    index = catid2.open_index(trained.folder / "index")
+    ours = [hit.doc_id for hit in index.search(["red dress"], k=60)[0]]
     assert sorted(ours) == sorted(doc_ids)
     assert ours != doc_ids.tolist()
-
-
-def search(trained: Trained) -> TextSearch:
-    return TextSearch(trained.folder / "retriever", trained.folder / "docids.parquet")
-
-
-def test_each_text_is_searched_alone_and_gets_as_many_products_as_there_are(trained):
-    texts = ["red dress", "", "kettle " * 50, "靴"]
-    together = search(trained).search(texts, k=100)
-    assert [len(hits) for hits in together] == [60] * 4
-    for text, hits in zip(texts, together, strict=True):
-        (alone,) = search(trained).search([text], k=5)
-        assert [hit.doc_id for hit in alone] == [hit.doc_id for hit in hits[:5]]
-        assert [hit.score for hit in alone] == pytest.approx([hit.score for hit in hits[:5]], abs=1e-4)
-    assert search(trained).search([]) == []
-
-
-def test_texts_are_searched_with_the_prefix_and_the_length_that_the_retriever_was_trained_with(
-    trained, tmp_path
-):
-    other = shutil.copytree(trained.folder / "retriever", tmp_path / "retriever")
-    config = read_json(other / "config.json")
-    write_json(other / "config.json", config | {"query_prefix": "blue ", "max_query_tokens": 4})
-    found = TextSearch(other, trained.folder / "docids.parquet").search(["lamp shoe kettle", "rug"])
-    tokens = [trained.tokenizer(f"blue {text}")["input_ids"] for text in ("lamp shoe kettle", "rug")]
-    assert len(tokens[0]) > 4 >= len(tokens[1])
-    assert found == search(trained).search(["blue lamp shoe", "blue rug"])
-    assert found != search(trained).search(["lamp shoe kettle", "rug"])
-
-
-def test_a_light_retriever_and_other_docids_are_refused(trained, tmp_path):
-    (tmp_path / "config.json").write_text('{"model_type": "light"}')
-    with pytest.raises(InputError, match="a light retriever, which reads vectors instead of texts"):
-        TextSearch(tmp_path, trained.folder / "docids.parquet")
-    other = write_case(tmp_path, sizes=(5, 5, 5)).docids
-    with pytest.raises(InputError, match=r"docids.parquet: .*train it again"):
-        TextSearch(trained.folder / "retriever", other)

@@ -1,0 +1,21 @@
+"""Settings of export_index: what an index is made from, and how it is searched."""
+
+from catid2.config.base import StageConfig
+from catid2.config.bm25 import Bm25Config
+from catid2.config.docids import DocidsConfig
+from catid2.config.embed import View
+from catid2.config.fuse import FuseConfig
+from catid2.config.retrieve import RetrieveConfig
+
+
+class IndexConfig(StageConfig):
+    """The settings of a method that its index needs."""
+
+    dataset: str
+    method: str
+    seed: int
+    view: View
+    docids: DocidsConfig
+    retrieve: RetrieveConfig
+    bm25: Bm25Config
+    fuse: FuseConfig

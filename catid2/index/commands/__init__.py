@@ -1,0 +1,1 @@
+"""The subcommands of `python -m catid2`: each module has `add_parser` and `run`."""

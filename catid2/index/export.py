@@ -1,0 +1,75 @@
+"""Make an index of a trained method: one folder that can be copied anywhere and searched there."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from catid2.baselines.bm25 import Bm25Index
+from catid2.config.index import IndexConfig
+from catid2.corpus.text import DocumentTexts
+from catid2.index.encoder import save_encoder
+from catid2.index.folder import (
+    BM25,
+    DOCIDS,
+    PRODUCTS,
+    RETRIEVER,
+    RQVAE,
+    VECTORS,
+    Description,
+    write_description,
+)
+from catid2.retriever.retrieve import Corpus, load
+from catid2.runtime.errors import InputError
+from catid2.runtime.tables import read_embeddings
+from catid2.runtime.writing import atomic
+from catid2.training.distributed import CPU
+
+log = logging.getLogger(__name__)
+
+
+class Parts(NamedTuple):
+    """What a method has made: its retriever's folder, and the folder of its RQ-VAE if it has one."""
+
+    retriever: Path
+    rqvae: Path | None
+
+
+def export_index(config: IndexConfig, parts: Parts, corpus: Corpus, output: Path) -> None:
+    """Write the index of a method to the folder `output`.
+
+    Args:
+        config: the method's settings.
+        parts: its models.
+        corpus: its DocIDs, products, queries, and vectors (VIEW.npy).
+
+    Raises:
+        InputError: a file cannot be used, or the files do not belong together.
+    """
+    trie = load(config.retrieve, parts.retriever, corpus, CPU).trie  # checks that they belong together
+    if corpus.embeddings is None:
+        raise InputError("--embeddings", "missing", "name the vectors of the documents, VIEW.npy")
+    read_embeddings(corpus.embeddings, rows=len(trie))
+    with atomic(output) as folder:
+        folder.mkdir()
+        for source, name in (
+            (corpus.products, PRODUCTS),
+            (corpus.docids, DOCIDS),
+            (corpus.embeddings, VECTORS),
+        ):
+            shutil.copyfile(source, folder / name)
+        shutil.copytree(parts.retriever, folder / RETRIEVER)
+        if parts.rqvae:
+            shutil.copytree(parts.rqvae, folder / RQVAE, ignore=shutil.ignore_patterns("*.tsv"))
+        save_encoder(folder, config.view, corpus.embeddings, corpus.products)
+        save_bm25(folder, config)
+        write_description(folder, Description.model_validate(config.model_dump()))
+    log.info("%s: %d documents", output, len(trie))
+
+
+def save_bm25(folder: Path, config: IndexConfig) -> None:
+    """Index the products of the index in `folder` for `--with bm25`."""
+    texts = DocumentTexts(folder / PRODUCTS, config.bm25.template, config.bm25.max_characters)
+    Bm25Index.build(texts, config.bm25).save(folder / BM25)
