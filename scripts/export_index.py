@@ -4,7 +4,7 @@ from pathlib import Path
 
 from catid2.config.base import parse
 from catid2.config.index import IndexConfig
-from catid2.runtime.command import OPTIONAL_PATH, entry_point, keep_bars_out_of_logs, new_parser
+from catid2.runtime.command import OPTIONAL_PATH, entry_point, new_parser
 
 
 @entry_point
@@ -26,7 +26,6 @@ def main() -> None:
     from catid2.retriever.retrieve import Corpus
     from catid2.runtime.writing import claim
 
-    keep_bars_out_of_logs()
     parts = Parts(arguments.retriever, arguments.model.parent if arguments.model else None)
     corpus = Corpus(arguments.docids, arguments.products, arguments.queries, arguments.embeddings)
     with claim(arguments.output):

@@ -8,7 +8,7 @@ from pathlib import Path
 from catid2.config.base import parse, require_at_least
 from catid2.config.bm25 import Bm25Config
 from catid2.config.retrieve import RetrieveConfig
-from catid2.runtime.command import OPTIONAL_PATH, entry_point, keep_bars_out_of_logs, new_parser
+from catid2.runtime.command import OPTIONAL_PATH, entry_point, new_parser
 from catid2.runtime.errors import InputError
 
 
@@ -40,7 +40,6 @@ def main() -> None:
     from catid2.studies.efficiency import write_latency
     from catid2.studies.latency import Plan, of_bm25, of_retriever
 
-    keep_bars_out_of_logs()
     plan = Plan(arguments.batches, arguments.searches, arguments.warm_up)
     with claim(arguments.output):
         if arguments.retriever:

@@ -5,7 +5,7 @@ from pathlib import Path
 from catid2.config.base import parse, require_at_least
 from catid2.config.retrieve import RetrieveConfig
 from catid2.retriever.options import add_options
-from catid2.runtime.command import entry_point, keep_bars_out_of_logs, new_parser
+from catid2.runtime.command import entry_point, new_parser
 
 
 @entry_point
@@ -22,7 +22,6 @@ def main() -> None:
     from catid2.retriever.retrieve import Corpus, retrieve
     from catid2.runtime.writing import claim
 
-    keep_bars_out_of_logs()
     corpus = Corpus(arguments.docids, arguments.products, arguments.queries, arguments.embeddings)
     with claim(arguments.output):
         retrieve(config, arguments.retriever, corpus, arguments.output, arguments.batch_size)

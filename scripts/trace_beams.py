@@ -6,7 +6,7 @@ from catid2.config.base import parse, require_at_least, validate
 from catid2.config.evaluate import Metric
 from catid2.config.retrieve import RetrieveConfig
 from catid2.retriever.options import add_options
-from catid2.runtime.command import entry_point, keep_bars_out_of_logs, new_parser
+from catid2.runtime.command import entry_point, new_parser
 
 
 @entry_point
@@ -29,7 +29,6 @@ def main() -> None:
     from catid2.runtime.writing import claim
     from catid2.studies.beam_trace import Shown, beam_trace
 
-    keep_bars_out_of_logs()
     corpus = Corpus(arguments.docids, arguments.products, arguments.queries, arguments.embeddings)
     shown = Shown(arguments.judgements, arguments.per_query, metric, arguments.shown)
     with claim(arguments.output):

@@ -7,7 +7,7 @@ ends it at once, without saving.
 
 from catid2.config.base import parse
 from catid2.config.dual_encoder import DualEncoderConfig
-from catid2.runtime.command import entry_point, keep_bars_out_of_logs, new_parser
+from catid2.runtime.command import entry_point, new_parser
 from catid2.training.options import add_options, parse_options
 
 
@@ -24,7 +24,6 @@ def main() -> None:
     from catid2.runtime.writing import claim
     from catid2.training.distributed import process_group
 
-    keep_bars_out_of_logs()
     inputs = Inputs(arguments.products, arguments.queries, arguments.judgements)
     with claim(arguments.output), process_group() as group:
         train_dual_encoder(

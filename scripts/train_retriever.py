@@ -9,7 +9,7 @@ from pathlib import Path
 
 from catid2.config.base import parse
 from catid2.config.retriever import AnyRetriever
-from catid2.runtime.command import OPTIONAL_PATH, entry_point, keep_bars_out_of_logs, new_parser
+from catid2.runtime.command import OPTIONAL_PATH, entry_point, new_parser
 from catid2.runtime.errors import InputError
 from catid2.training.options import add_options, parse_options
 
@@ -43,7 +43,6 @@ def main() -> None:
         from catid2.retriever.t5_training import Inputs, train_retriever
         from catid2.training.distributed import process_group
 
-        keep_bars_out_of_logs()
         with process_group() as group:
             train_retriever(config, Inputs(*corpus), *run, arguments.checkpoint_seconds, group)
 

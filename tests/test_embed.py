@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,6 +19,9 @@ import torch
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.preprocessing import normalize
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     AutoModel,
@@ -34,7 +38,7 @@ from transformers import (
 import catid2.embedding.documents
 from catid2.config.base import validate
 from catid2.config.embed import ViewConfig
-from catid2.corpus.text import DocumentTexts
+from catid2.corpus.text import DocumentTexts, tokenize
 from catid2.embedding.documents import Batching, Outputs, embed, require_finite
 from catid2.embedding.encoders import TransformerEncoder, token_batches
 from catid2.embedding.lsa import LsaEncoder, tfidf_svd
@@ -464,17 +468,24 @@ def test_tfidf_svd_learns_from_a_sample_and_folds_in_the_rest():
     np.testing.assert_allclose(vectors[drawn], np.concatenate(list(learnt.vectors)), atol=1e-5)
 
 
-def test_a_saved_tfidf_svd_encodes_other_texts_alike(tmp_path):
+def test_a_saved_tfidf_svd_encodes_as_scikit_learn_does(tmp_path):
     rng = np.random.default_rng(2)
-    texts = [" ".join(rng.choice(WORDS, 6)) for _ in range(50)]
-    config = view({"kind": "tfidf_svd", "dims": 4}).encoder
-    learnt = tfidf_svd(texts, config, seed=0)
-    learnt.encoder.save(tmp_path / "encoder")
-    others = [*texts[:5], f"{WORDS[0]} unknown", ""]
-    found = LsaEncoder.load(tmp_path / "encoder", config).encode(others)
-    assert (found == learnt.encoder.encode(others)).all()
-    np.testing.assert_allclose(found[:5], next(iter(learnt.vectors))[:5], atol=1e-5)
-    assert not found[6].any()
+    texts = [" ".join(rng.choice(WORDS, rng.integers(1, 20))) for _ in range(50)]
+    others = [*texts[:5], f"{WORDS[0]} unknown", "unknown", "", " ".join(WORDS[:3] * 40)]
+    for normalised in (True, False):
+        config = view({"kind": "tfidf_svd", "dims": 4, "normalize": normalised}).encoder
+        learnt = tfidf_svd(texts, config, seed=0)
+        learnt.encoder.save(tmp_path / "encoder")
+        found = LsaEncoder.load(tmp_path / "encoder", config).encode(others)
+        assert (found == learnt.encoder.encode(others)).all()
+        tfidf = TfidfVectorizer(
+            analyzer=partial(tokenize, tokenizer=config.tokenizer), sublinear_tf=True, dtype=np.float32
+        )
+        svd = TruncatedSVD(4, random_state=0)
+        svd.fit(tfidf.fit_transform(texts))
+        library = svd.transform(tfidf.transform(others))
+        np.testing.assert_allclose(found, normalize(library) if normalised else library, rtol=1e-4, atol=1e-6)
+        assert not found[6:8].any()
 
 
 def test_tfidf_svd_finds_topics_in_japanese(tmp_path):

@@ -7,6 +7,7 @@ Manning et al., "Introduction to Information Retrieval", section 6.4.1. scikit-l
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.preprocessing import normalize
+from scipy.sparse import csr_array
 
 from catid2.corpus.text import tokenize
 from catid2.runtime.errors import InputError
@@ -34,6 +33,8 @@ _MODEL = "model.safetensors"
 class LsaEncoder:
     """A fitted TF-IDF and SVD, which encodes texts in its space.
 
+    It does what scikit-learn's `transform` does, without the import, which takes longer than a search.
+
     Args:
         config: the settings that it was fitted with.
         words: (V,) the vocabulary.
@@ -44,19 +45,33 @@ class LsaEncoder:
     def __init__(
         self, config: TfidfSvdEncoder, words: Sequence[str], idf: np.ndarray, components: np.ndarray
     ):
-        self.config, self.words, self.components = config, words, components
-        self._vectorizer = _vectorizer(config, vocabulary=words)
-        self._vectorizer.idf_ = idf
+        self.config, self.words, self.idf, self.components = config, words, idf, components
+        self._columns = {word: column for column, word in enumerate(words)}
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Return the vectors of n texts, (n, dims) float32; unknown words are ignored."""
-        return _scaled(self._vectorizer.transform(texts) @ self.components.T, self.config)
+        columns, counts, ends = [], [], [0]
+        for text in texts:
+            found = Counter(map(self._columns.get, tokenize(text, self.config.tokenizer)))
+            found.pop(None, None)
+            columns.extend(sorted(found))
+            counts.extend(found[column] for column in sorted(found))
+            ends.append(len(columns))
+        weights = (np.log(np.array(counts, np.float32)) + 1) * self.idf[np.array(columns, np.int64)]
+        rows = csr_array((weights, columns, ends), shape=(len(texts), len(self.words)))
+        rows.data /= np.repeat(
+            _lengths(np.sqrt(rows.multiply(rows).sum(axis=1, dtype=np.float64))), np.diff(ends)
+        )
+        vectors = rows @ self.components.T
+        if self.config.normalize:
+            vectors /= _lengths(np.linalg.norm(vectors, axis=1))[:, None]
+        return vectors
 
     def save(self, folder: Path) -> None:
         """Write the fitted model to `folder`: words.json and model.safetensors."""
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "words.json", {"words": list(self.words)})
-        tensors = {"idf": self._vectorizer.idf_, "components": self.components}
+        tensors = {"idf": self.idf, "components": self.components}
         save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, folder / _MODEL)
 
     @classmethod
@@ -85,7 +100,17 @@ def tfidf_svd(texts: Sequence[str], config: TfidfSvdEncoder, seed: int) -> Lsa:
     Raises:
         InputError: there are fewer texts, or fewer different words, than dimensions.
     """
-    vectorizer = _vectorizer(config)
+    # Imported late: a search needs only the encoder.
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.preprocessing import normalize
+
+    vectorizer = TfidfVectorizer(
+        analyzer=partial(tokenize, tokenizer=config.tokenizer),
+        max_features=config.max_features,
+        sublinear_tf=True,
+        dtype=np.float32,
+    )
     sampled = len(texts) > config.fit_documents
     try:
         learnt = _sample(texts, config.fit_documents, seed) if sampled else texts
@@ -97,7 +122,8 @@ def tfidf_svd(texts: Sequence[str], config: TfidfSvdEncoder, seed: int) -> Lsa:
         what = f"{config.dims} dimensions, but {counts.shape[0]} texts with {counts.shape[1]} words"
         raise InputError("encoder.dims", what, f"set it below {min(counts.shape)}")
     svd = TruncatedSVD(config.dims, random_state=seed)
-    blocks: Iterable[np.ndarray] = [_scaled(svd.fit_transform(counts), config)]
+    vectors = svd.fit_transform(counts)
+    blocks: Iterable[np.ndarray] = [normalize(vectors, copy=False) if config.normalize else vectors]
     words = vectorizer.get_feature_names_out().tolist()
     encoder = LsaEncoder(config, words, vectorizer.idf_, svd.components_)
     if sampled:
@@ -106,18 +132,9 @@ def tfidf_svd(texts: Sequence[str], config: TfidfSvdEncoder, seed: int) -> Lsa:
     return Lsa(blocks, counts.shape[1], float(svd.explained_variance_ratio_.sum()), encoder)
 
 
-def _vectorizer(config: TfidfSvdEncoder, vocabulary: Sequence[str] | None = None) -> TfidfVectorizer:
-    return TfidfVectorizer(
-        analyzer=partial(tokenize, tokenizer=config.tokenizer),
-        max_features=config.max_features,
-        vocabulary=vocabulary,
-        sublinear_tf=True,
-        dtype=np.float32,
-    )
-
-
-def _scaled(vectors: np.ndarray, config: TfidfSvdEncoder) -> np.ndarray:
-    return normalize(vectors, copy=False) if config.normalize else vectors
+def _lengths(lengths: np.ndarray) -> np.ndarray:
+    """Return lengths of vectors to divide by: 1 for a vector of zeros."""
+    return np.where(lengths > 0, lengths, 1).astype(np.float32)
 
 
 def _sample(texts: Sequence[str], number: int, seed: int) -> Iterator[str]:

@@ -69,14 +69,6 @@ def _path(value: str) -> Path:
     return Path(value)
 
 
-def keep_bars_out_of_logs() -> None:
-    """Turn transformers' progress bars off unless stderr is a terminal. Imports transformers, which takes seconds."""
-    from transformers.utils.logging import disable_progress_bar
-
-    if not sys.stderr.isatty():
-        disable_progress_bar()
-
-
 def entry_point(main: Callable[[], None]) -> Callable[[], None]:
     """Decorate a script's `main`: an InputError or a full disk becomes one line on stderr and exit code 1.
 
@@ -94,6 +86,8 @@ def entry_point(main: Callable[[], None]) -> Callable[[], None]:
         signal.signal(signal.SIGTERM, _end)
         if RUN_ID in os.environ:
             _end_with_agent()
+        if not sys.stderr.isatty():  # keeps the bars of Transformers, too, out of logs
+            os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         try:
             level = logging.WARNING if read_ranks().rank else logging.INFO
             logging.basicConfig(level=level, format="%(asctime)s %(message)s")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catid2.config.base import require_at_least
-from catid2.runtime.command import keep_bars_out_of_logs
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import require_file
 
@@ -61,7 +60,6 @@ def run(arguments: argparse.Namespace) -> None:
     # Imported late: a mistake in the options should not wait for torch.
     from catid2.index.index import Index
 
-    keep_bars_out_of_logs()
     index = Index(arguments.index, arguments.device)
     ids = lines_of(arguments.allow) if arguments.allow else None
     narrowed = ids is not None or arguments.category is not None
