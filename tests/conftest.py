@@ -9,9 +9,9 @@ from filelock import FileLock
 
 from workflow import EFFICIENCY_FIGURE, ROOT, TINY_CONFIG, Project
 
-# The files of tests that last longest, half a minute or more, the longest first.
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # before Transformers is imported
 
+# The files of tests that last longest, half a minute or more, the longest first.
 LONGEST = (
     "test_slurm",
     "test_effects",
