@@ -64,9 +64,9 @@ class Recipes:
         )
         queries = self._of_fold(fold)
         inputs = light_training.Inputs(self.products, self.queries, self.judgements, docids, embeddings)
-        light_training.read_train_queries = lambda *_: queries
-        light_training.train_light(config, inputs, folder / "checkpoints", folder / "retriever", fold, 1e9)
-        data, model = light_training.read_data(config, inputs), load_light(folder / "retriever")
+        state, output = folder / "checkpoints", folder / "retriever"
+        light_training.train_light(config, inputs, state, output, fold, 1e9, queries)
+        data, model = light_training.read_data(config, inputs, queries), load_light(output)
         found = search(model, data.trie, data.held_out, Search(100, 100, 32), Group()).doc_ids
         return self._rows(queries, found).with_columns(method=pl.lit(method), fold=pl.lit(fold))
 

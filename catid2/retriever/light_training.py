@@ -24,7 +24,7 @@ from catid2.runtime.ranks import read_ranks
 from catid2.runtime.tables import write_json
 from catid2.search.trie import Trie
 from catid2.training.distributed import Group
-from catid2.training.examples import EpochBatches, Task, read_train_queries
+from catid2.training.examples import EpochBatches, Task, TrainQueries, read_train_queries
 from catid2.training.loop import Training, require_own_folder
 
 if TYPE_CHECKING:
@@ -63,16 +63,18 @@ def train_light(
     output: Path,
     seed: int,
     checkpoint_seconds: float = 600.0,
+    queries: TrainQueries | None = None,
 ) -> None:
     """Train a light retriever and write its folder: model.safetensors, config.json, history.tsv.
 
     Of several ranks the first trains alone; the others return at once. Arguments and errors are those of
-    catid2.retriever.t5_training.train_retriever.
+    catid2.retriever.t5_training.train_retriever; `queries` replaces those that the settings hold out, as
+    cross-validation needs it.
     """
     if read_ranks().rank:
         return
     require_own_folder(output, "retriever")
-    data = read_data(config, inputs)
+    data = read_data(config, inputs, queries)
     model = build_light(config, data.trie.sizes, data.documents, data.trained_on, seed)
     settings = {"config": config.model_dump(mode="json"), "seed": seed, "code": code_digest(__file__)}
     # The vectors are included because vectors_sha256 covers only their description, which does not depend on the texts.
@@ -82,13 +84,14 @@ def train_light(
     LightTraining(config, model, data, seed).run(state, checkpoint_seconds, output)
 
 
-def read_data(config: LightConfig, inputs: Inputs) -> Data:
-    """Return examples and validation queries; errors as in train_light."""
+def read_data(config: LightConfig, inputs: Inputs, queries: TrainQueries | None = None) -> Data:
+    """Return examples and validation queries; arguments and errors as in train_light."""
     docids = Docids.read(inputs.docids)
     docids.require_documents(inputs.products)
     codes = docids.codes
     vectors = read_vectors(inputs.embeddings, inputs.queries, len(codes))
-    queries = read_train_queries(inputs.queries, inputs.judgements, config.labels, config.valid_share)
+    if queries is None:
+        queries = read_train_queries(inputs.queries, inputs.judgements, config.labels, config.valid_share)
     queries.require_documents(len(codes), inputs.judgements, "has no DocID")
     queries.require_validation(config.select_by)
     held_out = queries.held_out[queries.query]  # (P,)
