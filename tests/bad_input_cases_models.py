@@ -5,7 +5,17 @@ from pathlib import Path
 
 import breakage as b
 import torch
-from bad_inputs import DOCIDS, LAYOUT, PRODUCT_TABLE, RETRIEVER, RQVAE, RQVAE_CONFIG, WEIGHTS, Case
+from bad_inputs import (
+    DOCIDS,
+    EMBEDDINGS,
+    LAYOUT,
+    PRODUCT_TABLE,
+    RETRIEVER,
+    RQVAE,
+    RQVAE_CONFIG,
+    WEIGHTS,
+    Case,
+)
 
 NAN = float("nan")
 
@@ -94,6 +104,12 @@ CASES = [
         ("docids.parquet: codes per position", "train it again"),
     ),
     Case("code null", "retrieve", b.value(DOCIDS, "c_2", 4, None), ("'c_2', row 4: null",)),
+    Case("DocIDs of others in an index", "export_index", b.value(DOCIDS, "product_id", 0, "Z"), ("not the DocIDs of",)),
+    Case("vectors of an index cut", "export_index", b.cut(EMBEDDINGS), ("text.npy: not a complete .npy matrix",)),
+    Case(
+        "vectors of another encoder", "export_index", b.matrix(EMBEDDINGS, lambda m: m[:, ::-1]),
+        ("text.npy: not the vectors that its encoder now gives", "run embed again"),
+    ),
     Case("position gone", "retrieve", b.without(DOCIDS, "c_1"), ("docids.parquet: column 'c_1' is missing",)),
     Case(
         "no positions", "retrieve", b.table(DOCIDS, lambda t: t.drop_columns([f"c_{i}" for i in range(4)])),

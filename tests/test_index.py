@@ -13,8 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from index_case import KINDS, IndexCase, write_index
+from plan import plan
 
 import catid2
+from catid2.config.index import IndexConfig
 from catid2.index.explain import describe_prefix, explain, products_below
 from catid2.index.index import Index
 from catid2.retriever.retrieve import retrieve
@@ -279,6 +281,20 @@ def test_another_format_and_other_folders_are_refused(cases, tmp_path):
         Index(tmp_path / "nothing")
     with pytest.raises(InputError, match="not an index"):
         Index(tmp_path)
+
+
+def test_the_rule_gives_a_methods_own_files_and_settings(tmp_path):
+    targets = [f"results/toy/{method}/seed{seed}/index" for method, seed in (("catid2", 8), ("light", 4))]
+    jobs = plan(ROOT / "tests" / "plan.yaml", tmp_path, targets=targets)
+    for method, seed in (("catid2", 8), ("light", 4)):
+        [job] = [job for job in jobs if job.rule == "export_index" and job.wildcards["method"] == method]
+        assert job.options("--output") == [f"results/toy/{method}/seed{seed}/index"]
+        assert job.options("--retriever") == [f"results/toy/{method}/seed{seed}/retriever"]
+        assert job.options("--docids")[0].endswith(f"/seed{seed}/docids.parquet")
+        config = IndexConfig.model_validate_json(job.options("--config")[0])
+        assert (config.dataset, config.method, config.seed) == ("toy", method, seed)
+        reads = [path for path in job.inputs if path.endswith("_queries.npy")]
+        assert bool(reads) == (method == "light")  # the check that the retriever was taught these vectors
 
 
 # --- the command ------------------------------------------------------------------------------------
