@@ -8,7 +8,8 @@ comparison: `extra_digit` as in TIGER, `sinkhorn_loop` as in LC-Rec and LETTER.
 All functions take documents in canonical order (`catid2.docids.assign` sorts by product_id) and break ties by it.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,9 @@ from catid2.runtime.errors import InputError
 # Takes the distances (m, K) of each group of documents to the last layer's codes, infinite where a code is taken.
 # Returns codes (m,) for each group, distinct within the group.
 Assign = Callable[[list[np.ndarray]], list[np.ndarray]]
+
+# (L, K, d), or one array (K_l, d) per layer if the layers have different numbers of codes.
+Codebooks = np.ndarray | Sequence[np.ndarray]
 
 
 class Repaired(NamedTuple):
@@ -59,10 +63,11 @@ def transport(latents: np.ndarray, codebooks: np.ndarray, argmin: np.ndarray) ->
     Raises:
         InputError: N > K^L, so there are not enough DocIDs.
     """
-    return _make_distinct(latents, codebooks, argmin, _cheapest)
+    return make_distinct(latents, codebooks, argmin, cheapest)
 
 
-def _cheapest(costs: list[np.ndarray]) -> list[np.ndarray]:
+def cheapest(costs: list[np.ndarray]) -> list[np.ndarray]:
+    """Assign the last layer's codes at the least total distance (see Assign)."""
     return [linear_sum_assignment(cost)[1] for cost in costs]
 
 
@@ -83,33 +88,52 @@ def sinkhorn(
     Raises:
         InputError: as `transport`.
     """
-    return _make_distinct(
-        latents, codebooks, argmin, lambda costs: assign_by_plan(costs, epsilon, iterations)
-    )
+    return make_distinct(latents, codebooks, argmin, lambda costs: assign_by_plan(costs, epsilon, iterations))
 
 
-def _make_distinct(
-    latents: np.ndarray, codebooks: np.ndarray, argmin: np.ndarray, assign: Assign
+def make_distinct(
+    latents: np.ndarray,
+    codebooks: Codebooks,
+    argmin: np.ndarray,
+    assign: Assign,
+    taken: np.ndarray | None = None,
 ) -> Repaired:
-    layers, size, _ = codebooks.shape
-    if len(latents) > size**layers:
-        have = (
-            f"{len(latents)} documents, but {layers} layers of {size} codes make only {size**layers} DocIDs"
+    """Give M documents distinct DocIDs that are not `taken`, in the steps of `transport`.
+
+    Args:
+        latents: (M, d) in canonical order.
+        codebooks: of L layers.
+        argmin: (M, L), the `greedy_codes` of the latents.
+        assign: decides the last layer.
+        taken: (N, L) distinct DocIDs of other documents, which keep them.
+
+    Raises:
+        InputError: there are fewer free DocIDs than documents.
+    """
+    taken = argmin[:0] if taken is None else taken
+    free = math.prod(map(len, codebooks)) - len(taken)
+    if len(argmin) > free:
+        if len(taken):
+            have = f"{len(argmin)} new documents, but only {free} DocIDs are free"
+            raise InputError("DocIDs", have, "add fewer, or train again with all documents")
+        have = f"{len(codebooks)} layers of {len(codebooks[0])} codes make only {free} DocIDs"
+        raise InputError(
+            "DocIDs", f"{len(argmin)} documents, but {have}", "use more layers or larger codebooks"
         )
-        raise InputError("DocIDs", have, "use more layers or larger codebooks")
-    codes = argmin.copy()
-    movable = np.flatnonzero(shared(argmin))
-    if not len(movable):
-        return Repaired(codes, np.zeros(len(codes), bool))
-    for layer in range(layers - 1):
-        _make_room(latents, codebooks, codes, movable, layer)
-    _assign_last_layer(latents, codebooks, codes, movable, assign)
-    _deal_to_duplicates(latents, codebooks, codes, movable)
-    return Repaired(codes, (codes[:, :-1] != argmin[:, :-1]).any(axis=1))
+    own = len(argmin)
+    # The taken ones last: so row i of `latents` is row i of `codes`.
+    codes = np.concatenate([argmin, taken])
+    movable = np.flatnonzero(shared(codes)[:own])
+    if len(movable):
+        for layer in range(len(codebooks) - 1):
+            _make_room(latents, codebooks, codes, movable, layer)
+        _assign_last_layer(latents, codebooks, codes, movable, assign)
+        _deal_to_duplicates(latents, codebooks, codes, movable)
+    return Repaired(codes[:own], (codes[:own, :-1] != argmin[:, :-1]).any(axis=1))
 
 
 def _make_room(
-    latents: np.ndarray, codebooks: np.ndarray, codes: np.ndarray, movable: np.ndarray, layer: int
+    latents: np.ndarray, codebooks: Codebooks, codes: np.ndarray, movable: np.ndarray, layer: int
 ) -> None:
     """Change `codes` so that no code of `layer` holds more documents than there are IDs below it.
 
@@ -117,8 +141,8 @@ def _make_room(
     that may not move have distinct IDs, so they alone never overfill a code. Each pass of the loop ends the surplus or
     fills a code that had room, so there are at most K passes.
     """
-    layers, size, _ = codebooks.shape
-    capacity = size ** (layers - 1 - layer)
+    size = len(codebooks[layer])
+    capacity = math.prod(map(len, codebooks[layer + 1 :]))
     if len(codes) <= capacity:
         return
     prefix = tuple_ids(codes[:, :layer])
@@ -172,7 +196,7 @@ def _nearest_with_room(
 
 
 def _assign_last_layer(
-    latents: np.ndarray, codebooks: np.ndarray, codes: np.ndarray, movable: np.ndarray, assign: Assign
+    latents: np.ndarray, codebooks: Codebooks, codes: np.ndarray, movable: np.ndarray, assign: Assign
 ) -> None:
     """Set the last code of the movable rows to what `assign` returns for the rows of each prefix."""
     prefix = tuple_ids(codes[:, :-1])
@@ -199,7 +223,7 @@ def _assign_last_layer(
 
 
 def _deal_to_duplicates(
-    latents: np.ndarray, codebooks: np.ndarray, codes: np.ndarray, movable: np.ndarray
+    latents: np.ndarray, codebooks: Codebooks, codes: np.ndarray, movable: np.ndarray
 ) -> None:
     """Reorder `codes` among rows with identical latents: the first row gets the nearest ID, and so on."""
     vectors = np.ascontiguousarray(latents[movable])
