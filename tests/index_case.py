@@ -1,5 +1,6 @@
 """Tiny indexes of a trained T5 and a trained light retriever, and what they were made from."""
 
+import io
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,3 +75,17 @@ def give_categories(products: Path) -> None:
     for level in (1, 2):
         columns[f"category_id_{level}"] = pa.array([nodes[level - 1][row] for row in chosen], pa.int32())
     write_table(products, pa.table(columns, pa.schema(products_columns(2))))
+
+
+def run_command(monkeypatch, capsys, *arguments: object, typed: str = "") -> tuple[int, str, str]:
+    """Run `python -m catid2` in this process; return its exit code and what it printed."""
+    from catid2.__main__ import main
+
+    monkeypatch.setattr("sys.argv", ["catid2", *map(str, arguments)])
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    try:
+        main()
+        code = 0
+    except SystemExit as end:
+        code = end.code
+    return code, *capsys.readouterr()

@@ -1,6 +1,5 @@
 """An index finds what the pipeline finds, wherever it is; filters, fusion and explanations by slow references."""
 
-import io
 import json
 import os
 import shutil
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from index_case import KINDS, IndexCase, write_index
+from index_case import KINDS, IndexCase, run_command, write_index
 from plan import plan
 
 import catid2
@@ -298,20 +297,6 @@ def test_the_rule_gives_a_methods_own_files_and_settings(tmp_path):
 
 
 # --- the command ------------------------------------------------------------------------------------
-
-
-def run_command(monkeypatch, capsys, *arguments: object, typed: str = "") -> tuple[int, str, str]:
-    """Run `python -m catid2` in this process; return its exit code and what it printed."""
-    from catid2.__main__ import main
-
-    monkeypatch.setattr("sys.argv", ["catid2", *map(str, arguments)])
-    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
-    try:
-        main()
-        code = 0
-    except SystemExit as end:
-        code = end.code
-    return code, *capsys.readouterr()
 
 
 @pytest.mark.parametrize("source", ["arguments", "file", "standard input"])

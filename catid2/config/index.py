@@ -15,6 +15,7 @@ class IndexConfig(StageConfig):
     method: str
     seed: int
     view: View
+    clean_html: bool = True  # the corpus's; so are texts of products that are added
     docids: DocidsConfig
     retrieve: RetrieveConfig
     bm25: Bm25Config

@@ -152,7 +152,9 @@ class Pipeline:
         }
         own = {stage: self.stage(stage, dataset, method) for stage in ("docids", "retrieve")}
         view = self.view(dataset, self.method_view(method))
-        return IndexConfig(dataset=dataset, method=method, seed=int(seed), view=view, **own, **others)
+        clean_html = self.corpus(dataset).clean_html
+        made_from = {"dataset": dataset, "method": method, "seed": int(seed)}
+        return IndexConfig(**made_from, view=view, clean_html=clean_html, **own, **others)
 
     @cache  # noqa: B019
     def run_stages(self, dataset: str, method: str) -> list[str]:

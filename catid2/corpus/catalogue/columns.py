@@ -24,6 +24,7 @@ class Column(NamedTuple):
     # An id is text or a whole number, a grade text or a number, a code one of a few texts.
     kind: Literal["text", "id", "code", "grade", "names"] = "text"
     splitting: Splitting | None = None  # of names
+    optional: bool = False  # the file may lack it: then it is null in every row
 
 
 class Chunk(NamedTuple):
@@ -34,18 +35,21 @@ class Chunk(NamedTuple):
     values: Mapping[str, pa.Array | list[Any]]  # of each column that is read; null where there is none
 
 
-def place(path: Path, own: str, names: Sequence[str]) -> int:
-    """Return the position of the column `own` in a file.
+def place(path: Path, column: Column, names: Sequence[str]) -> int | None:
+    """Return the position of a column in a file; None if the file lacks it and it is optional.
 
     White space and byte order marks around names are ignored, unless two columns differ only in them.
 
     Raises:
         InputError: the column is missing or repeated.
     """
+    own = column.own
     found = [number for number, name in enumerate(names) if name == own]
     found = found or [number for number, name in enumerate(names) if _plain(name) == _plain(own)]
     if len(found) == 1:
         return found[0]
+    if not found and column.optional:
+        return None
     raise missing_column(path, own, names, "is there twice" if found else "is missing")
 
 

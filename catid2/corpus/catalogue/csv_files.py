@@ -56,8 +56,11 @@ def csv_chunks(
     _LOG.info("%s: delimiter %r, quotes: %s", path, *dialect)
     records = _records(path, dialect)
     header = next(records).fields
-    places = [place(path, column.own, header) for column in columns.values()]
-    rows = ((record.line, [record.fields[number] or None for number in places]) for record in records)
+    places = [place(path, column, header) for column in columns.values()]
+    rows = (
+        (record.line, [None if number is None else record.fields[number] or None for number in places])
+        for record in records
+    )
     yield from chunks_of(path, columns, rows)
 
 
@@ -96,7 +99,7 @@ def _header_fault(
         if any("\x00" in name for name in header):
             raise InputError(path, "not UTF-8: it has bytes of 0, as UTF-16 has", "write the file as UTF-8")
         for column in columns.values():
-            place(path, column.own, header)
+            place(path, column, header)
     except InputError as fault:
         return len(header), fault
     return None

@@ -205,11 +205,12 @@ def check_once(connection: duckdb.DuckDBPyConnection, table: Table, column: str)
 def _parquet_chunks(path: Path, columns: Mapping[str, Column]) -> Iterator[Chunk]:
     """Yield the columns unchanged, after checking that they exist and have the right types."""
     schema, _ = read_footer(path)
-    fields = {name: schema.field(place(path, column.own, schema.names)) for name, column in columns.items()}
-    for name, column in columns.items():
-        allowed = _TYPES[column.kind]
-        if _kind(fields[name].type) not in (*allowed, "null"):
-            what = f"column {column.own!r} is {fields[name].type}, not {' or '.join(allowed)}"
+    places = {name: place(path, column, schema.names) for name, column in columns.items()}
+    fields = {name: schema.field(number) for name, number in places.items() if number is not None}
+    for name, field in fields.items():
+        allowed = _TYPES[columns[name].kind]
+        if _kind(field.type) not in (*allowed, "null"):
+            what = f"column {columns[name].own!r} is {field.type}, not {' or '.join(allowed)}"
             raise InputError(path, what, "write it with that type")
     row = 0
     for part in parquet_parts(path):
@@ -218,7 +219,11 @@ def _parquet_chunks(path: Path, columns: Mapping[str, Column]) -> Iterator[Chunk
                 for batch in file.iter_batches(
                     ROWS_PER_CHUNK, columns=[field.name for field in fields.values()]
                 ):
-                    values = {name: batch.column(field.name) for name, field in fields.items()}
+                    missing = pa.nulls(batch.num_rows)
+                    values = {
+                        name: batch.column(fields[name].name) if name in fields else missing
+                        for name in columns
+                    }
                     yield Chunk(range(row, row + batch.num_rows), values)
                     row += batch.num_rows
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

@@ -34,7 +34,7 @@ def _rows(path: Path, columns: Mapping[str, Column]) -> Iterator[tuple[int, list
         keys.update(dict.fromkeys(record))
         yield line, [_value(path, line, column, record.get(column.own)) for column in columns.values()]
     for column in columns.values():
-        if keys and column.own not in keys:
+        if keys and column.own not in keys and not column.optional:
             raise missing_column(path, column.own, list(keys))
 
 
