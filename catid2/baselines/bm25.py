@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from catid2.config.bm25 import Bm25Config
 
 log = logging.getLogger(__name__)
+# On import bm25s sets DEBUG, whatever a command wants to show.
+logging.getLogger("bm25s").setLevel(logging.WARNING)
 
 
 class Hits(NamedTuple):
