@@ -56,7 +56,7 @@ class Recipes:
     def measure(self, method: str, fold: int, folder: Path) -> pl.DataFrame:
         """Return the rows of the queries of `fold`; `folder` is for files that may go afterwards."""
         embeddings = self.results / "embeddings" / f"{self.pipeline.method_view(method)}.npy"
-        docids = self._docids(method, fold, embeddings, folder)
+        docids = write_docids(self.pipeline, self.dataset, method, fold, self.products, embeddings, folder)
         settings = self.pipeline.stage("retriever", self.dataset, method).model_dump()
         settings |= self.pipeline.config.variants["light"]["retriever"] | {"select_by": "last"}
         config = LightConfig.model_validate(
@@ -69,25 +69,6 @@ class Recipes:
         data, model = light_training.read_data(config, inputs, queries), load_light(output)
         found = search(model, data.trie, data.held_out, Search(100, 100, 32), Group()).doc_ids
         return self._rows(queries, found).with_columns(method=pl.lit(method), fold=pl.lit(fold))
-
-    def _docids(self, method: str, seed: int, embeddings: Path, folder: Path) -> Path:
-        """Write the method's DocIDs and return their path."""
-        product_ids, categories = read_products(self.products)
-        vectors, output = read_embeddings(embeddings, rows=len(product_ids)), folder / "docids.parquet"
-        config = self.pipeline.stage("docids", self.dataset, method)
-        if config.scheme.kind == "rqvae":
-            rqvae = self.pipeline.stage("rqvae", self.dataset, method)
-            known = read_categories(self.products, rqvae.levels)
-            trained = train(vectors, known, rqvae, seed, Group(), Checkpoints(folder / "rqvae", {}))
-            trained.model.save(folder / "model.safetensors", folder / "config.json", {})
-        order = canonical_order(product_ids, self.products)
-        documents = Documents(vectors, categories, order, embeddings, folder)
-        assignment = assign_coded(
-            SCHEMES[config.scheme.kind](documents, config.scheme, seed), product_ids, config
-        )
-        require_unique(assignment, config)
-        write_table(output, docids_table(product_ids, assignment))
-        return output
 
     def _of_fold(self, fold: int) -> TrainQueries:
         queries = read_train_queries(self.queries, self.judgements, ("E", "S"), 0)
@@ -109,6 +90,33 @@ class Recipes:
                 }
             )
         return pl.DataFrame(rows, schema={"query_id": pl.Int64} | dict.fromkeys(FIGURES, pl.Float64))
+
+
+def write_docids(
+    pipeline: Pipeline,
+    dataset: str,
+    method: str,
+    seed: int,
+    products: Path,
+    embeddings: Path,
+    folder: Path,
+) -> Path:
+    """Write a method's DocIDs, and the RQ-VAE that they need, into `folder`; return the path of the DocIDs."""
+    product_ids, categories = read_products(products)
+    vectors, output = read_embeddings(embeddings, rows=len(product_ids)), folder / "docids.parquet"
+    config = pipeline.stage("docids", dataset, method)
+    if config.scheme.kind == "rqvae":
+        rqvae = pipeline.stage("rqvae", dataset, method)
+        known = read_categories(products, rqvae.levels)
+        trained = train(vectors, known, rqvae, seed, Group(), Checkpoints(folder / "rqvae", {}))
+        trained.model.save(folder / "model.safetensors", folder / "config.json", {})
+    documents = Documents(vectors, categories, canonical_order(product_ids, products), embeddings, folder)
+    assignment = assign_coded(
+        SCHEMES[config.scheme.kind](documents, config.scheme, seed), product_ids, config
+    )
+    require_unique(assignment, config)
+    write_table(output, docids_table(product_ids, assignment))
+    return output
 
 
 def compare(table: pl.DataFrame, methods: list[str]) -> None:
