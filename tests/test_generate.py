@@ -90,15 +90,16 @@ def example(page: str, heading: str) -> str:
     return "\n".join(textwrap.dedent(block) for block in blocks if "import " in block)
 
 
-def test_the_examples_of_readme_and_method_print_the_best_products(trained, monkeypatch):
+def test_the_examples_of_the_documentation_print_the_best_products(trained, monkeypatch):
     monkeypatch.chdir(trained.root)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         for page, heading in (
-            ("README.md", "## Use the result"),
+            ("docs/index.md", "## Search"),
             ("docs/method.md", "### Search with `generate`"),
         ):
-            exec(compile(example(page, heading), page, "exec"), {})
+            code = example(page, heading).replace('"INDEX"', '"results/demo_us/catid2/seed0/index"')
+            exec(compile(code, page, "exec"), {})
     lines = printed.getvalue().splitlines()
     scores = trained.log_probabilities(whole_vocabulary=False)
     best = np.argsort(-scores)[:10]

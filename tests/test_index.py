@@ -63,6 +63,20 @@ def test_lists_are_those_of_retrieve(kind, changes, cases, tmp_path):
     assert ours == listed
 
 
+def test_below_a_level_the_lists_are_those_of_a_method_that_ranks_there(index, tmp_path):
+    ranked = write_index(tmp_path, index.retriever.kind, rank_below_level=2)
+    queries = [QUERY, "blue shoe", "靴"]
+    allowed = index.allowed_products(category="Home")
+    for options in ({}, {"allowed": allowed}):
+        found = index.search(queries, k=20, below=2, **options)
+        assert found == catid2.open_index(ranked.folder).search(queries, k=20, **options)
+        assert found != index.search(queries, k=20, **options)
+    positions = [len(one.positions) for one in explain(index, QUERY, ["P001"], below=2, beams=EVERY)]
+    assert positions == [2]
+    with pytest.raises(InputError, match="DocIDs have 3 positions"):
+        index.search(queries, below=3)
+
+
 def test_a_hit_describes_its_product(index, cases):
     columns = dict.fromkeys(("product_id", "title", "category_1", "category_2"), pa.string())
     table = read_table(cases["t5"].corpus.products, columns).to_pylist()

@@ -57,6 +57,7 @@ def explain(
     *,
     allowed: np.ndarray | None = None,
     beams: int | None = None,
+    below: int | None = None,
 ) -> list[Explanation]:
     """Return for each product how its DocID stood in the search for `query`.
 
@@ -64,7 +65,7 @@ def explain(
         index: which holds the products.
         query: a text.
         product_ids: products, found or expected.
-        allowed, beams: as in `Index.search`.
+        allowed, beams, below: as in `Index.search`.
 
     Raises:
         InputError: the query is blank, the index does not hold a product, or the product is not allowed.
@@ -85,7 +86,7 @@ def explain(
             encoded,
             [codes],
             beams or settings.beams,
-            settings.rank_below_level,
+            below or settings.rank_below_level,
         )
         found: list[list[Position]] = [[] for _ in rows]
         before = [0.0] * len(rows)

@@ -18,7 +18,7 @@ from catid2.index.folder import BM25, DOCIDS, PRODUCTS, RETRIEVER, VECTORS, read
 from catid2.retriever.light import LightRetriever, QueryVectors, is_light, load_light
 from catid2.runtime.errors import InputError, did_you_mean
 from catid2.runtime.tables import read_embeddings, read_table
-from catid2.search.below_node import DenseRanking, unit
+from catid2.search.below_node import DenseRanking, require_depth, unit
 from catid2.search.decode import Queries, Retriever, Search, search
 from catid2.search.exact_search import nearest
 from catid2.search.rankings import Rankings, run_table
@@ -107,6 +107,7 @@ class Index:
         allowed: np.ndarray | None = None,
         by: Sequence[Way] = ("docid",),
         beams: int | None = None,
+        below: int | None = None,
     ) -> list[list[Hit]]:
         """Return the best `k` products of each query, best first, or fewer if there are fewer; of a blank query none.
 
@@ -117,12 +118,17 @@ class Index:
             by: the search: the retriever's DocIDs, BM25, or the vectors' inner product. The lists of several are fused
                 by reciprocal rank, as rule fuse_runs does it.
             beams: DocID prefixes kept at each position; default: the method's setting, or `k` if that is larger.
+            below: decode only this many positions, and rank the products below the beams by the cosine of their vectors
+                (`retrieve.rank_below_level`); finds products that were added after training. Default: the method's.
+
+        Raises:
+            InputError: `below` is not less than the number of positions.
         """
         asked = [row for row, text in enumerate(queries) if text.strip()]
         found: list[list[Hit]] = [[] for _ in queries]
         if not asked or (allowed is not None and not allowed.any()):
             return found
-        rankings = self._rankings([queries[row] for row in asked], k, allowed, by, beams)
+        rankings = self._rankings([queries[row] for row in asked], k, allowed, by, beams, below)
         for row, docs, scores in zip(asked, *(part.tolist() for part in rankings), strict=True):
             found[row] = [self._hit(doc, score) for doc, score in zip(docs, scores, strict=True) if doc >= 0]
         return found
@@ -199,10 +205,16 @@ class Index:
         )
 
     def _rankings(
-        self, queries: Sequence[str], k: int, allowed: np.ndarray | None, by: Sequence[Way], beams: int | None
+        self,
+        queries: Sequence[str],
+        k: int,
+        allowed: np.ndarray | None,
+        by: Sequence[Way],
+        beams: int | None,
+        below: int | None,
     ) -> Rankings:
         ways = {
-            "docid": lambda depth: self._by_docid(queries, depth, allowed, beams),
+            "docid": lambda depth: self._by_docid(queries, depth, allowed, beams, below),
             "bm25": lambda depth: self._by_bm25(queries, depth, allowed),
             "dense": lambda depth: self._by_dense(queries, depth, allowed),
         }
@@ -222,13 +234,20 @@ class Index:
         return found
 
     def _by_docid(
-        self, queries: Sequence[str], k: int, allowed: np.ndarray | None, beams: int | None
+        self,
+        queries: Sequence[str],
+        k: int,
+        allowed: np.ndarray | None,
+        beams: int | None,
+        below: int | None,
     ) -> Rankings:
         settings = self.description.retrieve
+        level = below or settings.rank_below_level
         dense = None
-        if settings.rank_below_level is not None:
+        if level is not None:
+            require_depth(level, self.trie.depth)
             vectors = unit(self.encoder.queries(queries)).to(self.device)
-            dense = DenseRanking(settings.rank_below_level, vectors, self._unit_vectors)
+            dense = DenseRanking(level, vectors, self._unit_vectors)
         how = Search(max(beams or settings.beams, 1 if dense else k), k, BATCH_SIZE)
         trie = self.subtree(allowed)
         return search(self.retriever, trie, self.encoded(queries), how, Group(device=self.device), dense)

@@ -7,15 +7,13 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from catid2.config.base import require_at_least
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import require_file
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from catid2.index.explain import Explanation, Prefix
     from catid2.index.index import Hit, Index
 
@@ -40,6 +38,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="fuse with another search by reciprocal rank; may be repeated",
     )  # fmt: skip
     parser.add_argument("--beams", type=int, help="DocID prefixes kept at each position")
+    parser.add_argument(
+        "--below", type=int, metavar="LEVEL",
+        help="decode only LEVEL positions, and rank the products below by their vectors; finds new products",
+    )  # fmt: skip
     parser.add_argument("--explain", action="store_true", help="show how each DocID was found, code by code")
     parser.add_argument(
         "--expect", action="append", default=[], metavar="PRODUCT_ID",
@@ -52,8 +54,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Search for each query and print what was found."""
     require_at_least("-k", arguments.k, 1)
-    if arguments.beams is not None:
-        require_at_least("--beams", arguments.beams, 1)
+    for option in ("beams", "below"):
+        if getattr(arguments, option) is not None:
+            require_at_least(f"--{option}", getattr(arguments, option), 1)
     if "" in map(str.strip, arguments.queries):
         raise InputError("query", "blank", "give a text")
 
@@ -64,11 +67,12 @@ def run(arguments: argparse.Namespace) -> None:
     ids = lines_of(arguments.allow) if arguments.allow else None
     narrowed = ids is not None or arguments.category is not None
     allowed = index.allowed_products(ids, arguments.category) if narrowed else None
+    by = ("docid", *arguments.others)
+    how = {"allowed": allowed, "beams": arguments.beams, "below": arguments.below}
     show = _print_json if arguments.json else _print_text
     for queries in _batches(arguments):
-        options = {"allowed": allowed, "by": ("docid", *arguments.others), "beams": arguments.beams}
-        for query, hits in zip(queries, index.search(queries, arguments.k, **options), strict=True):
-            show(query, hits, _explanations(index, query, hits, allowed, arguments))
+        for query, hits in zip(queries, index.search(queries, arguments.k, by=by, **how), strict=True):
+            show(query, hits, _explanations(index, query, hits, arguments, how))
             sys.stdout.flush()
 
 
@@ -107,7 +111,7 @@ def _typed() -> Iterator[str]:
 
 
 def _explanations(
-    index: Index, query: str, hits: Sequence[Hit], allowed: np.ndarray | None, arguments: argparse.Namespace
+    index: Index, query: str, hits: Sequence[Hit], arguments: argparse.Namespace, how: dict[str, Any]
 ) -> dict[str, Explanation]:
     """Return by product what is to be explained: the hits, and products that were expected."""
     from catid2.index.explain import explain
@@ -116,7 +120,7 @@ def _explanations(
     names += [name for name in arguments.expect if name not in names]
     if not names or not query:
         return {}
-    found = explain(index, query, names, allowed=allowed, beams=arguments.beams)
+    found = explain(index, query, names, **how)
     return {one.product_id: one for one in found}
 
 
