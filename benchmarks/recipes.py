@@ -58,7 +58,10 @@ class Recipes:
         embeddings = self.results / "embeddings" / f"{self.pipeline.method_view(method)}.npy"
         docids = write_docids(self.pipeline, self.dataset, method, fold, self.products, embeddings, folder)
         settings = self.pipeline.stage("retriever", self.dataset, method).model_dump()
-        settings |= self.pipeline.config.variants["light"]["retriever"] | {"select_by": "last"}
+        settings |= self.pipeline.config.variants["light"]["retriever"] | {
+            "select_by": "last",
+            "pretrained": None,
+        }
         config = LightConfig.model_validate(
             {key: value for key, value in settings.items() if key in LightConfig.model_fields}
         )

@@ -1,7 +1,7 @@
 """Options that cannot be, and places that cannot be written."""
 
 import breakage as b
-from bad_inputs import CORPUS, EMBEDDINGS, RECALL, RETRIEVER, VIEW, Case, settings
+from bad_inputs import CORPUS, DATASET, EMBEDDINGS, RECALL, RETRIEVER, VIEW, Case, settings
 
 CASES = [
     # --- options
@@ -70,8 +70,8 @@ CASES = [
         ("rank_below_level", "--embeddings"), settings("retrieve", rank_below_level=2),
     ),
     Case(
-        "a key of T5", "train_retriever", b.nothing, ("--config: unknown key 'pretrained'", "allowed keys: batch_size"),
-        {"--config": '{"kind": "light", "pretrained": null}', "--embeddings": EMBEDDINGS},
+        "a key of T5", "train_retriever", b.nothing, ("--config: unknown key 'small'", "allowed keys: batch_size"),
+        {"--config": '{"kind": "light", "small": {}}', "--embeddings": EMBEDDINGS},
     ),
     Case(
         "a key of light", "train_retriever", b.nothing, ("--config: unknown key 'd_model'", "allowed keys: batch_size"),
@@ -134,6 +134,22 @@ CASES = [
         ("google/bert: no folder, and a model of the hub that is not in resources/models/google/bert@main",
          "python scripts/fetch_model.py --config"),
         {"--config": '{"pretrained": "google/bert", "valid_share": 0.2}'},
+    ),
+    # --- a refreshed catalogue
+    Case(
+        "T5 to start light from", "train_retriever", b.nothing,
+        ("retriever: not a light retriever", "give the folder of one"),
+        {"--config": f'{{"kind": "light", "pretrained": "{RETRIEVER}", "valid_share": 0.2}}'}
+        | {"--embeddings": EMBEDDINGS},
+    ),
+    Case(
+        "light to start T5 from", "train_retriever", b.nothing, ("light/seed0/retriever", "light"),
+        settings("train_retriever", pretrained=f"{DATASET}/light/seed0/retriever"),
+    ),
+    Case(
+        "start of other positions", "train_retriever", b.nothing,
+        ("catid2/seed0/retriever: knows [", "codes per position, the DocIDs have", "train from other weights"),
+        settings("train_retriever", pretrained=RETRIEVER) | {"--docids": f"{DATASET}/tiger/seed0/docids.parquet"},
     ),
     # --- outputs and checkpoints
     Case(

@@ -198,6 +198,7 @@ TABLES = [
             *rows(0.03, 0.01, 0.05, 1.0, VALIDATED | {"valid_beams": 20}),
             row("labels", ["E", "S"], ["E"], differs="losses, weights", same="sizes"),
             row("valid_beams", 20, 2, differs="validation", same="weights, losses", **VALIDATED),
+            row("pretrained", None, str(MODELS / "light"), differs="weights", same="sizes, rates"),
             row("d_model", 16, 24, differs="sizes"),
             row("num_layers", 1, 2, differs="sizes"),
             row("num_heads", 2, 4, differs="weights", same="sizes, rates"),

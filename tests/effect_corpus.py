@@ -10,14 +10,25 @@ import pyarrow as pa
 import torch
 from model_layouts import LAYOUTS, publish
 from retriever_case import random_codes, write_docids
+from safetensors.torch import save_file
 
 from catid2.config.embed import ViewConfig
+from catid2.config.retriever import LightConfig
 from catid2.embedding.documents import Outputs, embed
 from catid2.embedding.queries import Corpus as Embedded
 from catid2.embedding.queries import Outputs as QueryOutputs
 from catid2.embedding.queries import embed_queries
 from catid2.quantizer.model import RQVAE, Architecture
-from catid2.runtime.tables import JUDGEMENTS, QUERIES, TAGS, products_columns, write_table
+from catid2.retriever.light import build_light, describe
+from catid2.runtime.tables import (
+    JUDGEMENTS,
+    QUERIES,
+    TAGS,
+    products_columns,
+    read_embeddings,
+    write_json,
+    write_table,
+)
 
 DOCUMENTS, ASKED, DIMS = 120, 80, 12
 NOUNS = ("shoe", "lamp", "kettle", "chair", "desk", "rug", "赤い椅子", "青い靴下")
@@ -27,7 +38,9 @@ SIZES = (4, 6, 8)  # codes of each position of the DocIDs
 # Of all that the stages are run on, written where it is first asked for; it goes with the process.
 _TEMPORARY = tempfile.TemporaryDirectory(prefix="effects-")
 FOLDER = Path(_TEMPORARY.name)
-MODELS = FOLDER / "corpus" / "models"  # pretrained ones: mpnet, of sentence-transformers, and t5
+MODELS = (
+    FOLDER / "corpus" / "models"
+)  # pretrained ones: mpnet, of sentence-transformers, t5 and a light retriever
 PAIRS = FOLDER / "corpus" / "pairs.parquet"
 
 
@@ -67,6 +80,7 @@ def corpus() -> Corpus:
     beside = QueryOutputs(folder / "view_queries.npy", folder / "view_queries.json")
     embed_queries("", Embedded(files.embeddings, files.products, files.queries), beside)
     _write_rqvae(files.rqvae)
+    _write_light(files, MODELS / "light")
     for kind in ("mpnet", "t5"):
         publish(next(layout for layout in LAYOUTS if layout.kind == kind), MODELS / kind)
     return files
@@ -113,6 +127,16 @@ def _write_queries(files: Corpus, nouns: np.ndarray, words: np.ndarray, rng: np.
         files.judgements,
         pa.table([list(column) for column in zip(*pairs, strict=True)], schema=pa.schema(JUDGEMENTS)),
     )
+
+
+def _write_light(files: Corpus, folder: Path) -> None:
+    """Write a light retriever of random weights for the view, of the sizes that the table of effects trains."""
+    config = LightConfig(kind="light", d_model=16, num_layers=1, num_heads=2, d_ff=16)
+    trained_on = {"docid_sha256": "", "vectors_sha256": ""}
+    model = build_light(config, SIZES, read_embeddings(files.embeddings), trained_on, seed=9)
+    folder.mkdir(parents=True)
+    save_file(model.state_dict(), folder / "model.safetensors")
+    write_json(folder / "config.json", describe(model))
 
 
 def _write_rqvae(folder: Path) -> None:

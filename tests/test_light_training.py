@@ -1,6 +1,7 @@
 """Training of the light retriever against plain AdamW, step by step; what an epoch holds; what its state belongs to."""
 
 import copy
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,6 +157,12 @@ def test_state_belongs_to_settings_seed_code_and_data(inputs, tmp_path, monkeypa
         "setting": fingerprint_of(inputs, SMALL.model_copy(update={"clip_norm": 2.0}), 1, tmp_path),
         "seed": fingerprint_of(inputs, SMALL, 2, tmp_path),
     }
+    old = train(SMALL.model_copy(update={"epochs": 1}), inputs, tmp_path)
+    start = SMALL.model_copy(update={"pretrained": str(old)})
+    others["weights"] = fingerprint_of(inputs, start, 1, tmp_path)
+    shutil.copytree(old, tmp_path / "moved")
+    moved = start.model_copy(update={"pretrained": str(tmp_path / "moved")})
+    assert fingerprint_of(inputs, moved, 1, tmp_path) == others["weights"]
     changes = {
         "codes": {"codes": lambda codes: codes[:, ::-1]},
         "DocIDs": {"trained_on": lambda sums: sums | {"docid_sha256": "other"}},

@@ -142,6 +142,9 @@ def test_a_pretrained_model_that_has_docid_tokens_is_refused(tmp_path):
     retriever, tokenizer = build_retriever(TINY, SIZES, ["red shoe"], 0)
     retriever.t5.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
+    values = json.loads((tmp_path / "config.json").read_text())
+    del values["docid_sizes"]  # with them it is a trained retriever, to start from
+    (tmp_path / "config.json").write_text(json.dumps(values))
     with pytest.raises(InputError, match="pretrained: already has DocID tokens"):
         build_retriever(TINY.model_copy(update={"pretrained": str(tmp_path)}), SIZES, [], 0)
 

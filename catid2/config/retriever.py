@@ -1,5 +1,6 @@
 """Settings of train_retriever: the kind of model, what it is taught, and how."""
 
+import os.path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -99,7 +100,8 @@ class RetrieverConfig(Validated):
     pretrained: UserPath | None = Field(
         "google-t5/t5-base",
         min_length=1,
-        description="hub name or folder of a T5 or mT5 (google/mt5-base for es and jp); null: `small`",
+        description="hub name or folder of a T5 or mT5 (google/mt5-base for es and jp), or the folder of a retriever "
+        "that train_retriever made for DocIDs of the same length: training starts from it; null: `small`",
     )
     revision: str = Field("main", min_length=1, description="branch, tag or commit of a model on the hub")
     small: SmallT5 = Field(SmallT5(), description="the model if `pretrained` is null")
@@ -155,8 +157,13 @@ class LightConfig(Validated):
     kind: Literal["light"] = "light"
     reads_vectors: ClassVar[bool] = True
     pairs_files: ClassVar[list[str]] = []  # it reads no text
-    pretrained_model: ClassVar[None] = None
     bf16: ClassVar[bool] = False  # it trains in float32
+    pretrained: UserPath | None = Field(
+        None,
+        description="folder of a light retriever that train_retriever made, of the same sizes, for DocIDs of the same "
+        "length and vectors of the same encoder (TF-IDF + SVD is another one for every corpus): training starts from "
+        "it; null: random weights",
+    )
     d_model: int = Field(128, ge=8, description="width of the hidden states")
     num_layers: int = Field(2, ge=1, description="decoder layers")
     num_heads: int = Field(4, ge=1, description="attention heads; must divide d_model")
@@ -185,6 +192,11 @@ class LightConfig(Validated):
         if self.d_model % self.num_heads:
             raise ValueError(f"d_model {self.d_model} is no multiple of num_heads {self.num_heads}")
         return self
+
+    @property
+    def pretrained_model(self) -> PretrainedModel | None:
+        """The retriever that training starts from, as a path: there is none on the hub."""
+        return PretrainedModel(name=os.path.join(".", self.pretrained)) if self.pretrained else None
 
 
 def _t5_unless_it_says_otherwise(values: Any) -> Any:

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from catid2.retriever.continuing import continued_sizes
 from catid2.runtime.complete import require_complete
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import read_json, require_file
@@ -200,15 +201,42 @@ class LightScorer:
 def build_light(
     config: LightConfig, sizes: Sequence[int], documents: np.ndarray, trained_on: dict[str, str], seed: int
 ) -> LightRetriever:
-    """Return an untrained model that centres vectors by the mean of `documents` (N, dims); `seed` draws its weights."""
+    """Return a model before training; `seed` draws its weights, and the mean of `documents` (N, dims) centres vectors.
+
+    With `config.pretrained` it has weights and mean of that retriever; only the rows of codes that this one does not
+    know are drawn.
+
+    Raises:
+        InputError: the retriever of `config.pretrained` cannot be loaded, or has another shape.
+    """
     own = config.model_dump(include=set(Shape._fields))
     torch.manual_seed(seed)
-    model = LightRetriever(Shape(documents.shape[1], tuple(sizes), **own), trained_on)
+    shape = Shape(documents.shape[1], tuple(sizes), **own)
+    if config.pretrained_model:
+        return _continued(Path(config.pretrained_model.folder), shape, trained_on)
+    model = LightRetriever(shape, trained_on)
     total = torch.zeros(documents.shape[1], dtype=torch.float64)
     for start in range(0, len(documents), 65_536):
         part = torch.from_numpy(documents[start : start + 65_536].astype(np.float32))
         total += functional.normalize(part, dim=1).double().sum(0)
     model.mean.copy_(total / len(documents))
+    return model
+
+
+def _continued(folder: Path, shape: Shape, trained_on: dict[str, str]) -> LightRetriever:
+    """Return a model of this shape with the weights of the retriever in `folder`."""
+    if not is_light(folder):
+        raise InputError(folder, "not a light retriever", "give the folder of one")
+    old = load_light(folder)
+    shape = shape._replace(sizes=continued_sizes(old.sizes, shape.sizes, folder))
+    for name, known, wanted in zip(Shape._fields, old.shape, shape, strict=True):
+        if known != wanted and name not in ("sizes", "dropout_rate"):
+            remedy = "give the settings and the view that it was trained with, or train from random weights"
+            raise InputError(folder, f"its {name} is {known}, here it would be {wanted}", remedy)
+    model = LightRetriever(shape, trained_on)
+    weights = old.state_dict()
+    for name, tensor in model.state_dict().items():
+        tensor[: len(weights[name])] = weights[name]
     return model
 
 

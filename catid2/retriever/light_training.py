@@ -76,11 +76,14 @@ def train_light(
     require_own_folder(output, "retriever")
     data = read_data(config, inputs, queries)
     model = build_light(config, data.trie.sizes, data.documents, data.trained_on, seed)
-    settings = {"config": config.model_dump(mode="json"), "seed": seed, "code": code_digest(__file__)}
+    settings = {"config": config.model_dump(mode="json", exclude={"pretrained"})}  # the weights count
+    settings |= {"seed": seed, "code": code_digest(__file__)}
     # The vectors are included because vectors_sha256 covers only their description, which does not depend on the texts.
     vectors = [data.queries, data.documents, data.held_out.matrix]
     arrays = [*vectors, data.source, data.doc, data.codes, *data.pairs]
-    state = Checkpoints(checkpoints, settings | data.trained_on | {"data": fingerprint({}, *arrays)})
+    weights = [tensor.numpy() for tensor in model.state_dict().values()]
+    settings |= {"data": fingerprint({}, *arrays), "first weights": fingerprint({}, *weights)}
+    state = Checkpoints(checkpoints, settings | data.trained_on)
     LightTraining(config, model, data, seed).run(state, checkpoint_seconds, output)
 
 

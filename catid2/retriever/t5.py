@@ -26,6 +26,7 @@ from transformers import (
 
 from catid2.pretrained.files import folder_to_read
 from catid2.pretrained.loading import load_config, load_model, load_tokenizer
+from catid2.retriever.continuing import continued_sizes
 from catid2.retriever.t5_scorer import T5Scorer
 from catid2.retriever.tokenizer import train_tokenizer
 from catid2.runtime.errors import InputError
@@ -130,6 +131,8 @@ def build_retriever(
 ) -> tuple[DocIDRetriever, PreTrainedTokenizerBase]:
     """Return the retriever before training, and its tokenizer: a pretrained T5 or mT5, or a small random T5.
 
+    A pretrained one may be a trained retriever: then its DocID tokens go on.
+
     Args:
         config: which model.
         sizes: how many codes each DocID position has.
@@ -137,7 +140,7 @@ def build_retriever(
         seed: of the random weights.
 
     Raises:
-        InputError: the pretrained model cannot be loaded, is not a T5, or already has DocID tokens.
+        InputError: the pretrained model cannot be loaded, is not a T5, or has DocID tokens that do not fit.
     """
     torch.manual_seed(seed)
     if config.pretrained is None:
@@ -145,14 +148,22 @@ def build_retriever(
             "no pretrained weights: a small T5 starts from random weights, its tokenizer from this corpus"
         )
         tokenizer = train_tokenizer(texts, config.small.vocabulary)
-        t5: PreTrainedModel = small_t5(config.small, len(tokenizer))
+        retriever = add_docid_tokens(small_t5(config.small, len(tokenizer)), tokenizer, sizes)
     else:
-        t5, tokenizer = load_pretrained(folder_to_read(config.pretrained_model))
+        folder = folder_to_read(config.pretrained_model)
+        if "docid_sizes" in load_config(folder).to_dict():
+            retriever, tokenizer = load_retriever(folder)
+            retriever = _grow(retriever, tokenizer, continued_sizes(retriever.sizes, sizes, folder))
+        else:
+            model, tokenizer = load_pretrained(folder)
+            retriever = add_docid_tokens(model, tokenizer, sizes)
+    t5 = retriever.t5
     t5.config.query_prefix = config.query_task.prefix
     t5.config.max_query_tokens = config.max_query_tokens
-    retriever = add_docid_tokens(t5, tokenizer, sizes)
     log.info(
-        "%.1f million parameters, %d DocID tokens", sum(p.numel() for p in t5.parameters()) / 1e6, sum(sizes)
+        "%.1f million parameters, %d DocID tokens",
+        sum(p.numel() for p in t5.parameters()) / 1e6,
+        sum(retriever.sizes),
     )
     return retriever, tokenizer
 
@@ -209,6 +220,18 @@ def add_docid_tokens(
         pad_token_id=t5.config.pad_token_id,
         eos_token_id=t5.config.eos_token_id,
     )
+    return DocIDRetriever(t5)
+
+
+def _grow(
+    retriever: DocIDRetriever, tokenizer: PreTrainedTokenizerBase, sizes: tuple[int, ...]
+) -> DocIDRetriever:
+    """Return the retriever with `sizes`, which exceed its own in the last position at most."""
+    t5, known = retriever.t5, retriever.sizes[-1]
+    if sizes[-1] > known:
+        tokenizer.add_tokens([f"<c_{len(sizes) - 1}_{code}>" for code in range(known, sizes[-1])])
+        _enlarge(t5, max(len(tokenizer), t5.config.vocab_size), retriever.first_tokens[-1] + known)
+        t5.config.docid_sizes = list(sizes)
     return DocIDRetriever(t5)
 
 
