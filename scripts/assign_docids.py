@@ -12,6 +12,7 @@ from pathlib import Path
 from catid2.config.base import parse, require_seed
 from catid2.config.docids import DocidsConfig
 from catid2.corpus.products import canonical_order, read_products
+from catid2.docids.align import read_earlier
 from catid2.docids.assign import assign_coded, describe, require_unique
 from catid2.docids.schemes.coding import Documents
 from catid2.docids.schemes.registry import SCHEMES
@@ -34,6 +35,11 @@ def main() -> None:
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
     parser.add_argument("--taxonomy", **OPTIONAL_PATH, help="taxonomy.parquet to learn categories from")
     parser.add_argument("--model", **OPTIONAL_PATH, help="rqvae/model.safetensors, for the scheme rqvae")
+    parser.add_argument(
+        "--align-to",
+        **OPTIONAL_PATH,
+        help="docids.parquet to align to, for the scheme rqvae, as it was trained",
+    )
     parser.add_argument("--output", required=True, type=Path, help="docids.parquet to write")
     parser.add_argument("--report", required=True, type=Path, help="docids.json to write")
     options = parser.parse_args()
@@ -54,12 +60,21 @@ def main() -> None:
         order = canonical_order(product_ids, options.products)
         documents = Documents(embeddings, learnt, order, options.embeddings, folder)
         coding = SCHEMES[config.scheme.kind](documents, config.scheme, options.seed)
-        assignment = assign_coded(coding, product_ids, config)
+        earlier = None
+        if options.align_to:
+            if folder is None:
+                what = f"the scheme {config.scheme.kind} is not aligned"
+                raise InputError("--align-to", what, "leave it out, or take the scheme rqvae")
+            layers, size, _ = coding.codebooks.shape
+            earlier = read_earlier(options.align_to, product_ids, layers, size)
+        assignment = assign_coded(coding, product_ids, config, earlier)
         dropped = read_json(folder / CONFIG_FILE).get("hccl_dropped", []) if folder else []
-        report = describe(assignment, coding, config, categories, dropped)
+        report = describe(assignment, coding, config, categories, dropped, earlier)
         for state in ("before", "after"):
             found = report[state]
             log.info("%s: collisions %s, distortion %s", state, found["collisions"], found["distortion"])
+        if earlier:
+            log.info("of the documents of %s: %s", options.align_to, report["kept"])
         require_unique(assignment, config)
         with atomic(options.output, options.report) as (table_aside, report_aside):
             write_table(table_aside, docids_table(product_ids, assignment))

@@ -2,7 +2,8 @@
 
 Reads the embeddings and the categories of the products; writes the weights, their config and the figures of
 every epoch. Started again after a kill, it resumes from its last checkpoint and ends with the same result. On TERM or
-Ctrl-C it saves at the end of the epoch, and ends with exit code 143 or 130.
+Ctrl-C it saves at the end of the epoch, and ends with exit code 143 or 130. With `align_to` it then renames the
+codes as an earlier catalogue knew them.
 """
 
 import argparse
@@ -12,7 +13,8 @@ import numpy as np
 
 from catid2.config.base import parse, require_at_least, require_seed
 from catid2.config.rqvae import RqvaeConfig
-from catid2.corpus.products import read_categories
+from catid2.corpus.products import canonical_order, read_categories, read_products
+from catid2.docids.align import align, read_earlier
 from catid2.quantizer import training as rqvae_training
 from catid2.quantizer.history import dropped_shares, format_history, starved_levels
 from catid2.quantizer.training import train
@@ -52,7 +54,10 @@ def main() -> None:
     categories = read_categories(arguments.products, config.levels)
     embeddings = read_embeddings(arguments.embeddings, rows=len(categories))
     require_finite(arguments.embeddings, embeddings)
-    settings = {"config": config.model_dump(mode="json"), "seed": arguments.seed}
+    if config.align_to:
+        product_ids, _ = read_products(arguments.products)
+        earlier = read_earlier(Path(config.align_to), product_ids, config.layers, config.codebook_size)
+    settings = {"config": config.model_dump(mode="json", exclude={"align_to"}), "seed": arguments.seed}
     run = settings | {
         "code": code_digest(rqvae_training.__file__),
         "embeddings": fingerprint({}, embeddings),
@@ -65,6 +70,9 @@ def main() -> None:
             trained = train(embeddings, categories, config, arguments.seed, group, checkpoints, seconds)
         if not group.is_first:
             return
+        if config.align_to:
+            order = canonical_order(product_ids, arguments.products)
+            align(trained.model, embeddings, order, arguments.embeddings, earlier)
         dropped = dropped_shares(trained.history[-1], len(embeddings))
         details = settings | {
             "n_docs": len(embeddings),

@@ -1,7 +1,7 @@
 """Options that cannot be, and places that cannot be written."""
 
 import breakage as b
-from bad_inputs import CORPUS, DATASET, EMBEDDINGS, RECALL, RETRIEVER, VIEW, Case, settings
+from bad_inputs import CORPUS, DATASET, DOCIDS, EMBEDDINGS, RECALL, RETRIEVER, VIEW, Case, settings
 
 CASES = [
     # --- options
@@ -150,6 +150,38 @@ CASES = [
         "start of other positions", "train_retriever", b.nothing,
         ("catid2/seed0/retriever: knows [", "codes per position, the DocIDs have", "train from other weights"),
         settings("train_retriever", pretrained=RETRIEVER) | {"--docids": f"{DATASET}/tiger/seed0/docids.parquet"},
+    ),
+    Case(
+        "nothing to align to", "train_rqvae", b.nothing, ("old.parquet: no such file",),
+        settings("train_rqvae", align_to="old.parquet"),
+    ),
+    Case(
+        "aligned to no parquet", "train_rqvae", b.nothing, ("key 'align_to'", "parquet"),
+        settings("train_rqvae", align_to="old.csv"),
+    ),
+    Case(
+        "aligned to the products", "train_rqvae", b.nothing, ("products.parquet: no columns c_0, c_1",),
+        settings("train_rqvae", align_to=f"{CORPUS}/products.parquet"),
+    ),
+    Case(
+        "aligned to other sizes", "train_rqvae", b.nothing,
+        ("docids.parquet: was made by", "align to DocIDs of the same sizes"),
+        settings("train_rqvae", align_to=DOCIDS, layers=5),
+    ),
+    Case(
+        "aligned to a product twice", "assign_docids", b.values(DOCIDS, "product_id", "X"),
+        ("docids.parquet: ", "'X'"), {"--align-to": DOCIDS},
+    ),
+    Case(
+        "aligned to another repair", "assign_docids", b.nothing,
+        ("docids.parquet: DocIDs of", "take the repair that they were made with"),
+        settings("assign_docids", repair="digit") | {"--align-to": DOCIDS},
+    ),
+    Case(
+        "a scheme that is not aligned", "assign_docids", b.nothing,
+        ("--align-to: the scheme random is not aligned", "leave it out"),
+        settings("assign_docids", scheme={"kind": "random", "layers": 3, "codebook_size": 16})
+        | {"--align-to": DOCIDS, "--model": None},
     ),
     # --- outputs and checkpoints
     Case(

@@ -79,7 +79,7 @@ methods:
   changed:
     view: other
     taxonomy: {share: 0.745}
-    rqvae: {hidden: [746]}
+    rqvae: {hidden: [746], align_to: own/docids.parquet}
     docids: {sinkhorn_rounds: 747}
     retriever: {max_query_tokens: 748, tasks: [{source: query}, {source: pairs, path: own/pairs.parquet}]}
     retrieve: {beams: 749}
@@ -105,7 +105,14 @@ def plan(folder: Path) -> dict[str, str]:
     (folder / "own").mkdir()
     for name, text in {"products": PRODUCTS, "queries": QUERIES, "judgements": JUDGEMENTS}.items():
         (folder / "own" / f"{name}.csv").write_text(text)
-    for name in ("examples.parquet", "records.parquet", "records.zst", "pairs.parquet", *SAMPLE):
+    for name in (
+        "examples.parquet",
+        "records.parquet",
+        "records.zst",
+        "pairs.parquet",
+        "docids.parquet",
+        *SAMPLE,
+    ):
         (folder / "own" / name).write_bytes(b"")
     text = project.snakemake("--dry-run", "--printshellcmds", *TARGETS, "--configfile", "plan.yaml").stdout
     jobs = {}

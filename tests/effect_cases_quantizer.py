@@ -3,7 +3,7 @@
 import functools
 from pathlib import Path
 
-from effects import Outputs, Row, Seed, Table, row, stage
+from effects import Outputs, Row, Seed, Table, planned, row, stage
 from rqvae_case import SMALL, catalogue
 
 from catid2.config.rqvae import RqvaeConfig
@@ -85,6 +85,7 @@ TABLES = [
             row("rise_steps", 0, 6, differs="rates, warm-up, codebooks", same="sizes, epochs"),
             row("weight_decay", 0.0, 0.5, differs="encoder, codebooks", same="rates, sizes"),
             row("precision", "float32", "bfloat16", differs="warm-up, codebooks", same="rates, sizes"),
+            planned("align_to", "train_rqvae dataset=second method=changed seed=7", "own/docids.parquet"),
             row("collapse_perplexity", 0.99, 0.0, differs="error", **COLLAPSED),
             row("collapse_grace_epochs", 0, 9, differs="error", **COLLAPSED),
             row("on_collapse", "stop", "report", differs="error", **COLLAPSED),

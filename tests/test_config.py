@@ -248,7 +248,11 @@ def set_in(tree, path, value):
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        ("rqvae.bta", 1, ["unknown key 'rqvae.bta'", "did you mean 'beta'?", "allowed keys: allow_levels"]),
+        (
+            "rqvae.bta",
+            1,
+            ["unknown key 'rqvae.bta'", "did you mean 'beta'?", "allowed keys: align_to, allow_levels"],
+        ),
         ("methods.catid2", {"rqvea": {}}, ["unknown key 'methods.catid2.rqvea'", "did you mean 'rqvae'?"]),
         (
             "methods.catid2",

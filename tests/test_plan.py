@@ -27,7 +27,7 @@ def jobs(tmp_path_factory) -> list[Job]:
     folder = tmp_path_factory.mktemp("plan")
     shop = folder / "shop"
     shop.mkdir()
-    for name in ("products", "queries", "judgements", "pairs"):
+    for name in ("products", "queries", "judgements", "pairs", "docids"):
         (shop / f"{name}.parquet").touch()
     return plan(CONFIG, folder)
 
@@ -79,14 +79,14 @@ INPUTS = {
     "train_rqvae tiger": "corpus/products.parquet embeddings/plain.npy",
     "train_rqvae tiger-mu0.1": "corpus/products.parquet embeddings/plain.npy",
     "train_rqvae tiger-mu0.2": "corpus/products.parquet embeddings/plain.npy",
-    "train_rqvae clustered": "clustered/SEED/taxonomy.parquet embeddings/text.npy",
+    "train_rqvae clustered": "clustered/SEED/taxonomy.parquet embeddings/text.npy shop/docids.parquet",
     "assign_docids catid2": f"corpus/products.parquet embeddings/text.npy catid2/{RQVAE}",
     "assign_docids digit": f"corpus/products.parquet embeddings/text.npy catid2/{RQVAE}",
     "assign_docids tiger": f"corpus/products.parquet embeddings/plain.npy tiger/{RQVAE}",
     "assign_docids tiger-mu0.1": f"corpus/products.parquet embeddings/plain.npy tiger-mu0.1/{RQVAE}",
     "assign_docids tiger-mu0.2": f"corpus/products.parquet embeddings/plain.npy tiger-mu0.2/{RQVAE}",
     "assign_docids clustered": "corpus/products.parquet embeddings/text.npy clustered/SEED/taxonomy.parquet"
-    f" clustered/{RQVAE}",
+    f" clustered/{RQVAE} shop/docids.parquet",
     "assign_docids tagged": "corpus/products.parquet embeddings/text.npy tagged/SEED/taxonomy.parquet",
     "train_retriever catid2": f"{TAUGHT} catid2/SEED/docids.parquet {MT5}",
     "train_retriever tiger": f"{TAUGHT} tiger/SEED/docids.parquet {MT5}",
@@ -288,6 +288,7 @@ FILES = {
     "--embeddings": r"/(text|plain|own)\.npy",
     "--tags": r"/tags\.parquet",
     "--taxonomy": r"/taxonomy\.parquet",
+    "--align-to": r"shop/docids\.parquet",
     "--model": r"/rqvae/model\.safetensors",
     "--model-config": r"/rqvae/config\.json",
     "--history": r"/rqvae/history\.tsv",

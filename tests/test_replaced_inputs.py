@@ -23,6 +23,7 @@ datasets: {shop_us: {source: esci, locale: us}}
 REST = """
 views: {text: {encoder: {kind: tfidf_svd, dims: 32}}}
 view: text
+rqvae: {align_to: own/docids.parquet}
 retriever: {pretrained: null, tasks: [{source: query}, {source: pairs, path: own/pairs.parquet}]}
 methods: {catid2: {}, bm25: {search: bm25}}
 studies: {recall: {methods: [catid2, bm25]}}
@@ -31,11 +32,13 @@ CONFIG = ("--configfile", "config/own.yaml", "--", "results/shop_us/recall.tsv")
 # which rule reads which files
 CATALOGUE_READERS = {
     "import_catalogue": [f"own/{name}.csv" for name in ("products", "queries", "judgements")],
+    "train_rqvae": ["own/docids.parquet"],
     "train_retriever": ["own/pairs.parquet"],
 }
 ESCI_READERS = {
     "extract_categories": ["own/esci_s.zst"],
     "build_corpus": ["own/examples.parquet", "own/products.parquet"],
+    "train_rqvae": ["own/docids.parquet"],
     "train_retriever": ["own/pairs.parquet"],
 }
 OLD = 1_000_000_000  # a time stamp before everything else
@@ -85,7 +88,7 @@ def test_downloads_may_be_deleted_and_are_noticed_when_replaced(tmp_path):
         f"resources/esci/shopping_queries_dataset_{name}.parquet" for name in ("examples", "products")
     ]
     downloads.append("resources/esci_s/esci.json.zst")
-    files = [*downloads, "own/pairs.parquet"]
+    files = [*downloads, "own/pairs.parquet", "own/docids.parquet"]
     project = finished(tmp_path / "project", ESCI.replace(named, ""), files)
     for path in downloads:
         (project.folder / path).unlink()
@@ -95,3 +98,26 @@ def test_downloads_may_be_deleted_and_are_noticed_when_replaced(tmp_path):
     planned = {job.split()[0] for job in project.planned(*CONFIG)}
     assert {"build_corpus", "evaluate"} <= planned
     assert "extract_categories" not in planned
+
+
+@pytest.mark.parametrize(
+    ("key", "old", "output"),
+    [
+        ("rqvae.align_to", "own/docids.parquet", "docids.parquet"),
+        ("retriever.pretrained", "null", "retriever"),
+    ],
+)
+def test_what_a_run_would_replace_is_no_input_of_it(tmp_path, key, old, output):
+    project = Project(tmp_path / "project", stub=True)
+    output = f"results/shop_us/catid2/seed0/{output}"
+    settings = (CATALOGUE + REST).replace(f"{key.split('.')[1]}: {old}", f"{key.split('.')[1]}: {output}")
+    (project.folder / "config/own.yaml").write_text(settings)
+    for path in [path for paths in CATALOGUE_READERS.values() for path in paths]:
+        write(str(project.folder / path), "first", OLD)
+    (project.folder / output).mkdir(parents=True)
+    done = project.snakemake("--dry-run", *CONFIG, check=False)
+    assert done.returncode == 1
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert line.endswith(
+        f"config/own.yaml: {key}: this run replaces {output}; copy it to another place, and name that"
+    )

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from catid2.config.base import StageConfig
+from catid2.config.base import StageConfig, UserPath
 
 Width = Annotated[int, Field(ge=1)]
 
@@ -127,6 +127,15 @@ class RqvaeConfig(StageConfig):
         "float32",
         description="precision of encoder and decoder (autocast), also for the codes that the history describes; "
         "quantisation and losses are always float32",
+    )
+
+    # A refreshed catalogue
+    align_to: UserPath | None = Field(
+        None,
+        pattern=r"\.parquet$",
+        description="docids.parquet of an earlier catalogue, made with the same `layers` and at most `codebook_size` "
+        "codes: after training, codes are renamed so that many products keep those that they had, and assign_docids "
+        "gives products whose codes are the same their DocIDs again",
     )
 
     # Stopping

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from catid2.corpus.products import canonical_order
+from catid2.docids.align import Earlier, kept_shares
 from catid2.docids.repair import Repaired, extra_digit, sinkhorn, sinkhorn_loop, transport
 from catid2.docids.schemes.coding import Coding, Quantised
 from catid2.quantizer.codes import collisions, distortion, greedy_codes
@@ -30,14 +31,19 @@ class Assignment(NamedTuple):
     overflowed: np.ndarray  # (N,) bool: moved because a prefix had more documents than IDs
 
 
-def assign_coded(coding: Coding, product_ids: pa.Array | Sequence[str], config: "DocidsConfig") -> Assignment:
+def assign_coded(
+    coding: Coding,
+    product_ids: pa.Array | Sequence[str],
+    config: "DocidsConfig",
+    earlier: Earlier | None = None,
+) -> Assignment:
     """Return the DocIDs of N documents: the scheme's codes, repaired if the scheme quantises.
 
     Raises:
         InputError: as `assign`.
     """
     if isinstance(coding, Quantised):
-        return assign(coding.latents, coding.codebooks, product_ids, config)
+        return assign(coding.latents, coding.codebooks, product_ids, config, earlier)
     none = np.zeros(len(coding.codes), bool)
     return Assignment(coding.codes, coding.codes, none, none)
 
@@ -47,14 +53,19 @@ def assign(
     codebooks: np.ndarray,
     product_ids: pa.Array | Sequence[str],
     config: "DocidsConfig",
+    earlier: Earlier | None = None,
 ) -> Assignment:
     """Return the DocIDs of N documents by residual quantisation of their latents and the configured repair.
+
+    A document whose codes are those of an earlier catalogue keeps its DocID of then. So its extra digit stays, and so
+    does the code that transport or Sinkhorn chose for it. All other documents share out what is free.
 
     Args:
         latents: (N, d) floats, in any order.
         codebooks: (L, K, d) floats.
         product_ids: (N,) distinct names; only they break ties.
         config: the repair and its settings.
+        earlier: what the documents were called, in DocIDs of the same length; None: nothing is kept.
 
     Raises:
         InputError: shapes do not fit, a latent or a codeword is not finite, a product_id is null or occurs twice,
@@ -64,27 +75,51 @@ def assign(
     order = canonical_order(product_ids)
     latents = latents[order]
     before = greedy_codes(latents, codebooks)
-    codes, overflowed = _repair(latents, codebooks, before, config)
+    keeps = np.zeros(len(before), bool)
+    taken = None
+    if earlier and config.repair in ("transport", "sinkhorn", "digit"):
+        _require_length(earlier, before.shape[1] + (config.repair == "digit"), config)
+        keeps = earlier.known[order] & (earlier.before[order] == before).all(axis=1)
+        taken = earlier.codes[order[keeps]]
+    repaired = _repair(latents[~keeps], codebooks, before[~keeps], taken, config)
+    codes = np.empty((len(before), repaired.codes.shape[1]), np.int32)
+    codes[~keeps] = repaired.codes
+    if taken is not None:
+        codes[keeps] = taken
     moved = (codes[:, : before.shape[1]] != before).any(axis=1)
+    overflowed = (codes[:, : before.shape[1] - 1] != before[:, :-1]).any(axis=1)
     back = np.argsort(order)
     return Assignment(codes[back], before[back], moved[back], overflowed[back])
 
 
 def _repair(
-    latents: np.ndarray, codebooks: np.ndarray, before: np.ndarray, config: "DocidsConfig"
+    latents: np.ndarray,
+    codebooks: np.ndarray,
+    before: np.ndarray,
+    taken: np.ndarray | None,
+    config: "DocidsConfig",
 ) -> Repaired:
-    """Return the codes `before` (N, L) after the configured repair; an extra digit adds a column."""
+    """Return the codes `before` (N, L) after the configured repair; an extra digit adds a column.
+
+    transport, sinkhorn and digit avoid DocIDs `taken` (T, L') by other documents.
+    """
     if config.repair == "transport":
-        return transport(latents, codebooks, before)
+        return transport(latents, codebooks, before, taken)
     settings = {"epsilon": config.sinkhorn_epsilon, "iterations": config.sinkhorn_iterations}
     if config.repair == "sinkhorn":
-        return sinkhorn(latents, codebooks, before, **settings)
+        return sinkhorn(latents, codebooks, before, taken, **settings)
     codes = before
     if config.repair == "digit":
-        codes = extra_digit(before)
+        codes = extra_digit(before, taken)
     elif config.repair == "sinkhorn_loop":
         codes = sinkhorn_loop(latents, codebooks, before, **settings, rounds=config.sinkhorn_rounds)
     return Repaired(codes, np.zeros(len(codes), bool))
+
+
+def _require_length(earlier: Earlier, length: int, config: "DocidsConfig") -> None:
+    if earlier.codes.shape[1] != length:
+        what = f"DocIDs of {earlier.codes.shape[1]} positions, these have {length} (docids.repair is {config.repair})"
+        raise InputError(earlier.path, what, "take the repair that they were made with")
 
 
 def _check(latents: np.ndarray, codebooks: np.ndarray, names: int) -> None:
@@ -124,6 +159,7 @@ def describe(
     config: "DocidsConfig",
     categories: np.ndarray,
     hccl_dropped: Sequence[float] = (),
+    earlier: Earlier | None = None,
 ) -> dict[str, Any]:
     """Return the content of docids.json: figures of the DocIDs, and what it cost to make them unique.
 
@@ -135,10 +171,12 @@ def describe(
         categories: (N, H) category of each document per level; H may be 0.
         hccl_dropped: as in the config of the RQ-VAE: per level, the share of documents that dropped out of HCCL in
             the last epoch of training.
+        earlier: what the assignment was made with; then the report counts the documents of the earlier catalogue, and
+            the shares of them that keep 1, 2, … codes of their DocID.
     """
     layers = assignment.before.shape[1]
     sizes = code_sizes(coding, assignment.codes)
-    return {
+    report = {
         "documents": len(assignment.codes),
         "layers": layers,
         "scheme": config.scheme.kind,
@@ -151,6 +189,10 @@ def describe(
         "before": _describe_codes(assignment.before, coding, sizes, categories),
         "after": _describe_codes(assignment.codes, coding, sizes, categories),
     }
+    if earlier:
+        shares = kept_shares(earlier.codes[earlier.known], assignment.codes[earlier.known])
+        report["kept"] = {"documents": int(earlier.known.sum()), "shares": shares}
+    return report
 
 
 def code_sizes(coding: Coding, codes: np.ndarray) -> list[int]:

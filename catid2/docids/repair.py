@@ -43,7 +43,9 @@ class Repaired(NamedTuple):
     overflowed: np.ndarray  # (N,) bool: changed a code before the last layer
 
 
-def transport(latents: np.ndarray, codebooks: np.ndarray, argmin: np.ndarray) -> Repaired:
+def transport(
+    latents: np.ndarray, codebooks: np.ndarray, argmin: np.ndarray, taken: np.ndarray | None = None
+) -> Repaired:
     """Give every document a unique DocID, with the least distortion under each prefix.
 
     A document whose argmin ID is already unique keeps it; only the others move.
@@ -59,11 +61,12 @@ def transport(latents: np.ndarray, codebooks: np.ndarray, argmin: np.ndarray) ->
         latents: (N, d) in canonical order.
         codebooks: (L, K, d).
         argmin: (N, L), the `greedy_codes` of the latents.
+        taken: (T, L) distinct DocIDs of other documents, which keep them.
 
     Raises:
-        InputError: N > K^L, so there are not enough DocIDs.
+        InputError: N + T > K^L, so there are not enough DocIDs.
     """
-    return make_distinct(latents, codebooks, argmin, cheapest)
+    return make_distinct(latents, codebooks, argmin, cheapest, taken)
 
 
 def cheapest(costs: list[np.ndarray]) -> list[np.ndarray]:
@@ -72,7 +75,13 @@ def cheapest(costs: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def sinkhorn(
-    latents: np.ndarray, codebooks: np.ndarray, argmin: np.ndarray, *, epsilon: float, iterations: int
+    latents: np.ndarray,
+    codebooks: np.ndarray,
+    argmin: np.ndarray,
+    taken: np.ndarray | None = None,
+    *,
+    epsilon: float,
+    iterations: int,
 ) -> Repaired:
     """Repair as `transport` does, but with entropic transport (POT's Sinkhorn, rounded) at the last layer.
 
@@ -82,13 +91,16 @@ def sinkhorn(
         latents: (N, d) in canonical order.
         codebooks: (L, K, d).
         argmin: (N, L), the `greedy_codes` of the latents.
+        taken: as in `transport`.
         epsilon: entropic regularisation, in units of half the range of the distances under a prefix.
         iterations: Sinkhorn iterations per prefix.
 
     Raises:
         InputError: as `transport`.
     """
-    return make_distinct(latents, codebooks, argmin, lambda costs: assign_by_plan(costs, epsilon, iterations))
+    return make_distinct(
+        latents, codebooks, argmin, lambda costs: assign_by_plan(costs, epsilon, iterations), taken
+    )
 
 
 def make_distinct(
@@ -238,13 +250,21 @@ def _deal_to_duplicates(
     codes[movable[by_row]] = codes[movable[by_error]]
 
 
-def extra_digit(codes: np.ndarray) -> np.ndarray:
+def extra_digit(codes: np.ndarray, taken: np.ndarray | None = None) -> np.ndarray:
     """Return codes (N, L+1): the codes (N, L) and a position that numbers the documents with the same ID.
 
     As in TIGER (Rajput et al. 2023, section 3.1), every document gets this position; 0 if its ID is unique. It has as
-    many codes as documents share one ID, be they more than K.
+    many codes as documents share one ID, be they more than K. Numbers that the DocIDs `taken` (T, L+1) of other
+    documents have below the same codes are skipped.
     """
     digit = rank_within(tuple_ids(codes))
+    if taken is not None and len(taken):
+        ids, owners = np.split(tuple_ids(np.concatenate([codes, taken[:, :-1]])), [len(codes)])
+        # Of the sorted numbers t_0, t_1, … that are taken below an ID, t_j - j free ones are smaller than t_j.
+        smaller = taken[:, -1] - rank_within(owners, taken[:, -1])
+        width = max(digit.max(initial=0), smaller.max()) + 1
+        known = np.sort(owners * width + smaller)
+        digit += np.searchsorted(known, ids * width + digit, "right") - np.searchsorted(known, ids * width)
     return np.column_stack([codes, digit.astype(codes.dtype)])
 
 

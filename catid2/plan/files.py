@@ -150,6 +150,7 @@ def contents_of_model(
     dataset: str,
     view: str | None = None,
     method: str | None = None,
+    seed: str | None = None,
 ) -> dict[str, str]:
     """Return the contents of the model's files (`files_in` its folder), if it is a folder of the user's own.
 
@@ -159,6 +160,8 @@ def contents_of_model(
     if not model or model.on_hub:
         return {}
     folder = Path(model.folder)
+    if seed:
+        _require_elsewhere(pipeline, model.folder, f"{stage}.pretrained", dataset, method, seed)
     return contents(str(folder / name) for name in files_in(folder))
 
 
@@ -248,6 +251,38 @@ def weighted_runs(pipeline: Pipeline, dataset: str, method: str, seed: str) -> l
 def _vectors(path: str) -> list[str]:
     """Return the vectors of documents and queries next to each other, those at `path` first."""
     return [path.removesuffix(".npy") + end for end in VECTORS]
+
+
+def aligned_to(pipeline: Pipeline, dataset: str, method: str, seed: str) -> Sequence[str]:
+    """Return the DocIDs of an earlier catalogue that the method's RQ-VAE is aligned to, if it has one and is."""
+    path = _align_to(pipeline, dataset, method)
+    if path is None:
+        return []
+    _require_elsewhere(pipeline, path, "rqvae.align_to", dataset, method, seed)
+    return _found(pipeline, path, "rqvae.align_to", in_parts=False)
+
+
+def contents_of_aligned_to(pipeline: Pipeline, dataset: str, method: str) -> dict[str, str]:
+    """Return the contents of this file."""
+    path = _align_to(pipeline, dataset, method)
+    return contents([path] if path else [])
+
+
+def _align_to(pipeline: Pipeline, dataset: str, method: str) -> str | None:
+    if "rqvae" not in pipeline.run_stages(dataset, method):
+        return None
+    return pipeline.stage("rqvae", dataset, method).align_to
+
+
+def _require_elsewhere(pipeline: Pipeline, path: str, key: str, dataset: str, method: str, seed: str) -> None:
+    """Raise InputError if `path`, which a job of these wildcards reads, is among the files that its method writes.
+
+    Snakemake would remove it before the job starts.
+    """
+    folder = Path(f"results/{dataset}/{method}/seed{seed}")
+    if Path(path).resolve().is_relative_to(folder.resolve()):
+        remedy = "copy it to another place, and name that"
+        raise InputError(f"{pipeline.where}: {key}", f"this run replaces {path}", remedy)
 
 
 def pairs(pipeline: Pipeline, dataset: str, method: str) -> Sequence[str]:

@@ -101,6 +101,13 @@ class ResidualQuantizer(nn.Module):
         self.sums[layer, codes] = codewords * count
 
     @torch.no_grad()
+    def rename(self, names: Tensor) -> None:
+        """Make code k of layer l the code names[l, k]; each row of `names` (L, K) is a permutation."""
+        for tensor in (self.codebooks, self.counts, self.sums):
+            for codes, own in zip(tensor, names, strict=True):
+                codes[own] = codes.clone()
+
+    @torch.no_grad()
     def initialise(self, z: Tensor, count: float, generator: torch.Generator) -> None:
         """Set the codebooks, layer by layer, by k-means on the residuals of (N, d) latents.
 

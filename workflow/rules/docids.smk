@@ -85,6 +85,7 @@ rule train_rqvae:
     input:
         embeddings=of_job(files.documents),
         products=of_job(files.categories),
+        align_to=of_job(files.aligned_to),
     output:
         model="results/{dataset}/{method}/seed{seed}/rqvae/model.safetensors",
         model_config="results/{dataset}/{method}/seed{seed}/rqvae/config.json",
@@ -100,6 +101,7 @@ rule train_rqvae:
         nodes=1,
     params:
         code=code("train_rqvae"),
+        contents=of_job(files.contents_of_aligned_to),
         config=of_job(Pipeline.stage, "rqvae"),
         checkpoints="results/{dataset}/{method}/seed{seed}/checkpoints/rqvae",
     shell:
@@ -117,6 +119,7 @@ rule assign_docids:
         taxonomy=of_job(files.of_stage, "taxonomy", "taxonomy.parquet"),
         model=of_job(files.of_stage, "rqvae", "rqvae/model.safetensors"),
         model_config=of_job(files.of_stage, "rqvae", "rqvae/config.json"),
+        align_to=of_job(files.aligned_to),
     output:
         docids="results/{dataset}/{method}/seed{seed}/docids.parquet",
         report="results/{dataset}/{method}/seed{seed}/docids.json",
@@ -128,8 +131,9 @@ rule assign_docids:
         ENVIRONMENT
     params:
         code=code("assign_docids"),
+        contents=of_job(files.contents_of_aligned_to),
         config=of_job(Pipeline.stage, "docids"),
     shell:
         'python "$CATID2_SCRIPTS/assign_docids.py" --config {params.config:q} --seed {wildcards.seed} --embeddings {input.embeddings}'
-        " --products {input.products} --taxonomy {input.taxonomy} --model {input.model}"
+        " --products {input.products} --taxonomy {input.taxonomy} --model {input.model} --align-to {input.align_to}"
         " --output {output.docids} --report {output.report} > {log} 2>&1"
