@@ -17,6 +17,7 @@ def main() -> None:
     parser.add_argument("--products", required=True, type=Path, help="corpus/products.parquet")
     parser.add_argument("--queries", required=True, type=Path, help="corpus/queries.parquet")
     parser.add_argument("--embeddings", required=True, type=Path, help="VIEW.npy of the method's view")
+    parser.add_argument("--recall", type=Path, help="recall.tsv; if it is there, README.md has its figures")
     parser.add_argument("--output", required=True, type=Path, help="folder to write")
     arguments = parser.parse_args()
     config = parse(IndexConfig, arguments.config)
@@ -29,7 +30,7 @@ def main() -> None:
     parts = Parts(arguments.retriever, arguments.model.parent if arguments.model else None)
     corpus = Corpus(arguments.docids, arguments.products, arguments.queries, arguments.embeddings)
     with claim(arguments.output):
-        export_index(config, parts, corpus, arguments.output)
+        export_index(config, parts, corpus, arguments.output, arguments.recall)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ def index_config(**changes: object) -> IndexConfig:
         dataset="tiny_us",
         method="catid2",
         seed=0,
+        source="simulated",
         view=View.model_validate(
             {"template": "{title}", "encoder": {"kind": "tfidf_svd", "dims": light_case.DIMS}}
         ),

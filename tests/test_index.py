@@ -256,6 +256,7 @@ def test_no_file_of_an_index_is_a_pickle_and_none_is_without_a_checksum(cases):
         assert set(listed) == files - {"SHA256SUMS"}
         assert {name.rsplit(".", 1)[-1] for name in listed} <= {
             "json",
+            "md",
             "parquet",
             "npy",
             "safetensors",
@@ -304,6 +305,7 @@ def test_the_rule_gives_a_methods_own_files_and_settings(tmp_path):
         assert job.options("--output") == [f"results/toy/{method}/seed{seed}/index"]
         assert job.options("--retriever") == [f"results/toy/{method}/seed{seed}/retriever"]
         assert job.options("--docids")[0].endswith(f"/seed{seed}/docids.parquet")
+        assert job.options("--recall") == ["results/toy/recall.tsv"]
         config = IndexConfig.model_validate_json(job.options("--config")[0])
         assert (config.dataset, config.method, config.seed) == ("toy", method, seed)
         reads = [path for path in job.inputs if path.endswith("_queries.npy")]

@@ -1,5 +1,7 @@
 """Settings of export_index: what an index is made from, and how it is searched."""
 
+from typing import Literal
+
 from catid2.config.base import StageConfig
 from catid2.config.bm25 import Bm25Config
 from catid2.config.docids import DocidsConfig
@@ -14,6 +16,7 @@ class IndexConfig(StageConfig):
     dataset: str
     method: str
     seed: int
+    source: Literal["esci", "esci_sample", "simulated", "catalogue"]  # where the products come from
     view: View
     clean_html: bool = True  # the corpus's; so are texts of products that are added
     docids: DocidsConfig

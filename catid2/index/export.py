@@ -10,6 +10,7 @@ from typing import NamedTuple
 from catid2.baselines.bm25 import Bm25Index
 from catid2.config.index import IndexConfig
 from catid2.corpus.text import DocumentTexts
+from catid2.index.card import CARD, figures_of, model_card
 from catid2.index.encoder import save_encoder
 from catid2.index.folder import (
     BM25,
@@ -37,21 +38,29 @@ class Parts(NamedTuple):
     rqvae: Path | None
 
 
-def export_index(config: IndexConfig, parts: Parts, corpus: Corpus, output: Path) -> None:
+def export_index(
+    config: IndexConfig, parts: Parts, corpus: Corpus, output: Path, recall: Path | None = None
+) -> None:
     """Write the index of a method to the folder `output`.
 
     Args:
         config: the method's settings.
         parts: its models.
         corpus: its DocIDs, products, queries, and vectors (VIEW.npy).
+        output: the folder.
+        recall: where recall.tsv is or will be; if it is newer than the retriever, the model card has its figures.
 
     Raises:
         InputError: a file cannot be used, or the files do not belong together.
     """
-    trie = load(config.retrieve, parts.retriever, corpus, CPU).trie  # checks that they belong together
+    loaded = load(config.retrieve, parts.retriever, corpus, CPU)  # checks that they belong together
     if corpus.embeddings is None:
         raise InputError("--embeddings", "missing", "name the vectors of the documents, VIEW.npy")
-    read_embeddings(corpus.embeddings, rows=len(trie))
+    read_embeddings(corpus.embeddings, rows=len(loaded.trie))
+    figures: list[dict] = []
+    if recall and _is_newer(recall, parts.retriever):
+        figures = figures_of(recall, config.dataset, config.method, config.seed)
+    description = Description.model_validate(config.model_dump())
     with atomic(output) as folder:
         folder.mkdir()
         for source, name in (
@@ -65,8 +74,15 @@ def export_index(config: IndexConfig, parts: Parts, corpus: Corpus, output: Path
             shutil.copytree(parts.rqvae, folder / RQVAE, ignore=shutil.ignore_patterns("*.tsv"))
         save_encoder(folder, config.view, corpus.embeddings, corpus.products)
         save_bm25(folder, config)
-        write_description(folder, Description.model_validate(config.model_dump()))
-    log.info("%s: %d documents", output, len(trie))
+        (folder / CARD).write_text(model_card(description, loaded.retriever.kind, figures), "utf-8")
+        write_description(folder, description)
+    log.info("%s: %d documents", output, len(loaded.trie))
+
+
+def _is_newer(recall: Path, retriever: Path) -> bool:
+    """Return whether there is a recall.tsv made after the retriever: an older one is of another retriever."""
+    trained = max(path.stat().st_mtime_ns for path in retriever.iterdir())
+    return recall.is_file() and recall.stat().st_mtime_ns > trained
 
 
 def save_bm25(folder: Path, config: IndexConfig) -> None:

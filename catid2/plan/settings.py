@@ -152,8 +152,8 @@ class Pipeline:
         }
         own = {stage: self.stage(stage, dataset, method) for stage in ("docids", "retrieve")}
         view = self.view(dataset, self.method_view(method))
-        clean_html = self.corpus(dataset).clean_html
-        made_from = {"dataset": dataset, "method": method, "seed": int(seed)}
+        source, clean_html = self.source(dataset).kind, self.corpus(dataset).clean_html
+        made_from = {"dataset": dataset, "method": method, "seed": int(seed), "source": source}
         return IndexConfig(**made_from, view=view, clean_html=clean_html, **own, **others)
 
     @cache  # noqa: B019

@@ -23,7 +23,9 @@ rule export_index:
         code=code("export_index"),
         config=of_job(Pipeline.index),
         encoder=of_job(files.contents_of_encoder, files_in),
+        # No input: it depends on all methods, and the index of one must not wait for the others.
+        recall="results/{dataset}/recall.tsv",
     shell:
         'python "$CATID2_SCRIPTS/export_index.py" --config {params.config:q} --retriever {input.retriever}'
         " --model {input.model} --docids {input.docids} --products {input.products} --queries {input.queries}"
-        " --embeddings {input.embeddings} --output {output} > {log} 2>&1"
+        " --embeddings {input.embeddings} --recall {params.recall} --output {output} > {log} 2>&1"
