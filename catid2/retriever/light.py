@@ -147,8 +147,12 @@ class LightRetriever(nn.Module):
 
     def code_logits(self, states: Tensor, position: int) -> Tensor:
         """Return the logits (…, sizes[position]) of a position's codes, from the states (…, d_model) before it."""
-        own = slice(self.first_codes[position], self.first_codes[position] + self.sizes[position])
-        return functional.linear(self.norm(states), self.output.weight[own], self.output.bias[own])
+        first = self.first_codes[position]
+        return self.row_logits(states, slice(first, first + self.sizes[position]))
+
+    def row_logits(self, states: Tensor, rows: slice | Tensor) -> Tensor:
+        """Return the logits of rows of the output layer, (…, len(rows)), from the states (…, d_model)."""
+        return functional.linear(self.norm(states), self.output.weight[rows], self.output.bias[rows])
 
     def forward(self, vectors: Tensor, codes: Tensor) -> Tensor:
         """Return the mean over documents and positions of -log p(code | vector, codes before).
@@ -186,7 +190,7 @@ class LightScorer:
 
     def advance(self, codes: Tensor, origins: Tensor) -> Tensor:
         """Score the position after `codes`, which extend the beams `origins`; both (Q, B)."""
-        query = torch.arange(len(origins), device=origins.device).unsqueeze(1)
+        query = torch.arange(origins.shape[0], device=origins.device).unsqueeze(1)
         self.past = [tuple(part[query, origins] for part in layer) for layer in self.past]
         self.position += 1
         return self._score(self.retriever.code_states(codes, self.position - 1).unsqueeze(2))

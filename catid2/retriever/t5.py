@@ -92,8 +92,11 @@ class DocIDRetriever(nn.Module):
     def code_logits(self, hidden: torch.Tensor, position: int) -> torch.Tensor:
         """Return the logits of the codes of a position, (…, sizes[position]), from decoder states (…, d)."""
         first = self.first_tokens[position]
-        rows = self.t5.lm_head.weight[first : first + self.sizes[position]]
-        return functional.linear(hidden * self.scale, rows)
+        return self.row_logits(hidden, slice(first, first + self.sizes[position]))
+
+    def row_logits(self, hidden: torch.Tensor, rows: slice | torch.Tensor) -> torch.Tensor:
+        """Return the logits of rows of the output layer, (…, len(rows)), from decoder states (…, d)."""
+        return functional.linear(hidden * self.scale, self.t5.lm_head.weight[rows])
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, codes: torch.Tensor

@@ -61,15 +61,13 @@ class T5Scorer:
         mask = torch.zeros_like(batch.attention_mask, dtype=states.dtype)
         mask = mask.masked_fill(batch.attention_mask == 0, torch.finfo(states.dtype).min)
         self.cross_mask = mask[:, None, None, :]  # (Q, 1, 1, S), broadcast over heads and beams
-        start = torch.full((len(states), 1), self.start_token, device=states.device)
+        start = torch.full((states.shape[0], 1), self.start_token, device=states.device)
         return self._score(start)
 
     def advance(self, codes: torch.Tensor, origins: torch.Tensor) -> torch.Tensor:
         """Score the position after `codes`, which extend the beams `origins`; both (Q, B)."""
-        index = (
-            origins
-            + torch.arange(len(origins), device=origins.device).unsqueeze(1) * self.self_cache[0][0].shape[1]
-        )
+        first = torch.arange(origins.shape[0], device=origins.device) * self.self_cache[0][0].shape[1]
+        index = origins + first.unsqueeze(1)
         self.self_cache = [
             tuple(states.flatten(0, 1)[index] for states in layer)  # (Q, B, H, t, D)
             for layer in self.self_cache
