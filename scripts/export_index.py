@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from catid2.config.base import parse
-from catid2.config.index import IndexConfig
+from catid2.config.index import IndexSettings
 from catid2.runtime.command import OPTIONAL_PATH, entry_point, new_parser
 
 
 @entry_point
 def main() -> None:
     parser = new_parser(__doc__)
-    parser.add_argument("--config", required=True, help="settings as JSON: keys of IndexConfig")
+    parser.add_argument("--config", required=True, help="settings as JSON: keys of IndexSettings")
     parser.add_argument("--retriever", required=True, type=Path, help="folder written by train_retriever")
     parser.add_argument("--model", **OPTIONAL_PATH, help="rqvae/model.safetensors, for the scheme rqvae")
     parser.add_argument("--docids", required=True, type=Path, help="docids.parquet of the method")
@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--recall", type=Path, help="recall.tsv; if it is there, README.md has its figures")
     parser.add_argument("--output", required=True, type=Path, help="folder to write")
     arguments = parser.parse_args()
-    config = parse(IndexConfig, arguments.config)
+    config = parse(IndexSettings, arguments.config)
 
     # Imported late: a mistake in the settings should not wait for torch.
     from catid2.index.export import Parts, export_index

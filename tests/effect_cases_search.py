@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from effect_cases_retrievers import light
-from effect_corpus import corpus
+from effect_corpus import DIMS, corpus
 from effects import Outputs, Table, row, stage
 
 from catid2.baselines.bm25 import search_bm25
@@ -16,10 +16,13 @@ from catid2.baselines.dense import search_dense
 from catid2.config.bm25 import Bm25Config
 from catid2.config.dense import DenseConfig
 from catid2.config.fuse import FuseConfig
+from catid2.config.index import IndexSettings
 from catid2.config.retrieve import RetrieveConfig
 from catid2.evaluation.fusion import WeightedRun, fuse_runs
+from catid2.index.export import Parts, export_index
+from catid2.index.index import Index
 from catid2.retriever.retrieve import Corpus, retrieve
-from catid2.runtime.tables import write_table
+from catid2.runtime.tables import QUERIES, read_table, write_table
 
 
 def bm25_run(config: Bm25Config) -> pa.Table:
@@ -63,6 +66,43 @@ def decoded(config: RetrieveConfig, folder: Path, seed: int) -> Outputs:
     searched = Corpus(files.docids, files.products, files.queries, files.embeddings)
     retrieve(config, folder / "retriever", searched, folder / "run.parquet", batch_size=8)
     return found(pq.read_table(folder / "run.parquet"))
+
+
+VIEW = {
+    "template": "{title} {description}",
+    "encoder": {"kind": "tfidf_svd", "dims": DIMS, "normalize": False},
+}
+
+
+@stage(
+    IndexSettings,
+    {
+        "dataset": "toy",
+        "method": "catid2",
+        "seed": 0,
+        "source": "simulated",
+        "view": VIEW,
+        "docids": {},
+        "retrieve": {"beams": 60, "top_k": 20},
+        "bm25": {"template": "{title}"},
+        "fuse": {},
+    },
+)
+def index(config: IndexSettings, folder: Path, seed: int) -> Outputs:
+    """Export an index with a light retriever and search in it."""
+    files = corpus()
+    searched = Corpus(files.docids, files.products, files.queries, files.embeddings)
+    export_index(config, Parts(_retriever(), None), searched, folder / "index")
+    opened = Index(folder / "index")
+    queries = read_table(files.queries, QUERIES)["query"].to_pylist()[:8]
+    found = {
+        "+".join(by): [[hit[:1] + hit[4:5] for hit in hits] for hits in opened.search(queries, by=by)]
+        for by in (("docid",), ("bm25",), ("docid", "bm25"))
+    }
+    return found | {
+        "card": (folder / "index" / "README.md").read_text("utf-8"),
+        "settings": (folder / "index" / "index.json").read_text("utf-8"),
+    }
 
 
 @functools.cache
@@ -115,5 +155,21 @@ TABLES = [
             row("rank_below_level", None, 1, 2, differs="scores, documents", beams=20),
         ],
         decoded,
+    ),
+    Table(
+        IndexSettings,
+        [
+            row("dataset", "toy", "other", differs="card, settings", same="docid"),
+            row("method", "catid2", "tiger", differs="card, settings", same="docid"),
+            row("seed", 0, 1, differs="card, settings", same="docid"),
+            row("source", "simulated", "esci", "esci_sample", "catalogue", differs="card", same="docid"),
+            row("view", VIEW, VIEW | {"query_prefix": "red "}, differs="docid", same="bm25"),
+            row("clean_html", False, True, differs="settings", same="docid"),
+            row("docids", {}, {"repair": "digit"}, differs="settings", same="docid"),
+            row("retrieve", {"beams": 60}, {"rank_below_level": 1}, differs="docid", same="bm25"),
+            row("bm25", {}, {"k1": 0.3}, differs="bm25", same="docid"),
+            row("fuse", {}, {"k": 1}, differs="docid+bm25", same="docid, bm25"),
+        ],
+        index,
     ),
 ]

@@ -13,7 +13,7 @@ from catid2.config.bm25 import Bm25Config
 from catid2.config.docids import DocidsConfig
 from catid2.config.embed import View
 from catid2.config.fuse import FuseConfig
-from catid2.config.index import IndexConfig
+from catid2.config.index import IndexSettings
 from catid2.config.retrieve import RetrieveConfig
 from catid2.index.export import Parts, export_index
 from catid2.retriever.retrieve import Corpus
@@ -28,14 +28,14 @@ class IndexCase(NamedTuple):
     """An index, the retriever in it, and the corpus."""
 
     folder: Path
-    config: IndexConfig
+    config: IndexSettings
     retriever: Path
     corpus: Corpus
 
 
-def index_config(**changes: object) -> IndexConfig:
+def index_config(**changes: object) -> IndexSettings:
     """Return settings that fit the tiny corpora of retriever_case."""
-    return IndexConfig(
+    return IndexSettings(
         dataset="tiny_us",
         method="catid2",
         seed=0,

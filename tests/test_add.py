@@ -271,12 +271,12 @@ def test_bad_input_is_one_line_and_nothing_is_written(
 
 
 def test_docids_that_cannot_be_extended_are_refused_but_products_can_leave(index, tmp_path):
-    description = index.description.model_copy(update={"docids": DocidsConfig(repair="none")})
+    other = index.settings.model_copy(update={"docids": DocidsConfig(repair="none")})
     try:
-        own, index.description = index.description, description
+        own, index.settings = index.settings, other
         with pytest.raises(InputError, match="may leave collisions"):
             change_products(index, tmp_path / "more", write(tmp_path / "new.csv", NEW), [])
         change_products(index, tmp_path / "fewer", None, ["P003"])
     finally:
-        index.description = own
+        index.settings = own
     assert len(Index(tmp_path / "fewer")) == len(index) - 1

@@ -15,7 +15,7 @@ from index_case import KINDS, IndexCase, run_command, write_index
 from plan import plan
 
 import catid2
-from catid2.config.index import IndexConfig
+from catid2.config.index import IndexSettings
 from catid2.index.explain import describe_prefix, explain, products_below
 from catid2.index.index import Index
 from catid2.retriever.retrieve import retrieve
@@ -306,7 +306,7 @@ def test_the_rule_gives_a_methods_own_files_and_settings(tmp_path):
         assert job.options("--retriever") == [f"results/toy/{method}/seed{seed}/retriever"]
         assert job.options("--docids")[0].endswith(f"/seed{seed}/docids.parquet")
         assert job.options("--recall") == ["results/toy/recall.tsv"]
-        config = IndexConfig.model_validate_json(job.options("--config")[0])
+        config = IndexSettings.model_validate_json(job.options("--config")[0])
         assert (config.dataset, config.method, config.seed) == ("toy", method, seed)
         reads = [path for path in job.inputs if path.endswith("_queries.npy")]
         assert bool(reads) == (method == "light")  # the check that the retriever was taught these vectors

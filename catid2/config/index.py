@@ -10,7 +10,7 @@ from catid2.config.fuse import FuseConfig
 from catid2.config.retrieve import RetrieveConfig
 
 
-class IndexConfig(StageConfig):
+class IndexSettings(StageConfig):
     """The settings of a method that its index needs."""
 
     dataset: str

@@ -21,6 +21,7 @@ from catid2.docids.assign import Assignment
 from catid2.docids.extend import extend, require_extensible
 from catid2.docids.table import Docids, docids_table
 from catid2.embedding.documents import require_finite
+from catid2.index.card import CARD, model_card
 from catid2.index.export import save_bm25
 from catid2.index.folder import (
     DOCIDS,
@@ -29,7 +30,7 @@ from catid2.index.folder import (
     RETRIEVER,
     RQVAE,
     VECTORS,
-    write_description,
+    write_settings,
 )
 from catid2.index.new_products import CategoryTree, read_new_products
 from catid2.quantizer.codes import greedy_codes
@@ -81,10 +82,10 @@ def change_products(
     codes, before, vectors = docids.codes[kept], docids.before[kept], index.vectors[kept]
     added = 0
     if products is not None:
-        require_extensible(index.description.docids)
+        require_extensible(index.settings.docids)
         tree = CategoryTree(index.categories, index.category_ids)
         present = table["product_id"].to_pylist()
-        new = read_new_products(products, present, tree, separator, index.description.clean_html)
+        new = read_new_products(products, present, tree, separator, index.settings.clean_html)
         coded = _coded(index, new, codes, products)
         table = pa.concat_tables([table, new])
         codes, before, vectors = (
@@ -105,14 +106,15 @@ def change_products(
         write_stream(folder / PRODUCTS, table.to_batches(ROWS_PER_GROUP), table.schema)
         write_table(folder / DOCIDS, docids_table(table["product_id"], assignment))
         np.save(folder / VECTORS, vectors)
-        save_bm25(folder, index.description)
-        write_description(folder, index.description)
+        save_bm25(folder, index.settings)
+        (folder / CARD).write_text(model_card(index.settings, index.retriever.kind), "utf-8")
+        write_settings(folder, index.settings)
     return added
 
 
 def _coded(index: Index, new: pa.Table, taken: np.ndarray, where: Path) -> Coded:
     """Encode new products and give them DocIDs that are not `taken` (N, L')."""
-    view = index.description.view
+    view = index.settings.view
     vectors = index.encoder.documents(document_texts(new, view.template, view.max_characters))
     require_finite(vectors, where, 0)
     model = Model.load(index.folder / RQVAE)
@@ -120,5 +122,5 @@ def _coded(index: Index, new: pa.Table, taken: np.ndarray, where: Path) -> Coded
     latents = encode(model, vectors, canonical_order(product_ids), where)
     codebooks = model.codebooks.numpy()
     sizes = index.retriever.sizes
-    codes = extend(latents, codebooks, product_ids, taken, sizes, index.description.docids)
+    codes = extend(latents, codebooks, product_ids, taken, sizes, index.settings.docids)
     return Coded(vectors, codes, greedy_codes(latents, codebooks))

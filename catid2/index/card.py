@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from catid2.index.folder import versions
 from catid2.runtime.checkpoint import fingerprint
 
 if TYPE_CHECKING:
-    from catid2.index.folder import Description
+    from catid2.config.index import IndexSettings
 
 CARD = "README.md"
 
@@ -52,18 +53,18 @@ _RETRIEVERS = {
 }
 
 
-def model_card(description: Description, retriever: str, figures: Sequence[Mapping[str, Any]] = ()) -> str:
+def model_card(settings: IndexSettings, retriever: str, figures: Sequence[Mapping[str, Any]] = ()) -> str:
     """Return the card of an index.
 
     Args:
-        description: the content of index.json.
+        settings: of the index.
         retriever: its kind, t5 or light.
         figures: rows of recall.tsv for this method and seed, one per protocol and set of labels.
     """
-    dataset, method, seed = description.dataset, description.method, description.seed
-    data = _DATA[description.source]
-    versions = ", ".join(f"{name} {version}" for name, version in description.versions.items())
-    settings = fingerprint(description.model_dump(mode="json", exclude={"format", "versions"}))
+    dataset, method, seed = settings.dataset, settings.method, settings.seed
+    data = _DATA[settings.source]
+    made_with = ", ".join(f"{name} {version}" for name, version in versions().items())
+    digest = fingerprint(settings.model_dump(mode="json"))
     return f"""\
 ---
 license: {data.licence}
@@ -90,8 +91,8 @@ with the configuration of the run (`--configfile`).
 | | |
 |---|---|
 | dataset, method, seed | {dataset}, {method}, {seed} |
-| settings | in `index.json`, sha256 {settings} |
-| versions | {versions} |
+| settings | in `index.json`, sha256 {digest} |
+| versions | {made_with} |
 
 ## Figures
 

@@ -76,7 +76,7 @@ def explain(
     for name, row in zip(product_ids, rows, strict=True):
         if allowed is not None and not allowed[row]:
             raise InputError(f"product {name!r}", "the filter leaves it out", "widen the filter")
-    settings = index.description.retrieve
+    settings = index.settings.retrieve
     codes = index.codes[rows]
     encoded = index.retriever.batch(index.encoded([query]), np.zeros(1, int)).to(index.device)
     with torch.inference_mode():

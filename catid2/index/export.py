@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from catid2.baselines.bm25 import Bm25Index
-from catid2.config.index import IndexConfig
+from catid2.config.index import IndexSettings
 from catid2.corpus.text import DocumentTexts
 from catid2.index.card import CARD, figures_of, model_card
 from catid2.index.encoder import save_encoder
@@ -19,8 +19,7 @@ from catid2.index.folder import (
     RETRIEVER,
     RQVAE,
     VECTORS,
-    Description,
-    write_description,
+    write_settings,
 )
 from catid2.retriever.retrieve import Corpus, load
 from catid2.runtime.errors import InputError
@@ -39,7 +38,7 @@ class Parts(NamedTuple):
 
 
 def export_index(
-    config: IndexConfig, parts: Parts, corpus: Corpus, output: Path, recall: Path | None = None
+    config: IndexSettings, parts: Parts, corpus: Corpus, output: Path, recall: Path | None = None
 ) -> None:
     """Write the index of a method to the folder `output`.
 
@@ -60,7 +59,6 @@ def export_index(
     figures: list[dict] = []
     if recall and _is_newer(recall, parts.retriever):
         figures = figures_of(recall, config.dataset, config.method, config.seed)
-    description = Description.model_validate(config.model_dump())
     with atomic(output) as folder:
         folder.mkdir()
         for source, name in (
@@ -74,8 +72,8 @@ def export_index(
             shutil.copytree(parts.rqvae, folder / RQVAE, ignore=shutil.ignore_patterns("*.tsv"))
         save_encoder(folder, config.view, corpus.embeddings, corpus.products)
         save_bm25(folder, config)
-        (folder / CARD).write_text(model_card(description, loaded.retriever.kind, figures), "utf-8")
-        write_description(folder, description)
+        (folder / CARD).write_text(model_card(config, loaded.retriever.kind, figures), "utf-8")
+        write_settings(folder, config)
     log.info("%s: %d documents", output, len(loaded.trie))
 
 
@@ -85,7 +83,7 @@ def _is_newer(recall: Path, retriever: Path) -> bool:
     return recall.is_file() and recall.stat().st_mtime_ns > trained
 
 
-def save_bm25(folder: Path, config: IndexConfig) -> None:
+def save_bm25(folder: Path, config: IndexSettings) -> None:
     """Index the products of the index in `folder` for `--with bm25`."""
     texts = DocumentTexts(folder / PRODUCTS, config.bm25.template, config.bm25.max_characters)
     Bm25Index.build(texts, config.bm25).save(folder / BM25)

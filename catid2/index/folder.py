@@ -2,12 +2,9 @@
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field
 
 from catid2.config.base import validate
-from catid2.config.index import IndexConfig
+from catid2.config.index import IndexSettings
 from catid2.runtime.contents import file_sha256
 from catid2.runtime.errors import InputError
 from catid2.runtime.tables import read_json, write_json
@@ -20,27 +17,22 @@ RETRIEVER, ENCODER, RQVAE, BM25 = "retriever", "encoder", "rqvae", "bm25"
 _REMEDY = "export the index again"
 
 
-class Description(IndexConfig):
-    """The content of index.json."""
-
-    format: int = FORMAT
-    versions: Annotated[dict[str, str], Field(default_factory=lambda: _versions())]
-
-
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of the libraries that an index is made with."""
     return {package: version(package) for package in ("catid2", "numpy", "torch", "transformers")}
 
 
-def write_description(folder: Path, description: Description) -> None:
+def write_settings(folder: Path, settings: IndexSettings) -> None:
     """Write index.json and the checksums of all files in `folder`, which are in their places."""
-    write_json(folder / DESCRIPTION, description.model_dump(mode="json"))
+    content = {"format": FORMAT, "versions": versions(), "settings": settings.model_dump(mode="json")}
+    write_json(folder / DESCRIPTION, content)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     lines = [f"{file_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
     (folder / SUMS).write_text("".join(lines), "utf-8")
 
 
-def read_description(folder: Path) -> Description:
-    """Return what index.json says, after a check of every file against its checksum.
+def read_settings(folder: Path) -> IndexSettings:
+    """Return the settings in index.json, after a check of every file against its checksum.
 
     Raises:
         InputError: the folder is missing or no index, its format is another one, or a file is missing or changed.
@@ -56,7 +48,7 @@ def read_description(folder: Path) -> Description:
         what = f"an index of format {content.get('format')}; this version of catid2 reads {FORMAT}"
         raise InputError(folder / DESCRIPTION, what, _REMEDY)
     _check_sums(folder)
-    return validate(Description, content, str(folder / DESCRIPTION))
+    return validate(IndexSettings, content.get("settings"), f"{folder / DESCRIPTION}: settings")
 
 
 def _check_sums(folder: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 from catid2.corpus.products import read_products
 from catid2.docids.table import Docids
 from catid2.index.encoder import IndexEncoder
-from catid2.index.folder import BM25, DOCIDS, PRODUCTS, RETRIEVER, VECTORS, read_description
+from catid2.index.folder import BM25, DOCIDS, PRODUCTS, RETRIEVER, VECTORS, read_settings
 from catid2.retriever.light import LightRetriever, QueryVectors, is_light, load_light
 from catid2.runtime.errors import InputError, did_you_mean
 from catid2.runtime.tables import read_embeddings, read_table
@@ -51,7 +51,7 @@ class Index:
     """An index on one device; `catid2.open_index` makes it.
 
     Attributes:
-        description: the settings that it was made with.
+        settings: those that it was made with.
         product_ids: (N,), row = doc_id; so are titles, categories (names, coarse to fine), category_ids (N, H).
         codes: (N, L) the DocIDs.
         retriever, trie: what finds DocIDs.
@@ -64,7 +64,7 @@ class Index:
             InputError: the folder is damaged, is no index, or was written by another version; there is no such device.
         """
         self.folder, self.device = Path(folder), _usable(device)
-        self.description = read_description(self.folder)
+        self.settings = read_settings(self.folder)
         ids, self.category_ids = read_products(self.folder / PRODUCTS)
         self.product_ids: list[str] = ids.to_pylist()
         levels = self.category_ids.shape[1]
@@ -87,7 +87,7 @@ class Index:
     @cached_property
     def encoder(self) -> IndexEncoder:
         """What makes vectors of texts."""
-        return IndexEncoder(self.folder, self.description.view, self.device)
+        return IndexEncoder(self.folder, self.settings.view, self.device)
 
     @cached_property
     def vectors(self) -> np.ndarray:
@@ -224,10 +224,10 @@ class Index:
 
         from catid2.evaluation.fusion import fused
 
-        depth = self.description.retrieve.top_k
+        depth = self.settings.retrieve.top_k
         query_ids = np.arange(len(queries))
         runs = [(1.0, pl.DataFrame(pl.from_arrow(run_table(query_ids, ways[way](depth))))) for way in by]
-        table = fused(runs, self.description.fuse.k, k)
+        table = fused(runs, self.settings.fuse.k, k)
         rows = table["query_id"].to_numpy(), table["rank"].to_numpy() - 1
         found = _no_rankings(len(queries), k)
         found.doc_ids[rows], found.scores[rows] = table["doc_id"].to_numpy(), table["score"].to_numpy()
@@ -241,7 +241,7 @@ class Index:
         beams: int | None,
         below: int | None,
     ) -> Rankings:
-        settings = self.description.retrieve
+        settings = self.settings.retrieve
         level = below or settings.rank_below_level
         dense = None
         if level is not None:
@@ -275,7 +275,7 @@ class Index:
             from catid2.baselines.bm25 import Bm25Index
         except ImportError:
             raise InputError("bm25s", "not installed", "pip install 'catid2[baselines]'") from None
-        return Bm25Index.load(self.folder / BM25, self.description.bm25)
+        return Bm25Index.load(self.folder / BM25, self.settings.bm25)
 
 
 def _no_rankings(queries: int, k: int) -> Rankings:

@@ -15,7 +15,7 @@ from catid2.config.embed import View, ViewConfig
 from catid2.config.entries import FusedRun, FuseMethod, GenerativeMethod
 from catid2.config.file import PipelineConfig
 from catid2.config.grids import GridPoints, GridSummary, nested
-from catid2.config.index import IndexConfig
+from catid2.config.index import IndexSettings
 from catid2.config.pretrained import PretrainedModel
 from catid2.config.sources import CatalogueSource, EsciSampleSource, EsciSource, SimulatedSource
 from catid2.config.stages import STAGES, Overrides, differs_by_seed, stages_of
@@ -142,7 +142,7 @@ class Pipeline:
             return settings.model_copy(update={"scheme": scheme})
         return settings
 
-    def index(self, dataset: str, method: str, seed: str) -> IndexConfig:
+    def index(self, dataset: str, method: str, seed: str) -> IndexSettings:
         """Return what export_index runs with; other searches than the method's are set as for the whole dataset."""
         others = {
             stage: self._overlay(
@@ -154,7 +154,7 @@ class Pipeline:
         view = self.view(dataset, self.method_view(method))
         source, clean_html = self.source(dataset).kind, self.corpus(dataset).clean_html
         made_from = {"dataset": dataset, "method": method, "seed": int(seed), "source": source}
-        return IndexConfig(**made_from, view=view, clean_html=clean_html, **own, **others)
+        return IndexSettings(**made_from, view=view, clean_html=clean_html, **own, **others)
 
     @cache  # noqa: B019
     def run_stages(self, dataset: str, method: str) -> list[str]:
