@@ -36,8 +36,10 @@ AIMS = {
         "RQ-VAE step with all four losses against the plain step, B 4096", "ours / theirs", "≤", 1.5
     ),
     "rqvae_memory": Aim("peak memory of that step", "ours / theirs", "≤", 2),
-    "rqvae_time_gpu": Aim("the same step on a GPU", "ours / theirs", "≤", 1.25, gpu=True),
-    "rqvae_memory_gpu": Aim("its peak memory on a GPU", "ours / theirs", "≤", 2, gpu=True),
+    "rqvae_step_gpu": Aim("the same step on a GPU, as one CUDA graph, in ms", "ours", "≤", 3, gpu=True),
+    "rqvae_time_gpu": Aim(
+        "this step against the plain one, both as a graph", "ours / theirs", "≤", 1.5, gpu=True
+    ),
     "beam_time": Aim(
         "beam search, 100 beams, batch ≥ 16, against generate with a dictionary trie", "theirs / ours", "≥", 5
     ),
@@ -57,7 +59,8 @@ AIMS = {
     "corpus_time": Aim("these corpora against a pandas merge", "theirs / ours", "≥", 5),
     "no_op": Aim("a rerun with nothing to do, three locales, in s", "ours", "≤", 5),
     "demo": Aim("the demo from nothing, three locales, in s", "ours", "≤", 480),
-    "epochs_gpu": Aim("300 epochs of the RQ-VAE at the size of ESCI us, in s", "ours", "≤", 300, gpu=True),
+    "epochs_gpu": Aim("300 epochs of the RQ-VAE at the size of ESCI us, in s", "ours", "≤", 120, gpu=True),
+    "epochs_memory_gpu": Aim("its GPU memory above the embeddings, in GB", "ours", "≤", 2, gpu=True),
     "embedding_gpu": Aim(
         "embedding 386,392 documents with T5-base's encoder, in s", "ours", "≤", 300, gpu=True
     ),

@@ -9,7 +9,7 @@ checked to be the same. Memory is what a step adds at its peak, after one that h
 """
 
 import argparse
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -19,8 +19,11 @@ from torch import Tensor
 from catid2.config.rqvae import RqvaeConfig
 from catid2.quantizer.codebooks import Quantized
 from catid2.quantizer.contrast import ContrastPlan
+from catid2.quantizer.dense import DenseStep
 from catid2.quantizer.losses import cscl, l_dis, l_hcc, quantisation_loss
+from catid2.quantizer.step import Step, autocast
 from catid2.quantizer.training import Training
+from catid2.quantizer.transfer import send
 from catid2.training.distributed import Group
 
 WHOLE = {"disl_negatives": None, "hccl_negatives": None, "hccl_similarity": "cosine"}
@@ -36,6 +39,8 @@ SETTINGS = {
     "all four, whole batch": WHOLE,
 }
 MASKED = ("DisL, whole batch", "HCCL, whole batch", "all four, whole batch")
+# "ours": as in training; "masked": MaskedStep; "launched": on a GPU, without a CUDA graph.
+Way = Literal["ours", "masked", "launched"]
 TREE = (11, 73, 412)
 DIMENSIONS = 768
 
@@ -61,14 +66,19 @@ def catalogue(batch: int) -> tuple[np.ndarray, np.ndarray]:
     return embeddings, np.stack([first[second[leaf]], 100 + second[leaf], 1000 + leaf], axis=1)
 
 
-class MaskedTraining(Training):
-    """The same training, with DisL and HCCL by their definitions: whole B × B similarities and masks."""
+class MaskedStep(Step):
+    """The same step, with DisL and HCCL by their definitions: whole B × B similarities and masks."""
 
-    def terms(self, batch: Tensor, plans: list[ContrastPlan]) -> tuple[dict[str, Tensor], Quantized]:
-        """Return the losses of the batch, as Training.terms does on one rank."""
-        config, total = self.config, len(batch)
-        with self._precision():
-            done = self.model(self.matrix[batch.to(self.group.device)], distance_gradient=config.gamma > 0)
+    def plans(self, labels: Tensor, draws: torch.Generator) -> list[ContrastPlan]:
+        """Plan nothing; remember the labels."""
+        self.labels = labels
+        return []
+
+    def terms(self, rows: Tensor, plans: list[ContrastPlan]) -> tuple[dict[str, Tensor], Quantized]:
+        """Return the losses of the batch, as Step.terms does on one rank."""
+        config, total = self.config, len(rows)
+        with autocast(config, self.group):
+            done = self.model(rows, distance_gradient=config.gamma > 0)
         quantisation = quantisation_loss(
             done.x, done.reconstruction, done.quantized, config.error_reduction, total
         )
@@ -76,7 +86,7 @@ class MaskedTraining(Training):
         if config.alpha:
             terms["disl"] = l_dis(done.reconstruction, done.x, "cosine", config.disl_temperature).mean()
         if config.beta:
-            labels = self.categories[batch].to(self.group.device)
+            labels = self.labels
             parents = torch.cat([torch.zeros_like(labels[:, :1]), labels[:, :-1]], dim=1)
             terms["hccl"] = sum(
                 l_hcc(residual, labels[:, level], parents[:, level], "cosine", config.hccl_temperature).mean()
@@ -88,34 +98,31 @@ class MaskedTraining(Training):
         return terms, done.quantized
 
 
-def prepare(
-    kind: type[Training], setting: str, batch: int, device: str = "cpu", precision: str = "float32"
-) -> Training:
+def prepare(way: Way, setting: str, batch: int, device: str = "cpu", precision: str = "float32") -> Training:
     """Return a training of the setting, its codebooks initialised."""
     config = RqvaeConfig(precision=precision, **SETTINGS[setting])
-    training = kind(*catalogue(batch), config, seed=0, group=Group(device=torch.device(device)))
+    training = Training(*catalogue(batch), config, seed=0, group=Group(device=torch.device(device)))
     training.initialise_codebooks(epoch=0)
+    if way == "masked":
+        training.step = MaskedStep(training.model, config, training.group)
+    if way == "launched":
+        training.step = DenseStep(training.model, config, training.group, batch, capture=lambda step: step)
     return training
 
 
 def step(training: Training) -> dict[str, Tensor]:
     """Take one training step on all documents, as an epoch does, and return its losses."""
-    batch = torch.arange(len(training.matrix))
-    terms, quantized = training.terms(batch, training.plans(batch, torch.Generator().manual_seed(0)))
-    training.descend(terms, quantized, rate=1e-4)
-    return terms
+    device = training.group.device
+    batch = send(torch.arange(len(training.matrix)), device)
+    draws = torch.Generator(device).manual_seed(0)
+    return training.step.take(training.matrix[batch], training.labels[batch], draws, 1e-4, warmup=False).terms
 
 
-def step_memory(kind: type[Training], setting: str, batch: int, device: str, precision: str) -> float:
-    """Return how much a step adds to the memory in use at its peak, in GiB."""
-    training = prepare(kind, setting, batch, device, precision)
+def step_memory(way: Way, setting: str, batch: int) -> float:
+    """Return how much a step on a CPU adds to the memory in use at its peak, in MiB."""
+    training = prepare(way, setting, batch)
     step(training)
-    if device == "cpu":
-        return peak_memory(step, training).gib
-    torch.cuda.reset_peak_memory_stats()
-    held = torch.cuda.memory_allocated()
-    step(training)
-    return (torch.cuda.max_memory_allocated() - held) / 2**30
+    return 1024 * peak_memory(step, training).gib
 
 
 def require_same_losses(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
@@ -125,51 +132,55 @@ def require_same_losses(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> N
 
 
 def benchmark(size: Size, device: str = "cpu", precision: str | None = None) -> list[Measured]:
-    """Return time and peak memory of a step under every setting, beside the plain and the masked one.
+    """Return the time of a step under every setting beside the plain and the masked one; on a CPU also its memory.
 
-    Without `precision` a GPU computes in bfloat16 and a CPU in float32.
+    Without `precision` a GPU computes in bfloat16 and a CPU in float32. On a GPU a step is one CUDA graph, and also
+    measured with its kernels launched one by one. What it takes of memory is measured by rqvae_epochs.py.
     """
-    scale, gpu = SCALES[size], "" if device == "cpu" else "_gpu"
-    precision = precision or ("float32" if device == "cpu" else "bfloat16")
-    ways = {(Training, name): f"{name} losses" for name in SETTINGS} | {
-        (MaskedTraining, name): f"{name}, masked B × B" for name in MASKED
-    }
+    scale, gpu = SCALES[size], device != "cpu"
+    precision = precision or ("bfloat16" if gpu else "float32")
+    ways: list[tuple[Way, str]] = [("ours", name) for name in SETTINGS] + [
+        ("masked", name) for name in MASKED
+    ]
+    if gpu:
+        ways += [("launched", "plain"), ("launched", "all four")]
     trainings = {way: prepare(*way, scale.batch, device, precision) for way in ways}
     for name in MASKED:
-        require_same_losses(step(trainings[Training, name]), step(trainings[MaskedTraining, name]))
+        require_same_losses(step(trainings["ours", name]), step(trainings["masked", name]))
     calls = {way: lambda training=training: step(training) for way, training in trainings.items()}
-    seconds = medians(calls, scale.rounds, device)
+    milliseconds = {way: 1e3 * seconds for way, seconds in medians(calls, scale.rounds, device).items()}
     del trainings, calls
-    plain, measured = (Training, "plain"), []
-    threads = f", {torch.get_num_threads()} threads" if device == "cpu" else f", {precision}"
-    where = f"B {scale.batch}{threads}"
-    for name in list(SETTINGS)[1:]:
-        row = f"rqvae_time{gpu}" if name == "all four" else ""
+    where = f"B {scale.batch}, {precision if gpu else f'{torch.get_num_threads()} threads'}"
+
+    def compared(row: str, name: str, alternative: str, other: tuple[Way, str]) -> Measured:
         what = f"RQ-VAE step, {name}"
-        measured.append(
-            Measured(
-                row, what, where, 1e3 * seconds[Training, name], "ms", "plain step", 1e3 * seconds[plain]
-            )
-        )
-    for name in MASKED:
-        theirs = 1e3 * seconds[MaskedTraining, name]
-        what = f"RQ-VAE step, {name}"
-        measured.append(
-            Measured("", what, where, 1e3 * seconds[Training, name], "ms", "masked B × B", theirs)
-        )
-    gib = {
-        way: in_own_process(step_memory, *way, scale.batch, device, precision)
-        for way in [plain, (Training, "all four"), (Training, MASKED[-1]), (MaskedTraining, MASKED[-1])]
+        return Measured(row, what, where, milliseconds["ours", name], "ms", alternative, milliseconds[other])
+
+    ratio = "rqvae_time_gpu" if gpu else "rqvae_time"
+    measured = [
+        compared(ratio if name == "all four" else "", name, "plain step", ("ours", "plain"))
+        for name in list(SETTINGS)[1:]
+    ]
+    measured += [compared("", name, "masked B × B", ("masked", name)) for name in MASKED]
+    if gpu:
+        one_by_one = "its kernels launched one by one"
+        measured += [
+            compared(row, name, one_by_one, ("launched", name))
+            for row, name in (("rqvae_step_gpu", "all four"), ("", "plain"))
+        ]
+        return measured
+    plain, masked = ("ours", "plain"), ("masked", MASKED[-1])
+    mib = {
+        way: in_own_process(step_memory, *way, scale.batch)
+        for way in [plain, ("ours", "all four"), ("ours", MASKED[-1]), masked]
     }
-    for name, alternative, other in (
-        ("all four", "plain step", plain),
-        (MASKED[-1], "plain step", plain),
-        (MASKED[-1], "masked B × B", (MaskedTraining, MASKED[-1])),
+    for row, name, alternative, other in (
+        ("rqvae_memory", "all four", "plain step", plain),
+        ("", MASKED[-1], "plain step", plain),
+        ("", MASKED[-1], "masked B × B", masked),
     ):
-        row = f"rqvae_memory{gpu}" if name == "all four" else ""
         what = f"peak memory of a step, {name}"
-        ours, theirs = 1024 * gib[Training, name], 1024 * gib[other]
-        measured.append(Measured(row, what, where, ours, "MiB", alternative, theirs))
+        measured.append(Measured(row, what, where, mib["ours", name], "MiB", alternative, mib[other]))
     return measured
 
 

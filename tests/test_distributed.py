@@ -42,9 +42,9 @@ def losses(group: Group) -> dict[str, torch.Tensor]:
     own = x[group.shard(BATCH)]
     quantized = quantizer(own @ weight, distance_gradient=True)
     reconstruction = own @ weight @ back
-    plan = plan_contrast(categories, parents, "all", generator, group.device, tile_rows=4)
-    drawn = plan_contrast(categories, parents, "one", generator, group.device, tile_rows=4)
-    or_self = plan_contrast(categories, parents, "one_or_self", generator, group.device, tile_rows=4)
+    plan = plan_contrast(categories, parents, "all", generator, tile_rows=4)
+    drawn = plan_contrast(categories, parents, "one", generator, tile_rows=4)
+    or_self = plan_contrast(categories, parents, "one_or_self", generator, tile_rows=4)
     every = {
         "hccl": hccl(quantized.residuals[1], plan, "cosine", 0.5, "mean", group),
         "hccl_drawn": hccl(quantized.residuals[0], drawn, "l2", 0.5, "sum", group),
@@ -67,15 +67,20 @@ def losses(group: Group) -> dict[str, torch.Tensor]:
     return results
 
 
-def step(group: Group) -> dict[str, torch.Tensor]:
+def step(group: Group, dense: bool = False) -> dict[str, torch.Tensor]:
     """Return the weights' gradients and the codebooks after one training step on the whole model."""
-    run = Training(*catalogue(), settings(), seed=0, group=group)
+    options = {"batch_size": 101, "hccl_negatives": 20, "hccl_positives": "one"} if dense else {}
+    run = Training(*catalogue(202), settings(**options), 0, group, dense)
     run.initialise_codebooks(epoch=0)
     batch = torch.arange(101)
-    terms, quantized = run.terms(batch, run.plans(batch, torch.Generator().manual_seed(0)))
-    run.descend(terms, quantized, rate=1e-3)
+    run.step.take(run.matrix[batch], run.labels[batch], torch.Generator().manual_seed(0), 1e-3, warmup=False)
     gradients = {name: p.grad for name, p in run.model.named_parameters() if p.grad is not None}
     return gradients | {"codebooks": run.model.codebooks.detach()}
+
+
+def dense_step(group: Group) -> dict[str, torch.Tensor]:
+    """Return the same for the step of a GPU."""
+    return step(group, dense=True)
 
 
 def gathered(group: Group) -> dict[str, torch.Tensor]:
@@ -105,6 +110,7 @@ def _work(rank: int, port: int, folder: Path) -> None:
     with process_group() as group:
         assert (group.rank, group.world_size, group.is_first) == (rank, 2, rank == 0)
         results = {"losses": losses(group), "step": step(group), "gathered": gathered(group)}
+        results["dense_step"] = dense_step(group)
         results["history"] = history(group, folder / "state")
         answers = [any_rank(False), any_rank(rank == 0), any_rank(rank == 1), any_rank(True)]
         results["any_rank"] = {"answers": torch.tensor(answers)}
@@ -125,7 +131,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("compute", [losses, step])
+@pytest.mark.parametrize("compute", [losses, step, dense_step])
 def test_two_ranks_equal_one_process(ranks: list, compute: Callable) -> None:
     alone = compute(Group())
     for results in ranks:

@@ -25,7 +25,6 @@ from catid2.quantizer.losses import (
 from catid2.training.distributed import Group
 
 ALONE = Group()
-CPU = torch.device("cpu")
 
 
 def tree(documents: int, seed: int, width: int = 3) -> Tensor:
@@ -60,7 +59,7 @@ def test_hccl_equals_its_definition_and_a_loop(level: int, tile_rows: int, kind:
         40, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True
     )
     labels, parents = categories[:, level], parents_of(categories, level)
-    plan = plan_contrast(labels, parents, "all", torch.Generator(), CPU, tile_rows)
+    plan = plan_contrast(labels, parents, "all", torch.Generator(), tile_rows)
     losses = slow_hccl(r, labels, parents, kind, 0.7)
     slow = losses.mean() if reduction == "mean" else losses.sum()
     defined = getattr(l_hcc(r, labels, parents, kind, 0.7), reduction)()
@@ -80,7 +79,7 @@ def test_hccl_with_the_anchor_for_a_positive_equals_its_definition_and_a_loop(
     categories = tree(40, seed=level)
     r = torch.randn(40, 5, dtype=torch.float64, generator=generator, requires_grad=True)
     labels, parents = categories[:, level], parents_of(categories, level)
-    plan = plan_contrast(labels, parents, "one_or_self", generator, CPU, tile_rows)
+    plan = plan_contrast(labels, parents, "one_or_self", generator, tile_rows)
     partners = torch.empty(40, dtype=torch.long)
     partners[plan.order] = plan.order[plan.partners]
     mates = (labels[:, None] == labels).sum(1) - 1
@@ -99,7 +98,7 @@ def test_hccl_with_the_anchor_for_a_positive_equals_its_definition_and_a_loop(
 def test_tiles_hold_every_anchor_once_with_all_that_it_meets(level: int, tile_rows: int) -> None:
     categories = tree(300, seed=level, width=4)
     labels, parents = categories[:, level], parents_of(categories, level)
-    plan = plan_contrast(labels, parents, "all", torch.Generator(), CPU, tile_rows)
+    plan = plan_contrast(labels, parents, "all", torch.Generator(), tile_rows)
     labels, parents = labels[plan.order], parents[plan.order]
     held = torch.zeros(300, dtype=torch.long)
     for tile in plan.tiles:
@@ -116,7 +115,7 @@ def test_tiles_hold_every_anchor_once_with_all_that_it_meets(level: int, tile_ro
 
 def test_level_one_contrasts_with_every_other_category() -> None:
     categories = torch.tensor([0, 0, 1, 1, 2])
-    plan = plan_contrast(categories, torch.zeros(5, dtype=torch.long), "all", torch.Generator(), CPU)
+    plan = plan_contrast(categories, torch.zeros(5, dtype=torch.long), "all", torch.Generator())
     assert plan.anchors == 4  # the lone document of category 2 has no positive, but is everyone's negative
     assert [tile.columns for tile in plan.tiles] == [slice(0, 5)]
 
@@ -124,7 +123,7 @@ def test_level_one_contrasts_with_every_other_category() -> None:
 def test_a_category_name_under_two_parents_is_two_categories() -> None:
     categories, parents = torch.tensor([7, 7, 8, 7, 7, 8, 9]), torch.tensor([0, 0, 0, 1, 1, 1, 1])
     r = torch.randn(7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    plan = plan_contrast(categories, parents, "all", torch.Generator(), CPU)
+    plan = plan_contrast(categories, parents, "all", torch.Generator())
     halves = [
         slow_hccl(r[part], categories[part], parents[part], "l2", 1.0) for part in (slice(0, 3), slice(3, 7))
     ]
@@ -150,7 +149,7 @@ def length(part: slice) -> int:
 
 def test_nothing_masked_away_is_built() -> None:
     categories = tree(400, seed=0, width=4)
-    plan = plan_contrast(categories[:, 2], categories[:, 1], "all", torch.Generator(), CPU, tile_rows=8)
+    plan = plan_contrast(categories[:, 2], categories[:, 1], "all", torch.Generator(), tile_rows=8)
     built = sum(length(tile.rows) * length(tile.columns) for tile in plan.tiles)
     sizes = categories[:, 1].unique(return_counts=True)[1]
     assert built <= 2 * sizes.square().sum() + 8 * 8 * len(plan.tiles)
@@ -162,11 +161,11 @@ def test_one_drawn_positive_is_a_fair_draw_among_all() -> None:
     labels, parents = categories[:, 0], parents_of(categories, 0)
     r = torch.randn(30, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(5)
-    plan = plan_contrast(labels, parents, "all", generator, CPU)
+    plan = plan_contrast(labels, parents, "all", generator)
     expected = hccl(r, plan, "cosine", 0.5, "mean", ALONE)
     draws, seen = [], set()
     for _ in range(600):
-        plan = plan_contrast(labels, parents, "one", generator, CPU)
+        plan = plan_contrast(labels, parents, "one", generator)
         weighs = plan.weights.flatten() > 0
         rows, partners = plan.order[weighs], plan.order[plan.partners[weighs]]
         assert (rows != partners).all()
@@ -183,7 +182,7 @@ def test_one_drawn_positive_is_a_fair_draw_among_all() -> None:
 def test_gradient_of_drawn_positives(kind: str) -> None:
     categories = tree(12, seed=1)
     plan = plan_contrast(
-        categories[:, 1], categories[:, 0], "one", torch.Generator().manual_seed(0), CPU, tile_rows=4
+        categories[:, 1], categories[:, 0], "one", torch.Generator().manual_seed(0), tile_rows=4
     )
     r = torch.randn(
         12, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True
@@ -193,7 +192,7 @@ def test_gradient_of_drawn_positives(kind: str) -> None:
 
 def test_hccl_without_any_anchor_is_zero() -> None:
     r = torch.randn(4, 3, requires_grad=True)
-    plan = plan_contrast(torch.arange(4), torch.zeros(4, dtype=torch.long), "all", torch.Generator(), CPU)
+    plan = plan_contrast(torch.arange(4), torch.zeros(4, dtype=torch.long), "all", torch.Generator())
     loss = hccl(r, plan, "cosine", 0.1, "mean", ALONE)
     loss.backward()
     assert loss == 0
@@ -203,7 +202,7 @@ def test_hccl_without_any_anchor_is_zero() -> None:
 
 def test_hccl_stays_finite_at_a_tiny_temperature() -> None:
     categories = tree(40, seed=2)
-    plan = plan_contrast(categories[:, 0], parents_of(categories, 0), "all", torch.Generator(), CPU)
+    plan = plan_contrast(categories[:, 0], parents_of(categories, 0), "all", torch.Generator())
     r = torch.randn(40, 8, generator=torch.Generator().manual_seed(0), requires_grad=True)
     loss = hccl(r, plan, "cosine", 1e-3, "mean", ALONE)
     loss.backward()

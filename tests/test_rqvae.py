@@ -16,6 +16,7 @@ from rqvae_case import arguments, catalogue, settings, write_inputs
 
 from catid2.config.base import validate
 from catid2.config.rqvae import RqvaeConfig
+from catid2.quantizer import step
 from catid2.quantizer import training as rqvae_training
 from catid2.quantizer.diagnostics import collision_rate, perplexity
 from catid2.quantizer.history import dropped_shares, find_problem, format_history, starved_levels
@@ -151,12 +152,14 @@ def test_the_history_tells_what_happened(tmp_path: Path) -> None:
 def recorded_batches(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
     """Return a list that gets the rows of each batch of the trainings to come."""
     seen: list[torch.Tensor] = []
-    plans = rqvae_training.Training.plans
-    monkeypatch.setattr(
-        rqvae_training.Training,
-        "plans",
-        lambda run, batch, draws: seen.append(batch) or plans(run, batch, draws),
-    )
+    batches_of = rqvae_training.Training.batches_of
+
+    def recorded(run: rqvae_training.Training, epoch: int) -> tuple[torch.Tensor, ...]:
+        batches = batches_of(run, epoch)
+        seen.extend(batches)
+        return batches
+
+    monkeypatch.setattr(rqvae_training.Training, "batches_of", recorded)
     return seen
 
 
@@ -189,7 +192,7 @@ def test_zero_weights_are_the_plain_rq_vae_and_compute_nothing_else(
         raise AssertionError("computed although its weight is zero")
 
     for name in ("disl", "hccl", "cscl", "plan_contrast"):
-        monkeypatch.setattr(rqvae_training, name, fail)
+        monkeypatch.setattr(step, name, fail)
     row = fit(tmp_path, alpha=0, beta=0, gamma=0).history[-1]
     assert row["loss"] == pytest.approx(row["reconstruction"] + 0.25 * row["commitment"])
     assert all(math.isnan(row[name]) for name in ("disl", "hccl", "cscl", "gradient_cscl", "dropped_1"))
@@ -199,8 +202,8 @@ def test_zero_weights_are_the_plain_rq_vae_and_compute_nothing_else(
 def test_an_epoch_holds_every_document_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = recorded_batches(monkeypatch)
     fit(tmp_path, epochs=3, batch_size=60)
-    assert [len(batch) for batch in seen] == [50, 50, 50, 50]
-    assert torch.equal(torch.cat(seen).sort().values, torch.arange(200))
+    assert [len(batch) for batch in seen] == [50, 50, 50, 50] * 3
+    assert torch.equal(torch.cat(seen[-4:]).sort().values, torch.arange(200))
 
 
 # --- stopping --------------------------------------------------------------------------------------------

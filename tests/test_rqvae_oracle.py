@@ -10,6 +10,7 @@ from plain_rqvae import plain_training
 from rqvae_case import Catalogue, catalogue, settings
 from torch import Tensor
 
+from catid2.quantizer.step import Taken
 from catid2.quantizer.training import Training
 from catid2.training.distributed import Group
 
@@ -29,23 +30,28 @@ CASE = three_levels()
 EMBEDDINGS = torch.from_numpy(CASE.embeddings)
 
 
-def started(seed: int = 0, **options: object) -> Training:
-    return Training(*CASE, settings(**SMALL | options), seed, Group())
+def started(seed: int = 0, dense: bool = False, **options: object) -> Training:
+    return Training(*CASE, settings(**SMALL | options), seed, Group(), dense)
 
 
 def watch(run: Training) -> list[Tensor]:
     """Return a list that fills with the batches that the run trains on."""
     batches: list[Tensor] = []
+    take = run.step.take
 
-    def watched(method):
-        def call(batch: Tensor, *rest: object):
-            batches.append(batch)
-            return method(batch, *rest)
+    def watched(rows: Tensor, *rest: object, **options: object) -> Taken:
+        batches.append(documents_of(rows))
+        return take(rows, *rest, **options)
 
-        return call
-
-    run.terms, run._warmup_terms = watched(run.terms), watched(run._warmup_terms)
+    run.step.take = watched
     return batches
+
+
+def documents_of(rows: Tensor) -> Tensor:
+    """Return the documents whose embeddings the rows are."""
+    same = (rows[:, None] == EMBEDDINGS).all(2)
+    assert (same.sum(1) == 1).all()
+    return same.int().argmax(1)
 
 
 def documents_at(codewords: Tensor, latents: Tensor) -> Tensor:
@@ -82,14 +88,18 @@ def documents_at(codewords: Tensor, latents: Tensor) -> Tensor:
     ],
     ids=["every-loss", "other-options", "L_rq-alone", "more-levels-than-layers", "warm-up"],
 )
-def test_two_epochs_are_those_of_a_plain_loop(options: dict[str, object]) -> None:
+@pytest.mark.parametrize("dense", [False, True])
+def test_two_epochs_are_those_of_a_plain_loop(options: dict[str, object], dense: bool) -> None:
     weights = {"alpha": 0.3, "beta": 0.7, "gamma": 0.5, "mu": 0.4, "weight_decay": 0.5}
     temperatures = {"hccl_temperature": 1.5, "disl_temperature": 0.4, "cscl_temperature": 0.8}
-    run = started(**weights | temperatures | {"revive_dead_codes": False, "ema_decay": 0.8} | options)
+    # Batches of one size that hold all documents.
+    size = {"batch_size": 25} if dense else {}
+    still = {"revive_dead_codes": False, "ema_decay": 0.8}
+    run = started(dense=dense, **weights | temperatures | still | size | options)
     run.initialise_codebooks(epoch=0)  # the first epoch does so again, with the same result
     plain, batches = deepcopy(run.model), watch(run)
     history = [run.run_epoch(epoch) for epoch in range(2)]
-    epochs = [batches[:BATCHES], batches[BATCHES:]]
+    epochs = [batches[: run.batches], batches[run.batches :]]
     for row, figures in zip(history, plain_training(plain, CASE, run.config, epochs), strict=True):
         assert {name: row[name] for name in figures} == pytest.approx(figures, rel=1e-5)
     expected = dict(plain.named_parameters())
@@ -117,7 +127,7 @@ def test_a_loss_reaches_all_of_what_it_is_for_and_nothing_else(loss: str, reache
     run = started(codebook_update="gradient")
     run.initialise_codebooks(epoch=0)
     batch = torch.arange(40)
-    terms, _ = run.terms(batch, run.plans(batch, torch.Generator()))
+    terms, _ = run.step.terms(run.matrix[batch], run.step.plans(run.labels[batch], torch.Generator()))
     run.model.zero_grad()
     terms[loss].backward()
     parts = {
@@ -175,7 +185,8 @@ def test_bfloat16_is_the_precision_of_encoder_and_decoder_alone() -> None:
         run = started(precision=precision, kmeans_documents=CODES)
         run.initialise_codebooks(epoch=0)
         batch = torch.arange(40)
-        terms, quantized = run.terms(batch, run.plans(batch, torch.Generator()))
+        plans = run.step.plans(run.labels[batch], torch.Generator())
+        terms, quantized = run.step.terms(run.matrix[batch], plans)
         for latents in (quantized.residuals[0], run.model.codebooks[0]):  # k-means sees latents of training
             assert torch.equal(latents, latents.bfloat16().float()) == (precision == "bfloat16")
         for residual, codebook, found in zip(

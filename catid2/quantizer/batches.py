@@ -1,4 +1,4 @@
-"""The order of the documents in an epoch; each batch is a part of it."""
+"""The order of the documents in an epoch, and how it is dealt to batches."""
 
 from typing import Literal
 
@@ -27,3 +27,15 @@ def epoch_order(categories: Tensor, batches: Batches, generator: torch.Generator
     runs = (places % RUN == 0).cumsum(0) - 1
     shuffled = torch.randperm(int(runs[-1]) + 1, generator=generator)
     return order[shuffled[runs].argsort(stable=True)]
+
+
+def deal(order: Tensor, batches: int, one_size: bool) -> tuple[Tensor, ...]:
+    """Return the batches of an epoch, parts of its order.
+
+    Args:
+        order: (N,) of `epoch_order`.
+        batches: their number, at most N.
+        one_size: all batches have ⌊N / batches⌋ documents, and the last N mod `batches` of the order are left out of
+            this epoch; the next one has another order. Otherwise none is left out, and sizes differ by at most one.
+    """
+    return order[: len(order) // batches * batches if one_size else None].tensor_split(batches)

@@ -14,8 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from catid2.quantizer.transfer import send
-
 Similarity = Literal["cosine", "l2"]
 Positives = Literal["all", "one", "one_or_self"]
 
@@ -55,7 +53,7 @@ def similarities(anchors: Tensor, keys: Tensor, similarity: Similarity, temperat
 class Tile(NamedTuple):
     """A run of anchors and the runs of columns they need, as positions in sorted order."""
 
-    rows: slice  # the anchors; those without a positive are included with weight 0
+    rows: slice  # the anchors; those that do not count are included with weight 0
     columns: slice  # the documents under the anchors' parents: everything they are contrasted with
     inner: slice  # the part of `columns` in the anchors' categories: the candidates for positives
     pure: bool  # the anchors have one category
@@ -72,8 +70,10 @@ class ContrastPlan(NamedTuple):
     partners: Tensor | None  # (B,) position of the one positive drawn per anchor, or None for all positives
     own: bool  # an anchor is also contrasted with its own category: with all documents of its parent
     tiles: list[Tile]
-    anchors: int  # documents with at least one positive and one negative; all of them with "one_or_self"
-    dropped: int  # the other documents
+    anchors: (
+        Tensor  # () documents with at least one positive and one negative; all of them with "one_or_self"
+    )
+    dropped: int | Tensor  # () the other documents
 
 
 def plan_contrast(
@@ -81,10 +81,9 @@ def plan_contrast(
     parents: Tensor,
     positives: Positives,
     generator: torch.Generator,
-    device: torch.device,
     tile_rows: int = 128,
 ) -> ContrastPlan:
-    """Plan the contrast of one level. Everything is decided on the CPU, so that nothing waits for a GPU.
+    """Plan the contrast of one level, on the CPU: only pairs that count are computed.
 
     Args:
         categories: (B,) int, on the CPU.
@@ -92,7 +91,6 @@ def plan_contrast(
         positives: "all" documents of the anchor's category, or "one" of them, drawn at random. "one_or_self" takes
             the anchor itself if there is no other, and contrasts the anchor with all documents of its parent.
         generator: draws the positives, unless they are "all".
-        device: where the plan's tensors are used.
         tile_rows: most anchors per tile.
     """
     # NumPy: for a few thousand numbers PyTorch's threads cost more than they save.
@@ -116,17 +114,16 @@ def plan_contrast(
         numbers.append(partners)
     each = valid / np.maximum(same - 1, 1) if positives == "all" else valid.astype(np.float64)
     count = int(valid.sum())
-    # Sent as one tensor: each copy to a GPU is a launch.
-    order, starts, parents, *partners = send(torch.from_numpy(np.stack(numbers)), device)
+    order, starts, parents, *partners = torch.from_numpy(np.stack(numbers))
     return ContrastPlan(
         order,
         starts,
         parents,
-        send(torch.from_numpy(each), device).unsqueeze(1),
+        torch.from_numpy(each).unsqueeze(1),
         partners[0] if partners else None,
         own,
         _cut(category_runs, parent_runs, tile_rows, own),
-        count,
+        torch.tensor(count),
         len(order) - count,
     )
 
@@ -204,13 +201,15 @@ def _contrast_tile(
         partners = plan.partners[tile.rows]
         partner = keys[partners]
         excess = -(row * partner).sum(1, keepdim=True)
+    # Finite, so that an anchor without a negative, whose weight is 0, has a finite loss; no share of others changes.
+    none = torch.finfo(scores.dtype).min
     if not plan.own:
         if other is None:
-            inner.fill_(-torch.inf)
+            inner.fill_(none)
         else:
-            inner.masked_fill_(~other, -torch.inf)
+            inner.masked_fill_(~other, none)
     if tile.mixed:
-        scores.masked_fill_(plan.parents[tile.rows, None] != plan.parents[tile.columns], -torch.inf)
+        scores.masked_fill_(plan.parents[tile.rows, None] != plan.parents[tile.columns], none)
     # On a CPU softmax is several times faster than exp and sum; the sum follows from its largest entry.
     share = scores.softmax(dim=1)
     excess += scores.amax(1, keepdim=True) - share.amax(1, keepdim=True).log()  # ν - s
@@ -236,22 +235,24 @@ def _contrast_tile(
     return (loss.sum(1, keepdim=True) * weight).sum()
 
 
-class _Runs(NamedTuple):
-    starts: np.ndarray  # (B,) where the row's run begins
-    ends: np.ndarray  # (B,) where it ends, exclusive
+class Runs(NamedTuple):
+    """The run of equal rows that each row belongs to."""
+
+    starts: np.ndarray | Tensor  # (B,) where it begins
+    ends: np.ndarray | Tensor  # (B,) where it ends, exclusive
 
 
-def _runs(*columns: np.ndarray) -> _Runs:
+def _runs(*columns: np.ndarray) -> Runs:
     """Return the run of equal rows that each row belongs to; rows are sorted by the columns."""
     fresh = np.ones(len(columns[0]), dtype=bool)
     fresh[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
     number = fresh.cumsum() - 1
     starts = fresh.nonzero()[0]
     ends = np.append(starts[1:], len(fresh))
-    return _Runs(starts[number], ends[number])
+    return Runs(starts[number], ends[number])
 
 
-def _cut(category_runs: _Runs, parent_runs: _Runs, tile_rows: int, own: bool) -> list[Tile]:
+def _cut(category_runs: Runs, parent_runs: Runs, tile_rows: int, own: bool) -> list[Tile]:
     """Return tiles of at most `tile_rows` anchors, in order, that cover every anchor with something to contrast.
 
     Small parents share a tile, as do small categories of a large parent; a large category gets its own tiles.
@@ -276,7 +277,7 @@ def _fit_together(tile: Tile, piece: Tile, tile_rows: int) -> bool:
     )
 
 
-def _pieces(category_runs: _Runs, parent_runs: _Runs, tile_rows: int, own: bool) -> Iterator[Tile]:
+def _pieces(category_runs: Runs, parent_runs: Runs, tile_rows: int, own: bool) -> Iterator[Tile]:
     """Yield each parent that fits into a tile as one piece; of the others each category, in equal parts if needed.
 
     A parent with one category has nothing to contrast and is skipped, unless anchors are contrasted with their `own`.

@@ -94,7 +94,7 @@ def starved_levels(shares: list[float], config: "RqvaeConfig", categories: np.nd
 
 def gradient_norms(
     weighted: Mapping[str, Tensor], parameters: Iterable[nn.Parameter], group: Group
-) -> dict[str, float]:
+) -> dict[str, Tensor | float]:
     """Return the norm of each loss's gradient at `parameters`, under the names of GRADIENTS; nan for an unused loss.
 
     Args:
@@ -103,13 +103,13 @@ def gradient_norms(
         group: gradients are summed over its ranks.
     """
     parameters = list(parameters)
-    norms = dict.fromkeys(GRADIENTS, NAN)
+    norms: dict[str, Tensor | float] = dict.fromkeys(GRADIENTS, NAN)
     for name, members in GRADIENTS.items():
         sent = [weighted[member] for member in members if member in weighted]
         if sent:
             parts = torch.autograd.grad(sum(sent), parameters, retain_graph=True, materialize_grads=True)
             flat = sum_over_ranks(torch.cat([part.flatten() for part in parts]), group)
-            norms[name] = float(flat.norm())
+            norms[name] = flat.norm()
     return norms
 
 

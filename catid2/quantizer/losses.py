@@ -158,7 +158,7 @@ def hccl(
     residual = in_order(gather_with_gradient(residual, len(plan.order), group), plan)
     features = contrast_features(residual, residual, similarity, temperature)
     loss = contrast(features, plan, plan.tiles[group.rank :: group.world_size])
-    return loss / max(plan.anchors, 1) if reduction == "mean" else loss
+    return loss / plan.anchors.clamp_min(1) if reduction == "mean" else loss
 
 
 def l_csc(distances: Sequence[Tensor], scaling: Scaling, temperature: float) -> Tensor:

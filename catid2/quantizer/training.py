@@ -14,23 +14,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from catid2.quantizer.batches import epoch_order
-from catid2.quantizer.blocks import block_bounds
-from catid2.quantizer.codebooks import Quantized
-from catid2.quantizer.contrast import ContrastPlan, plan_contrast
+from catid2.quantizer.batches import deal, epoch_order
+from catid2.quantizer.dense import DenseStep
 from catid2.quantizer.history import (
     NAN,
     TERMS,
     Row,
     coding_figures,
     find_problem,
-    gradient_norms,
     suitable_size,
     summary,
 )
-from catid2.quantizer.losses import cscl, disl, hccl, quantisation_loss, squared_error
 from catid2.quantizer.matrix import Matrix, distinct_rows
 from catid2.quantizer.model import RQVAE, architecture
+from catid2.quantizer.step import Step, autocast
+from catid2.quantizer.transfer import send
 from catid2.runtime.checkpoint import Checkpoints, State, restore_tensors, tensors_of
 from catid2.runtime.errors import InputError
 from catid2.runtime.progress import Progress
@@ -41,7 +39,6 @@ from catid2.training.distributed import (
     gather,
     report_peak_memory,
     saved_state,
-    sum_gradients,
     sum_over_ranks,
     wait_for_all,
 )
@@ -105,6 +102,7 @@ def train(
         logger.info("resuming after epoch %d of %d from %s", done, config.epochs, checkpoints.path)
     with deferred_stop() as stop:
         _run(training, checkpoints, checkpoint_seconds, stop)
+    training.step.close()
     report_peak_memory(group)
     return Trained(training.model.cpu().eval(), training.history)
 
@@ -140,48 +138,53 @@ def _run(training: "Training", checkpoints: Checkpoints, checkpoint_seconds: flo
 
 
 class Training:
-    """Model, optimiser, data and history of one run."""
+    """Model, data and history of one run.
+
+    Args:
+        embeddings, categories, config, seed, group: as in `train`.
+        dense: whether to train with DenseStep, on batches of one size; by default on a GPU.
+    """
 
     def __init__(
-        self, embeddings: np.ndarray, categories: np.ndarray, config: "RqvaeConfig", seed: int, group: Group
+        self,
+        embeddings: np.ndarray,
+        categories: np.ndarray,
+        config: "RqvaeConfig",
+        seed: int,
+        group: Group,
+        dense: bool | None = None,
     ):
         self.config, self.seed, self.group = config, seed, group
         self.points = distinct_rows(embeddings, 4 * config.codebook_size)
         _require_codes_are_fewer(config.codebook_size, self.points, len(embeddings))
         self.matrix = Matrix(embeddings, group.device)  # (N, D) float16
         self.categories = torch.from_numpy(np.array(categories)).long()  # (N, H), on the CPU
+        self.labels = self.categories.to(group.device)  # the same, where steps read them
         self.history: list[Row] = []
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_seed(seed, 0, Purpose.WEIGHTS))
             self.model = RQVAE(architecture(config, self.matrix.shape[1])).to(group.device)
         if config.standardize == "center":
             self.model.mean.copy_(self.matrix.mean())
-        weights = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        matrices = [parameter for parameter in weights if parameter.ndim == 2]
-        others = [parameter for parameter in weights if parameter.ndim != 2]  # biases, scales and codebooks
-        self.parameters = matrices + others
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": config.weight_decay},
-                {"params": others, "weight_decay": 0.0},
-            ],
-            lr=config.learning_rate,
-            fused=True,
-        )
         self.batches = -(-len(self.matrix) // config.batch_size)  # of an epoch
-        if len(self.matrix) // self.batches < group.world_size:
+        smallest = len(self.matrix) // self.batches
+        if smallest < group.world_size:
             few = f"a batch has fewer than {group.world_size} documents, one for every rank"
             raise InputError("batch_size", few, "raise it or take fewer ranks")
         self.codes_per_batch = len(self.matrix) / self.batches / config.codebook_size
+        self.dense = group.device.type != "cpu" if dense is None else dense
+        self.step = (
+            DenseStep(self.model, config, group, smallest) if self.dense else Step(self.model, config, group)
+        )
 
     def state(self) -> State:
         """Return everything that the next epoch depends on."""
-        return State(tensors_of(self.model, self.optimizer), {"history": self.history})
+        return State(tensors_of(self.model, self.step.optimizer), {"history": self.history})
 
     def restore(self, state: State) -> None:
         """Restore what `state` returned."""
         self.history = state.progress["history"]
-        restore_tensors(state.tensors, self.model, self.optimizer)
+        restore_tensors(state.tensors, self.model, self.step.optimizer)
 
     def run_epoch(self, epoch: int) -> Row:
         """Train one epoch; return its figures and append them to the history."""
@@ -201,127 +204,42 @@ class Training:
         return row
 
     def _train_epoch(self, epoch: int, warmup: bool) -> Row:
-        config = self.config
-        together = self.categories[:, min(config.levels, 2) - 1]
-        order = epoch_order(together, config.batches, self._generator(epoch, Purpose.BATCHES))
-        draws = self._generator(epoch, Purpose.POSITIVES)
-        totals = torch.zeros(len(TERMS), device=self.group.device)
+        config, device = self.config, self.group.device
+        batches = self.batches_of(epoch)
+        trained = sum(map(len, batches))
+        draws = self._generator(epoch, Purpose.POSITIVES, device)
+        totals = torch.zeros(len(TERMS), device=device)
         zero = totals.new_zeros(())
-        dropped = [0] * config.levels
+        dropped: list[int | Tensor] = [0] * config.levels
         norms: dict[str, float] = {}
         self.model.train()
-        for index, batch in enumerate(order.tensor_split(self.batches)):
-            plans = [] if warmup else self.plans(batch, draws)
-            terms, quantized = self._warmup_terms(batch) if warmup else self.terms(batch, plans)
-            if index == 0:
-                weighted = {name: self._weight(name) * term for name, term in terms.items()}
-                norms = gradient_norms(weighted, self.model.encoder.parameters(), self.group)
+        for index, batch in enumerate(batches):
+            rows, labels = self.matrix[batch], self.labels[send(batch, device)]
             rate = self._learning_rate(epoch * self.batches + index)
-            self.descend(terms, quantized, rate)
-            values = [terms[name].detach() if name in terms else zero for name in TERMS]
-            totals += torch.stack(values) * (len(batch) / len(self.matrix))
-            for level, plan in enumerate(plans):
-                dropped[level] += plan.dropped
+            taken = self.step.take(rows, labels, draws, rate, warmup, measured=index == 0)
+            # Read at once, because the next step may write to the same tensors.
+            norms |= {name: float(norm) for name, norm in taken.norms.items()}
+            values = [taken.terms.get(name, zero) for name in TERMS]
+            totals += torch.stack(values) * (len(batch) / trained)
+            for level, count in enumerate(taken.dropped):
+                dropped[level] += count
         values = dict(zip(TERMS, sum_over_ranks(totals, self.group).tolist(), strict=True))
-        loss = sum(self._weight(name) * values[name] for name in terms)
+        loss = sum(self.step.weight(name) * values[name] for name in taken.terms)
         return (
             {"lr": rate, "loss": loss}
-            | {name: values[name] if name in terms else NAN for name in TERMS}
+            | {name: values[name] if name in taken.terms else NAN for name in TERMS}
             | {f"gradient_{name}": norm for name, norm in norms.items()}
             | {
-                f"dropped_{level + 1}": dropped[level] if level < len(plans) else NAN
+                f"dropped_{level + 1}": int(dropped[level]) if level < len(taken.dropped) else NAN
                 for level in range(config.levels)
             }
         )
 
-    def _weight(self, term: str) -> float:
-        config = self.config
-        weights = {"commitment": config.mu, "disl": config.alpha, "hccl": config.beta, "cscl": config.gamma}
-        return weights.get(term, 1.0)
-
-    def descend(self, terms: dict[str, Tensor], quantized: Quantized | None, rate: float) -> None:
-        """Take one step of the optimiser and, with `codebook_update: ema`, of the codebooks."""
-        self.optimizer.zero_grad(set_to_none=True)
-        sum(self._weight(name) * term for name, term in terms.items()).backward()
-        sum_gradients(self.parameters, self.group)
-        for parameters in self.optimizer.param_groups:
-            parameters["lr"] = rate
-        self.optimizer.step()
-        if quantized is not None and self.config.codebook_update == "ema":
-            self.model.quantizer.follow(quantized, self.group)
-
-    def _warmup_terms(self, batch: Tensor) -> tuple[dict[str, Tensor], None]:
-        """Return this rank's share of the loss of a plain auto-encoder on the batch."""
-        rows = self.matrix[batch[self.group.shard(len(batch))]]
-        with self._precision():
-            x = self.model.standardize(rows)
-            reconstruction = self.model.decode(self.model.encoder(x))
-        error = squared_error(x, reconstruction, self.config.error_reduction, len(batch))
-        return {"reconstruction": error}, None
-
-    def terms(self, batch: Tensor, plans: list[ContrastPlan]) -> tuple[dict[str, Tensor], Quantized]:
-        """Return this rank's share of every loss with a weight above 0, and the codes that it was computed with."""
-        config, group, total = self.config, self.group, len(batch)
-        rows = self.matrix[batch]  # (B, D) of all ranks: DisL contrasts with all of them
-        with self._precision():
-            done = self.model(rows[group.shard(total)], distance_gradient=config.gamma > 0)
-        quantisation = quantisation_loss(
-            done.x, done.reconstruction, done.quantized, config.error_reduction, total
-        )
-        terms = {"reconstruction": quantisation.reconstruction, "commitment": quantisation.commitment}
-        if config.codebook_update == "gradient":
-            terms["codebook"] = quantisation.codebook
-        if config.alpha:
-            originals = done.x if group.world_size == 1 else self.model.standardize(rows)
-            terms["disl"] = disl(
-                done.reconstruction,
-                originals,
-                config.disl_negatives,
-                config.disl_similarity,
-                config.disl_temperature,
-                config.disl_reduction,
-                group,
-                batched=group.device.type != "cpu",
-            )
-        if config.beta:
-            terms["hccl"] = sum(
-                hccl(
-                    residual,
-                    plan,
-                    config.hccl_similarity,
-                    config.hccl_temperature,
-                    config.hccl_reduction,
-                    group,
-                )
-                for residual, plan in zip(done.quantized.residuals, plans, strict=False)
-            )
-        if config.gamma:
-            terms["cscl"] = cscl(
-                done.quantized.distances, config.cscl_scaling, config.cscl_temperature, group, total
-            )
-        return terms, done.quantized
-
-    def plans(self, batch: Tensor, draws: torch.Generator) -> list[ContrastPlan]:
-        """Return a contrast plan for each level that has a layer; none if the weight of HCCL is 0."""
-        config = self.config
-        if not config.beta:
-            return []
-        labels = self.categories[batch]
-        bounds = torch.tensor(block_bounds(len(batch), config.hccl_negatives))
-        blocks = torch.repeat_interleave(bounds.diff())  # 0 0 … 1 1 …
-        # A GPU is fastest with few large launches, a CPU with tiles that stay in its cache.
-        tile_rows = 128 if self.group.device.type == "cpu" else 2048
-        return [
-            plan_contrast(
-                labels[:, level],
-                labels[:, level - 1] if level and config.hccl_hard_negatives else blocks,
-                config.hccl_positives,
-                draws,
-                self.group.device,
-                tile_rows,
-            )
-            for level in range(min(config.levels, config.layers))
-        ]
+    def batches_of(self, epoch: int) -> tuple[Tensor, ...]:
+        """Return the documents of each batch of an epoch, counted from 0; nothing but the seed decides them."""
+        together = self.categories[:, min(self.config.levels, 2) - 1]
+        order = epoch_order(together, self.config.batches, self._generator(epoch, Purpose.BATCHES))
+        return deal(order, self.batches, self.dense)
 
     def _learning_rate(self, step: int) -> float:
         config = self.config
@@ -338,7 +256,7 @@ class Training:
         """Return the (n, d) latents of the documents `rows` (n,) on every rank; each rank computes a share."""
         self.model.eval()
         own = rows[self.group.shard(len(rows))]
-        with self._precision():
+        with autocast(self.config, self.group):
             parts = [self.model.encode(self.matrix[part]) for part in own.split(8192)]
         return gather(torch.cat(parts), len(rows), self.group)
 
@@ -370,12 +288,8 @@ class Training:
                 z, torch.from_numpy(unused).to(z.device), self.codes_per_batch, generator
             )
 
-    def _generator(self, epoch: int, purpose: Purpose) -> torch.Generator:
-        return torch.Generator().manual_seed(_seed(self.seed, epoch, purpose))
-
-    def _precision(self) -> torch.autocast:
-        reduced = self.config.precision == "bfloat16"
-        return torch.autocast(self.group.device.type, dtype=torch.bfloat16, enabled=reduced)
+    def _generator(self, epoch: int, purpose: Purpose, device: torch.device | str = "cpu") -> torch.Generator:
+        return torch.Generator(device).manual_seed(_seed(self.seed, epoch, purpose))
 
 
 def _require_codes_are_fewer(codes: int, points: int, documents: int) -> None:

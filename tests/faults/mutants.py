@@ -29,6 +29,8 @@ DECIDE_RESULTS = {
     "quantizer.blocks": "losses",
     "quantizer.codebooks": "quantizer",
     "quantizer.training": "rqvae",
+    "quantizer.step": "rqvae",
+    "quantizer.dense": "dense_step",
     "quantizer.codes": "repair",
     "docids.repair": "repair",
     "docids.sinkhorn": "repair",
