@@ -49,7 +49,9 @@ def contrasts(
     blocks = _blocks(block_bounds(total, negatives), group.shard(total))
     if batched and len(blocks) > 1:
         return [_all_at_once(reconstruction, originals, tuple(blocks))]
-    return (_one(reconstruction, originals, block) for block in blocks)
+    # Parts of `split` have one gradient, put together from theirs; each slice would send a gradient of (n, D).
+    anchors = reconstruction.split([len(block.anchors) for block in blocks])
+    return map(_one, anchors, (originals[block.keys.start : block.keys.stop] for block in blocks), blocks)
 
 
 class _Block(NamedTuple):
@@ -71,11 +73,7 @@ def _blocks(bounds: list[int], own: slice) -> list[_Block]:
     return blocks
 
 
-def _one(reconstruction: Tensor, originals: Tensor, block: _Block) -> Contrasted:
-    anchors, keys = (
-        rows[part.start : part.stop]
-        for rows, part in ((reconstruction, block.anchors), (originals, block.keys))
-    )
+def _one(anchors: Tensor, keys: Tensor, block: _Block) -> Contrasted:
     positives = torch.arange(block.first, block.first + len(anchors), device=anchors.device)
     return Contrasted(anchors, keys, positives, None)
 
