@@ -1,6 +1,8 @@
 """The step of a GPU: dense contrast against tiles and definitions, batches of one size, capture against eager."""
 
 import contextlib
+import weakref
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -253,6 +255,24 @@ def test_a_capture_that_fails_ends_with_one_line(monkeypatch: pytest.MonkeyPatch
         "CATID2_CUDA_GRAPH: a training step cannot be captured as a CUDA graph (operation not permitted when stream "
         "is capturing); set it to 0, which launches every kernel by itself"
     )
+
+
+def test_a_closed_step_holds_no_capture() -> None:
+    """NCCL waits forever when a process group is left whose calls a graph still holds."""
+    run, calls = started(dense=True, hidden=(12,)), []
+
+    def capture(function: Callable[[], Taken]) -> Recorded:
+        call = Recorded(function)
+        calls.append(weakref.ref(call))
+        return call
+
+    run.step = DenseStep(run.model, run.config, ALONE, 50, capture)
+    batch = torch.arange(50)
+    run.step.take(run.matrix[batch], run.labels[batch], generator(), 0.0, warmup=False)
+    assert calls[0]() is not None
+    run.step.close()
+    assert calls[0]() is None
+    assert all(parameter.grad is None for parameter in run.model.parameters())
 
 
 # --- batches of one size ---------------------------------------------------------------------------------
