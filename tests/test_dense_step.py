@@ -11,6 +11,8 @@ from recorded import Recorded
 from rqvae_case import SMALL, Catalogue, catalogue, settings
 from test_losses import parents_of, same_gradients, tree
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from catid2.quantizer import graph
 from catid2.quantizer.batches import deal
@@ -18,6 +20,7 @@ from catid2.quantizer.contrast import plan_contrast
 from catid2.quantizer.dense import DenseStep, fixed_tiles, plan_dense
 from catid2.quantizer.graph import CudaGraph
 from catid2.quantizer.losses import hccl, l_hcc, l_hcc_drawn
+from catid2.quantizer.model import RQVAE, architecture
 from catid2.quantizer.step import Taken
 from catid2.quantizer.training import Training
 from catid2.runtime.errors import InputError
@@ -216,6 +219,49 @@ def test_a_captured_step_is_the_eager_one_over_fifty_steps(
     for row, other in zip(captured, eager, strict=True):
         assert row == pytest.approx(other, rel=1e-3, nan_ok=True)
     torch.testing.assert_close(tensors, expected, rtol=1e-3, atol=1e-4)
+
+
+class OnDevice(TorchDispatchMode):
+    """Refuses tensors on the CPU."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        outputs = operation(*args, **(kwargs or {}))
+        for tensor in tree_leaves((args, kwargs, outputs)):
+            assert not isinstance(tensor, Tensor) or tensor.device.type == "meta", operation
+        return outputs
+
+
+class NoOptimizer:
+    """AdamW reads its learning rate, which tensors without values have not."""
+
+    def __init__(self, groups: list[dict], lr: Tensor, **_: object):
+        self.param_groups = [{**group, "lr": lr} for group in groups]
+
+    def zero_grad(self, set_to_none: bool) -> None:
+        pass
+
+    def step(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("warmup", [True, False])
+@pytest.mark.parametrize("options", [{}, CAPTURED["one"], SETTINGS["flat"]], ids=["defaults", "one", "flat"])
+def test_a_step_reads_no_value_and_has_all_its_tensors_on_the_device(
+    options: dict[str, object], warmup: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch's device without values stands in for a GPU: to read one is an error."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+    monkeypatch.setattr(torch.optim, "AdamW", NoOptimizer)
+    device, config = torch.device("meta"), settings(**options)
+    with device:
+        model = RQVAE(architecture(config, 20))
+    step = DenseStep(model, config, Group(device=device), 50)
+    rows = torch.empty(50, 20, dtype=torch.float16, device=device)
+    labels = torch.empty(50, 2, dtype=torch.long, device=device)
+    step.take(rows, labels, None, 0.001, warmup)  # the first one sends what stays the same
+    with OnDevice():
+        taken = step.take(rows, labels, None, 0.001, warmup, measured=True)
+    assert {norm.device for norm in taken.norms.values() if isinstance(norm, Tensor)} == {device}
 
 
 def test_a_step_that_waits_for_the_device_cannot_be_recorded() -> None:

@@ -51,11 +51,12 @@ class DenseStep(Step):
         capture: Capture | None = None,
     ):
         device = group.device
-        cuda = device.type == "cuda"
-        rate = torch.tensor(config.learning_rate, device=device)
-        super().__init__(model, config, group, lr=rate, capturable=cuda)
-        if capture is None and cuda and os.environ.get(SWITCH) != "0":
+        if capture is None and device.type == "cuda" and os.environ.get(SWITCH) != "0":
             capture = partial(CudaGraph, device=device)
+        rate = torch.tensor(config.learning_rate, device=device)
+        super().__init__(
+            model, config, group, lr=rate, capturable=device.type == "cuda" and capture is not None
+        )
         self._capture = capture or (lambda function: function)
         self._steps: dict[tuple[bool, bool], Callable[[], Taken]] = {}
         levels = min(config.levels, config.layers)
