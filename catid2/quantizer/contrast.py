@@ -203,32 +203,32 @@ def _contrast_tile(
         excess = -(row * partner).sum(1, keepdim=True)
     # Finite, so that an anchor without a negative, whose weight is 0, has a finite loss; no share of others changes.
     none = torch.finfo(scores.dtype).min
-    if not plan.own:
+    if tile.mixed:  # then `inner` is all columns
+        apart = plan.parents[tile.rows, None] != plan.parents[tile.columns]
+        scores.masked_fill_(apart if plan.own else apart | ~other, none)
+    elif not plan.own:
         if other is None:
             inner.fill_(none)
         else:
             inner.masked_fill_(~other, none)
-    if tile.mixed:
-        scores.masked_fill_(plan.parents[tile.rows, None] != plan.parents[tile.columns], none)
     # On a CPU softmax is several times faster than exp and sum; the sum follows from its largest entry.
     share = scores.softmax(dim=1)
     excess += scores.amax(1, keepdim=True) - share.amax(1, keepdim=True).log()  # ν - s
 
+    if plan.partners is None:  # the other pairs get a loss and a gradient of 0
+        if other is not None:
+            excess.masked_fill_(other, none)
+        excess.diagonal(tile.rows.start - tile.inner.start).fill_(none)  # no document is its own positive
     if plan.own:
         loss, pull = excess, torch.ones_like(excess)
     else:
         loss, pull = F.softplus(excess), excess.sigmoid_()
-    if plan.partners is None:
-        for pairs in (loss, pull):
-            if other is not None:
-                pairs.masked_fill_(other, 0)
-            pairs.diagonal(tile.rows.start - tile.inner.start).zero_()  # no document is its own positive
     pull *= weight
     share *= pull.sum(1, keepdim=True)
     if plan.partners is None:
-        share[:, tile.inner.start - tile.columns.start : tile.inner.stop - tile.columns.start] -= pull
+        share[:, tile.inner.start - tile.columns.start : tile.inner.stop - tile.columns.start].sub_(pull)
     else:
-        to_anchors[tile.rows] -= pull * partner
+        to_anchors[tile.rows].sub_(pull * partner)
         to_keys.index_add_(1, partners, -(pull * row).T)
     to_anchors[tile.rows].addmm_(share, column)
     to_keys[:, tile.columns].addmm_(row.T, share)
