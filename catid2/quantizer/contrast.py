@@ -70,9 +70,7 @@ class ContrastPlan(NamedTuple):
     partners: Tensor | None  # (B,) position of the one positive drawn per anchor, or None for all positives
     own: bool  # an anchor is also contrasted with its own category: with all documents of its parent
     tiles: list[Tile]
-    anchors: (
-        Tensor  # () documents with at least one positive and one negative; all of them with "one_or_self"
-    )
+    anchors: Tensor  # () documents with a positive and a negative; all of them with "one_or_self"
     dropped: int | Tensor  # () the other documents
 
 
