@@ -83,12 +83,11 @@ class DualEncoder(nn.Module):
         documents = gather_with_gradient(own, total, self.group)  # (B, d)
         key = query[:, None] * self.n_documents + gather(document, total, self.group)  # (b, B)
         place = torch.searchsorted(self.relevant, key).clamp(max=len(self.relevant) - 1)
-        with torch.autocast(queries.device.type, enabled=False):
-            return in_batch_loss(
-                queries @ documents.T / self.settings.temperature,
-                self.relevant[place] == key,
-                self.group.rank * len(own),
-            )
+        return in_batch_loss(
+            queries @ documents.T / self.settings.temperature,
+            self.relevant[place] == key,
+            self.group.rank * len(own),
+        )
 
 
 def in_batch_loss(scores: Tensor, relevant: Tensor, first: int = 0) -> Tensor:

@@ -82,8 +82,9 @@ class DocIDRetriever(nn.Module):
         return getattr(self.t5.config, "docid_sha256", None)
 
     def batch(self, queries: TokenTable, rows: np.ndarray) -> TokenBatch:
-        """Return the queries `rows` (B,), padded."""
-        return queries.batch(rows, self.t5.config.pad_token_id)
+        """Return the queries `rows` (B,), padded; on a GPU to a multiple of 8, as fused attention wants it."""
+        multiple = 8 if self._first_tokens.is_cuda else 1
+        return queries.batch(rows, self.t5.config.pad_token_id, multiple)
 
     def scorer(self) -> T5Scorer:
         """Return a CodeScorer for beam search."""
@@ -108,13 +109,15 @@ class DocIDRetriever(nn.Module):
             attention_mask: (B, S), 0 where padded.
             codes: (B, L) the DocIDs.
         """
-        states = self.t5.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        # To broadcast over heads and queries. Of a mask (B, S) Transformers asks the GPU whether it masks anything.
+        mask = attention_mask[:, None, None, :].bool()
+        states = self.t5.encoder(input_ids=input_ids, attention_mask=mask).last_hidden_state
         tokens = codes[:, :-1] + self._first_tokens[:-1]
         start = torch.full_like(codes[:, :1], self.start_token)
         hidden = self.t5.decoder(
             input_ids=torch.cat([start, tokens], dim=1),
             encoder_hidden_states=states,
-            encoder_attention_mask=attention_mask,
+            encoder_attention_mask=mask,
             use_cache=False,
         ).last_hidden_state  # (B, L, d)
         hidden = hidden * self.scale

@@ -18,6 +18,7 @@ from catid2.docids.table import Docids
 from catid2.retriever.t5 import DocIDRetriever, build_retriever
 from catid2.retriever.validation import validate
 from catid2.runtime.checkpoint import Checkpoints, Fingerprint, code_digest, fingerprint
+from catid2.runtime.gpu import compile_blocks, uncompiled
 from catid2.runtime.tables import read_table
 from catid2.search.trie import Trie
 from catid2.training.distributed import Group
@@ -156,6 +157,7 @@ class RetrieverTraining(Training):
         examples, sizes = data.examples, (config.batch_size, config.microbatch)
         lengths = examples.tokens.lengths[examples.text]
         batches = EpochBatches(examples.tasks, lengths, *sizes, seed, group)
+        compile_blocks(retriever.t5, group.device)
         super().__init__(config, retriever, batches, seed, group)
 
     def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
@@ -168,7 +170,8 @@ class RetrieverTraining(Training):
         """Return recall@k over the held-out queries, the same on every rank."""
         held_out = self.data.validation
         pairs, beams = (held_out.query, held_out.doc), self.config.valid_beams
-        return validate(self.model, self.data.trie, held_out.tokens, pairs, beams, self.group)
+        with uncompiled(self.group.device):  # in float32 and without gradients, blocks would be compiled again
+            return validate(self.model, self.data.trie, held_out.tokens, pairs, beams, self.group)
 
     def write(self, folder: Path) -> None:
         """Write model and tokenizer in the format of Hugging Face."""

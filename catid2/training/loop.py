@@ -37,6 +37,7 @@ from catid2.runtime.checkpoint import (
 )
 from catid2.runtime.complete import list_files
 from catid2.runtime.errors import InputError
+from catid2.runtime.gpu import send
 from catid2.runtime.progress import Progress
 from catid2.runtime.stopping import deferred_stop
 from catid2.runtime.writing import atomic
@@ -93,9 +94,9 @@ class Training(ABC):
     ):
         self.config, self.batches, self.seed, self.group = config, batches, seed, group
         self.model = model.to(group.device)
-        self.parallel: nn.Module = self.model
+        self.parallel: nn.Module = InBfloat16(model) if reduced(config, group.device) else model
         if group.world_size > 1:  # averages the gradients of the ranks while they are computed
-            self.parallel = DistributedDataParallel(self.model, broadcast_buffers=False)
+            self.parallel = DistributedDataParallel(self.parallel, broadcast_buffers=False)
         # Biases and the scales of norms do not decay, nor does T5's relative attention bias, although it is a matrix.
         trained = [(name, weights) for name, weights in model.named_parameters() if weights.requires_grad]
         decays = [weights for name, weights in trained if weights.ndim > 1 and "bias" not in name]
@@ -184,14 +185,12 @@ class Training(ABC):
         # For dropout, which differs between ranks.
         torch.manual_seed(_seed(self.seed, self.step, self.group.rank))
         self.model.train()
-        device = self.group.device
         for number, rows in enumerate(examples, start=1):
-            batch = {name: part.to(device, non_blocking=True) for name, part in self.batch(rows).items()}
+            batch = {name: send(part, self.group.device) for name, part in self.batch(rows).items()}
             # The ranks exchange gradients only in the last micro-batch of a step.
             waits = self.group.world_size > 1 and number < len(examples)
             with self.parallel.no_sync() if waits else contextlib.nullcontext():
-                with torch.autocast(device.type, torch.bfloat16, enabled=reduced(self.config, device)):
-                    loss = self.parallel(**batch) / len(examples)
+                loss = self.parallel(**batch) / len(examples)
                 loss.backward()
             self.loss += loss.detach()
         self.norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
@@ -292,6 +291,32 @@ def require_own_folder(output: Path, kind: str) -> None:
     """Raise InputError if the folder `output` holds files other than those of a finished training of a `kind`."""
     if output.is_dir() and any(output.iterdir()) and not (output / "history.tsv").is_file():
         raise InputError(output, f"holds files other than those of a trained {kind}", "name an empty folder")
+
+
+class InBfloat16(nn.Module):
+    """A model whose forward and backward pass compute in bfloat16; its weights and their gradients stay float32.
+
+    Under autocast, norms and residual sums, and so the states between them, would be float32.
+
+    Args:
+        model: of float32 weights; its forward takes no floating-point tensors.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+        # One name of each weight per module that has it: a weight or a module may have several (T5's embeddings).
+        self._names = [
+            (f"{path}.{name}".removeprefix("."), weights)
+            for path, module in model.named_modules()
+            for name, weights in module.named_parameters(recurse=False)
+        ]
+
+    def forward(self, **batch: Tensor) -> Tensor:
+        """Return what the model returns."""
+        copies = {weights: weights.bfloat16() for weights in self.model.parameters()}
+        named = {name: copies[weights] for name, weights in self._names}
+        return torch.func.functional_call(self.model, named, kwargs=batch, tie_weights=False)
 
 
 def reduced(config: TrainingConfig, device: torch.device) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from catid2.runtime.gpu import send
 from catid2.runtime.progress import Progress
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class TokenBatch(NamedTuple):
 
     def to(self, device: torch.device) -> TokenBatch:
         """Return the batch on `device`."""
-        return TokenBatch(*(tensor.to(device, non_blocking=True) for tensor in self))
+        return TokenBatch(*(send(tensor, device) for tensor in self))
 
 
 class TokenTable(NamedTuple):
@@ -38,10 +39,10 @@ class TokenTable(NamedTuple):
         """Tokens per text, (N,)."""
         return np.diff(self.offsets)
 
-    def batch(self, rows: np.ndarray, pad_token: int) -> TokenBatch:
-        """Return the texts `rows` (B,), padded to the longest of them."""
-        lengths = self.lengths[rows]
-        columns = np.arange(lengths.max())
+    def batch(self, rows: np.ndarray, pad_token: int, multiple: int = 1) -> TokenBatch:
+        """Return the texts `rows` (B,), padded to the longest of them, or to the next multiple of its length."""
+        lengths = self.offsets[rows + 1] - self.offsets[rows]
+        columns = np.arange(-(-lengths.max() // multiple) * multiple)
         mask = columns < lengths[:, None]
         index = np.where(mask, self.offsets[rows][:, None] + columns, 0)
         ids = np.where(mask, self.flat[index], pad_token).astype(np.int64)
