@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from retriever_case import random_codes
 
-from catid2.search.beam import beam_search
+from catid2.search import trie as trie_module
+from catid2.search.beam import beam_search, beam_steps
 from catid2.search.trie import Trie
 
 
@@ -107,6 +108,29 @@ def test_any_search_is_that_of_plain_lists(seed, documents, beams, depth):
         ]
         np.testing.assert_allclose(found.scores[query][kept], [score for score, _ in expected], rtol=1e-5)
         assert (found.scores[query][~kept] == -torch.inf).all()
+
+
+@given(
+    st.integers(0, 10_000),
+    st.integers(1, 60),
+    st.integers(1, 12),
+    st.sampled_from([(64,), (4, 4, 4), (9, 2, 6)]),
+)
+@settings(max_examples=40, deadline=None)
+def test_tables_of_the_first_levels_change_nothing(seed, documents, beams, sizes):
+    """With ties, and with fewer candidates than beams."""
+    codes = random_codes(documents, sizes, seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trie_module, "TABLE_ENTRIES", 0)
+        without = Trie.from_codes(codes, sizes)
+    tabled = Trie.from_codes(codes, sizes)
+    assert not any(table is not None for table in without.tables)
+    expected, found = (
+        list(beam_steps(TableScorer(3, sizes, seed, levels=2), of, None, beams)) for of in (without, tabled)
+    )
+    for one, other in zip(expected, found, strict=True):
+        assert torch.equal(one.kept.nodes, other.kept.nodes)
+        assert torch.equal(one.kept.scores, other.kept.scores)
 
 
 def test_fewer_docids_than_beams_give_fewer_results():

@@ -7,6 +7,7 @@ from retriever_case import random_codes, write_docids
 
 from catid2.docids.table import Docids
 from catid2.runtime.errors import InputError
+from catid2.search import trie as trie_module
 from catid2.search.trie import Trie
 
 CASES = [(1, (3, 3)), (7, (2, 3, 4)), (300, (8, 8, 8)), (512, (8, 8, 8)), (40, (4, 4, 2, 2, 9)), (5, (7,))]
@@ -17,8 +18,10 @@ def prefixes(codes: np.ndarray, depth: int) -> list[tuple[int, ...]]:
     return sorted({tuple(row[:depth]) for row in codes.tolist()})
 
 
+@pytest.mark.parametrize("entries", [0, trie_module.TABLE_ENTRIES])
 @pytest.mark.parametrize(("documents", "sizes"), CASES)
-def test_children_are_those_of_a_dictionary(documents, sizes):
+def test_children_are_those_of_a_dictionary(documents, sizes, entries, monkeypatch):
+    monkeypatch.setattr(trie_module, "TABLE_ENTRIES", entries)
     codes = random_codes(documents, sizes)
     trie = Trie.from_codes(codes, sizes)
     for position in range(len(sizes)):
@@ -32,6 +35,8 @@ def test_children_are_those_of_a_dictionary(documents, sizes):
                 == expected
             )
         assert trie.widths[position] == found.valid.sum(1).max()
+        values = torch.randn(len(nodes), sizes[position])
+        assert torch.equal(found.pick(values)[found.valid], values.gather(1, found.codes)[found.valid])
 
 
 @pytest.mark.parametrize(("documents", "sizes"), CASES)
@@ -47,6 +52,14 @@ def test_descending_finds_each_document_and_nothing_else(documents, sizes):
     owner = {tuple(row): document for document, row in enumerate(codes.tolist())}
     expected = [owner.get(tuple(row), -1) for row in every.tolist()]
     assert torch.where(nodes >= 0, trie.doc_ids[nodes.clamp(min=0)], -1).tolist() == expected
+
+
+def test_a_level_has_a_table_unless_it_would_be_large_or_mostly_empty(monkeypatch):
+    codes = random_codes(300, (8, 8, 20))  # the 64 nodes of depth 2 have about five children each
+    has_table = [table is not None for table in Trie.from_codes(codes, (8, 8, 20)).tables]
+    assert has_table == [True, True, max(np.unique(codes[:, :2], axis=0, return_counts=True)[1]) >= 10]
+    monkeypatch.setattr(trie_module, "TABLE_ENTRIES", 63)
+    assert [table is not None for table in Trie.from_codes(codes, (8, 8, 20)).tables] == [True, False, False]
 
 
 def test_leaves_below_a_node_are_the_documents_with_its_prefix():

@@ -76,20 +76,23 @@ def beam_steps(
     scores = torch.zeros_like(nodes, dtype=torch.float32)
     for position in range(depth):
         children = trie.children(nodes, position)  # each (Q, B, width)
-        candidates = scores.unsqueeze(-1) + log_probabilities.gather(-1, children.codes)
-        candidates = candidates.masked_fill(~children.valid, NO_RESULT).flatten(1)  # (Q, B · width)
-        scores, chosen = _best(candidates, beams)
+        candidates = scores.unsqueeze(-1) + children.pick(log_probabilities)
+        candidates = candidates.where(children.valid, NO_RESULT).flatten(1)  # (Q, B · width)
+        width = children.valid.shape[-1]
+        kept = min(beams, nodes.shape[1] * trie.widths[position])
+        scores, chosen = _best(candidates, kept)
         below = children.nodes.flatten(1)
         nodes = below.gather(1, chosen)
         yield Step(below, candidates, Beams(nodes.masked_fill(scores == NO_RESULT, -1), scores))
         if position + 1 < depth:
-            codes = children.codes.flatten(1).gather(1, chosen)
-            log_probabilities = scorer.advance(codes, chosen // trie.widths[position])
+            query = torch.arange(len(chosen), device=chosen.device).unsqueeze(1)
+            origins = chosen // width
+            log_probabilities = scorer.advance(children.codes[query, origins, chosen % width], origins)
 
 
 def _best(candidates: torch.Tensor, beams: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return scores and indices of the best candidates per row; ties are in order of index."""
-    found, chosen = candidates.topk(min(beams, candidates.shape[1]), dim=1, sorted=False)
+    found, chosen = candidates.topk(beams, dim=1, sorted=False)
     # Of the candidates that tie with the last one topk returns any: take the first of them.
     last = found.amin(dim=1, keepdim=True)
     at_cut = found == last

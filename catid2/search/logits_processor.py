@@ -44,10 +44,10 @@ class DocIDLogitsProcessor(LogitsProcessor):
         children = self.trie.children(nodes.clamp(min=0), position)
         first, size = self.first_tokens[position], self.trie.sizes[position]
         log_probabilities = scores[:, first : first + size].float().log_softmax(dim=-1)
-        allowed = log_probabilities.gather(1, children.codes)
+        allowed = children.pick(log_probabilities)
         allowed = allowed.masked_fill(~children.valid | (nodes < 0).unsqueeze(1), float("-inf"))
         constrained = torch.full_like(scores, float("-inf"))
-        # Padding repeats code 0: amax keeps the score of a real child 0 over it.
+        # Padding repeats a code: amax keeps the score of its real child.
         return constrained.scatter_reduce(1, first + children.codes, allowed.to(scores.dtype), "amax")
 
     def doc_ids(self, sequences: torch.LongTensor) -> torch.Tensor:

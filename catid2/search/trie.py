@@ -2,7 +2,8 @@
 
 The tree is stored level by level in compressed sparse row form. A node of depth l is a distinct DocID prefix of l
 codes. The nodes of a depth are numbered in lexicographic order of their prefixes, so the children of a node are
-adjacent and sorted by code, and the documents below it are a range of leaves.
+adjacent and sorted by code, and the documents below it are a range of leaves. The first levels, of few nodes with many
+children, also have a table of all codes, as in STATIC (Su et al., arXiv:2602.22647): its rows need no search.
 """
 
 from __future__ import annotations
@@ -17,13 +18,20 @@ from torch.nn import functional
 
 from catid2.runtime.errors import InputError
 
+TABLE_ENTRIES = 2**24  # of a level, at most: 64 MiB, which holds three levels of 256 codes
+
 
 class Children(NamedTuple):
-    """The children of nodes (…), padded to the widest node of the depth; all of shape (…, width)."""
+    """The children of nodes (…), padded to the widest node of the depth, or to all codes; all of shape (…, width)."""
 
-    codes: torch.Tensor  # int64, 0 where padded
-    nodes: torch.Tensor  # int64, numbers at the next depth, 0 where padded
+    codes: torch.Tensor  # int64; ascending, they mean nothing where padded
+    nodes: torch.Tensor  # int64, numbers at the next depth; they mean nothing where padded
     valid: torch.Tensor  # bool, False where padded
+    every: bool  # the columns are the codes 0, 1, …
+
+    def pick(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the values (…, K) of all codes at the children, (…, width)."""
+        return values if self.every else values.gather(-1, self.codes)
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,8 @@ class Trie:
         offsets: per position l the first child of each node of depth l, then the number of nodes of depth l + 1; int32.
         doc_ids: the document of each leaf; (N,) int32.
         widths: per position the most children of a node; (L,).
+        tables: per position the child of each node of depth l by code, (nodes, sizes[l]) int32, -1 where there is none;
+            None where it would exceed TABLE_ENTRIES, or have more than two columns per child of the widest node.
     """
 
     sizes: tuple[int, ...]
@@ -43,6 +53,7 @@ class Trie:
     offsets: tuple[torch.Tensor, ...]
     doc_ids: torch.Tensor
     widths: tuple[int, ...]
+    tables: tuple[torch.Tensor | None, ...]
 
     @classmethod
     def from_codes(cls, codes: np.ndarray, sizes: Sequence[int], doc_ids: np.ndarray | None = None) -> Trie:
@@ -68,8 +79,8 @@ class Trie:
         new_prefix = np.zeros(len(codes), dtype=bool)  # the row's prefix differs from that of the row before
         new_prefix[0] = True
         parent = np.zeros(len(codes), dtype=np.int32)  # node of each row, at the depth reached so far
-        level_codes, level_offsets, widths, n_parents = [], [], [], 1
-        for column in ordered.T:
+        level_codes, level_offsets, widths, tables, n_parents = [], [], [], [], 1
+        for column, size in zip(ordered.T, sizes, strict=True):
             new_prefix[1:] |= column[1:] != column[:-1]
             first = np.flatnonzero(new_prefix)
             children = np.bincount(parent[first], minlength=n_parents)
@@ -78,6 +89,11 @@ class Trie:
                 torch.from_numpy(np.concatenate([[0], np.cumsum(children)]).astype(np.int32))
             )
             widths.append(int(children.max()))
+            table = None
+            if n_parents * size <= TABLE_ENTRIES and size <= 2 * widths[-1]:
+                table = np.full((n_parents, size), -1, dtype=np.int32)
+                table[parent[first], column[first]] = np.arange(len(first))
+            tables.append(None if table is None else torch.from_numpy(table))
             parent = (np.cumsum(new_prefix) - 1).astype(np.int32)
             n_parents = len(first)
         if n_parents < len(codes):
@@ -87,7 +103,9 @@ class Trie:
             )
             raise InputError("DocIDs", what, "repair the collisions first (assign_docids)")
         leaves = torch.from_numpy(doc_ids[order].astype(np.int32))
-        return cls(tuple(sizes), tuple(level_codes), tuple(level_offsets), leaves, tuple(widths))
+        return cls(
+            tuple(sizes), tuple(level_codes), tuple(level_offsets), leaves, tuple(widths), tuple(tables)
+        )
 
     @property
     def depth(self) -> int:
@@ -105,6 +123,7 @@ class Trie:
             codes=tuple(level.to(device) for level in self.codes),
             offsets=tuple(level.to(device) for level in self.offsets),
             doc_ids=self.doc_ids.to(device),
+            tables=tuple(None if table is None else table.to(device) for table in self.tables),
         )
 
     def subtree(self, allowed: torch.Tensor) -> Trie:
@@ -123,16 +142,22 @@ class Trie:
             levels.append((codes[kept], own, int(children.max())))
             kept = parents
         codes, offsets, widths = zip(*reversed(levels), strict=True)
-        return Trie(self.sizes, codes, offsets, doc_ids, widths)
+        # Without tables: to fill them would cost more than the few searches of a filter gain.
+        return Trie(self.sizes, codes, offsets, doc_ids, widths, (None,) * self.depth)
 
     def children(self, nodes: torch.Tensor, position: int) -> Children:
-        """Return the children of `nodes` (…) of depth `position`; shapes (…, widths[position])."""
+        """Return the children of `nodes` (…) of depth `position`."""
+        table = self.tables[position]
+        if table is not None:
+            child = table[nodes].long()
+            codes = torch.arange(self.sizes[position], device=nodes.device).expand(child.shape)
+            return Children(codes, child, child >= 0, every=True)
         first = self.offsets[position][nodes].long().unsqueeze(-1)
         end = self.offsets[position][nodes + 1].long().unsqueeze(-1)
         child = first + torch.arange(self.widths[position], device=nodes.device)
         valid = child < end
         child = child.masked_fill(~valid, 0)
-        return Children(self.codes[position][child].long().masked_fill(~valid, 0), child, valid)
+        return Children(self.codes[position][child].long(), child, valid, every=False)
 
     def descend(self, nodes: torch.Tensor, codes: torch.Tensor, position: int) -> torch.Tensor:
         """Return the child with code `codes` (…) of each of `nodes` (…) of depth `position`; -1 if there is none.
