@@ -66,7 +66,9 @@ class DualEncoderConfig(StageConfig):
     warmup: Warmup = 0.05
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of AdamW")
     clip_norm: float = Field(2.0, gt=0, description="gradients are scaled down to this norm")
-    bf16: bool = Field(True, description="compute steps in bfloat16 on a GPU, with float32 weights (a CPU: all float32)")
+    bf16: bool = Field(
+        True, description="on a GPU, compute steps in bfloat16, with float32 weights (a CPU: float32)"
+    )
     valid_share: ValidShare = 0.05
     valid_every: int = Field(
         5,

@@ -126,7 +126,9 @@ class RetrieverConfig(Validated):
     warmup: Warmup = 0.01
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of AdamW")
     clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
-    bf16: bool = Field(True, description="compute steps in bfloat16 on a GPU, with float32 weights (a CPU: all float32)")
+    bf16: bool = Field(
+        True, description="on a GPU, compute steps in bfloat16, with float32 weights (a CPU: float32)"
+    )
 
     @model_validator(mode="after")
     def _one_query_task(self) -> "RetrieverConfig":
