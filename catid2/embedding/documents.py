@@ -125,7 +125,7 @@ def _embed_transformer(
         encoder = TransformerEncoder(config.encoder, device, batching.tokens)
         made_with = {
             "identity": encoder.identity,
-            "precision": "bfloat16 autocast" if device.type == "cuda" else "float32",
+            "precision": "bfloat16" if device.type == "cuda" else "float32",
             "versions": _versions(
                 *("numpy", "tokenizers", "torch", "transformers"),
                 *(["sentence-transformers"] if config.encoder.pooling == "modules" else []),

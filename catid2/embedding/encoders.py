@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import MODEL_FOR_TEXT_ENCODING_MAPPING, AutoModel, AutoModelForTextEncoding
 
@@ -19,6 +20,7 @@ from catid2.pretrained.files import folder_to_read, identity
 from catid2.pretrained.loading import load_config, load_model, load_tokenizer
 from catid2.runtime.complete import require_complete
 from catid2.runtime.errors import InputError
+from catid2.runtime.gpu import compile_blocks, send
 from catid2.runtime.progress import Progress
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class TransformerEncoder:
-    """A pretrained encoder on one device: float32 on a CPU, bfloat16 autocast on a GPU.
+    """A pretrained encoder on one device: float32 on a CPU, bfloat16 and in compiled blocks on a GPU.
 
     Attributes:
         identity: the commit on the hub, or a sha256 of the files of the user's own folder.
@@ -56,6 +58,9 @@ class TransformerEncoder:
                 folder, f"max_tokens {config.max_tokens}, it reads {limit}", f"set {limit} or less"
             )
         self.model = model.eval().to(device)
+        if device.type == "cuda":
+            in_bfloat16(self.model)
+            compile_blocks(self.model, device)
         self.modules = None if modules is None else modules.eval().to(device)
         self.identity = identity(folder)
 
@@ -80,27 +85,34 @@ class TransformerEncoder:
         for rows in batches:
             parts.append(self._encode_batch([tokens[row] for row in rows]))
             progress.update(len(rows))
-        return np.concatenate(parts)[np.argsort(np.concatenate(batches))]
+        # Read at the end, so that no batch waits for the one before.
+        return torch.cat(parts).cpu().numpy()[np.argsort(np.concatenate(batches))]
 
     @torch.inference_mode()
-    def _encode_batch(self, tokens: list[list[int]]) -> np.ndarray:
+    def _encode_batch(self, tokens: list[list[int]]) -> torch.Tensor:
         lengths = torch.tensor([max(len(ids), 1) for ids in tokens])
         # Any token will do as padding, because it is masked; some tokenizers define no padding token.
         padding = self.tokenizer.pad_token_id or 0
         ids = pad_sequence(
             [torch.tensor(row or [padding]) for row in tokens], batch_first=True, padding_value=padding
-        ).to(self.device)  # (B, T)
-        mask = (torch.arange(ids.shape[1]) < lengths[:, None]).to(self.device)  # (B, T)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            states = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        )  # (B, T)
+        mask = torch.arange(ids.shape[1]) < lengths[:, None]  # (B, T)
+        empty = torch.tensor([not row for row in tokens])
+        ids, mask, empty = (send(part, self.device) for part in (ids, mask, empty))
+        states = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         if self.modules is None:
             vectors = pool(states, mask, self.config.pooling)
         else:
             vectors = self.modules(states.float(), mask)
         if self.config.normalize:
             vectors = torch.nn.functional.normalize(vectors, dim=1)
-        empty = torch.tensor([not row for row in tokens], device=self.device)
-        return vectors.masked_fill(empty[:, None], 0.0).half().cpu().numpy()
+        return vectors.masked_fill(empty[:, None], 0.0).half()
+
+
+def in_bfloat16(model: nn.Module) -> None:
+    """Round the weights of a model to bfloat16, in place, and not its buffers: rotary frequencies need their digits."""
+    for weights in model.parameters():
+        weights.data = weights.data.bfloat16()
 
 
 def pool(states: torch.Tensor, mask: torch.Tensor, pooling: Literal["mean", "cls"]) -> torch.Tensor:
