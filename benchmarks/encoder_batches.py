@@ -4,18 +4,20 @@
 
 The texts are of simulated products, the model is a T5 encoder with random weights (small on a CPU, of T5-base's
 shape on a GPU), saved to a temporary folder with a tokenizer made from the texts. The alternative is the usual loop:
-64 documents at a time, padded to the longest of them. Both must give the same vectors.
+64 documents at a time, padded to the longest of them. Both must give the same vectors. The encoder's rate is that of
+its matrix products and attentions on a full batch of equal lengths, without the tokenizer.
 """
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from measured import Measured, Size, from_command_line, timed
+from measured import Measured, Size, bfloat16_rate, from_command_line, medians, timed
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import T5Config, T5ForConditionalGeneration
 from transformers.utils.logging import disable_progress_bar
 
@@ -24,6 +26,7 @@ from catid2.config.simulate import LocaleSize, SimulateConfig
 from catid2.embedding.documents import Batching
 from catid2.embedding.encoders import TransformerEncoder, token_batches
 from catid2.retriever.tokenizer import train_tokenizer
+from catid2.runtime.gpu import uncompiled
 from catid2.simulate import simulate
 
 ESCI_US = 386_392  # documents, as the paper counts them
@@ -37,9 +40,15 @@ class Scale(NamedTuple):
 
     documents: int
     vocabulary: int
+    product: int  # rows and columns of the matrices
 
 
-SCALES: dict[Size, Scale] = {"tiny": Scale(200, 400), "short": Scale(4096, 8000), "full": Scale(16_384, 8000)}
+SCALES: dict[Size, Scale] = {
+    "tiny": Scale(200, 400, 256),
+    "short": Scale(4096, 8000, 8192),
+    "full": Scale(16_384, 8000, 8192),
+}
+LENGTH = 80  # tokens of a text of the full batch: the mean of ESCI us
 
 
 def product_texts(documents: int) -> list[str]:
@@ -75,8 +84,7 @@ def in_order(encoder: TransformerEncoder, texts: list[str]) -> np.ndarray:
         tokens = encoder.tokenizer(
             texts[start : start + BATCH], truncation=True, max_length=256, padding=True, return_tensors="pt"
         ).to(encoder.device)
-        with torch.autocast(encoder.device.type, torch.bfloat16, enabled=encoder.device.type == "cuda"):
-            states = encoder.model(tokens.input_ids, attention_mask=tokens.attention_mask).last_hidden_state
+        states = encoder.model(tokens.input_ids, attention_mask=tokens.attention_mask).last_hidden_state
         weights = tokens.attention_mask[:, :, None].float()
         vectors.append(((states.float() * weights).sum(1) / weights.sum(1)).half().cpu().numpy())
     return np.concatenate(vectors)
@@ -88,8 +96,19 @@ def padding(lengths: np.ndarray, batches: Iterable[np.ndarray]) -> float:
     return 100 * (1 - lengths.sum() / padded)
 
 
-def benchmark(size: Size, device: str = "cpu") -> list[Measured]:
-    """Return the time per document and the share of padding; on a GPU also the time for all documents of ESCI us."""
+@torch.inference_mode()
+def rate(encoder: TransformerEncoder, rounds: int) -> float:
+    """Return at how many TFLOP/s the encoder computes a full batch."""
+    ids = torch.full((encoder.batch_tokens // LENGTH, LENGTH), 5, device=encoder.device)
+    mask = torch.ones_like(ids)
+    with uncompiled(encoder.device), FlopCounterMode(display=False) as counter:
+        encoder.model(input_ids=ids, attention_mask=mask)
+    call = {"": lambda: encoder.model(input_ids=ids, attention_mask=mask)}
+    return counter.get_total_flops() / medians(call, rounds, encoder.device.type)[""] / 1e12
+
+
+def benchmark(size: Size, device: str = "cpu") -> Iterator[Measured]:
+    """Yield the time per document and the share of padding; on a GPU the time for ESCI us, and the encoder's rate."""
     scale, gpu = SCALES[size], device.startswith("cuda")
     disable_progress_bar()
     texts = product_texts(scale.documents)
@@ -110,14 +129,18 @@ def benchmark(size: Size, device: str = "cpu") -> list[Measured]:
     where = f"{name}, {len(texts)} documents of {lengths.mean():.0f} tokens"
     alternative = f"batches of {BATCH} in order"
     each, other = (1e3 * part.seconds / len(texts) for part in (ours, theirs))
-    measured = [
-        Measured("", "encoder", where, each, "ms/document", alternative, other),
-        Measured("", "padding of the encoder's batches", where, budget, "% of tokens", alternative, usual),
-    ]
+    yield Measured("", "encoder", where, each, "ms/document", alternative, other)
+    yield Measured("", "padding of the encoder's batches", where, budget, "% of tokens", alternative, usual)
     if gpu:
         seconds = each * ESCI_US / 1e3
-        measured.append(Measured("embedding_gpu", f"encoder, {ESCI_US} documents", where, seconds, "s"))
-    return measured
+        yield Measured("embedding_gpu", f"encoder, {ESCI_US} documents", where, seconds, "s")
+    if gpu or size == "tiny":
+        row, length = "embedding_rate_gpu" if gpu else "", f"{name}, texts of {LENGTH} tokens"
+        theirs, product = (
+            bfloat16_rate(scale.product, 3, device),
+            f"product of {scale.product} × {scale.product}",
+        )
+        yield Measured(row, "rate of the encoder", length, rate(encoder, 10), "TFLOP/s", product, theirs)
 
 
 if __name__ == "__main__":

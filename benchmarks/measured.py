@@ -1,14 +1,17 @@
 """What a benchmark yields: this project's figure next to that of an alternative; and how time and memory are taken."""
 
 import argparse
+import contextlib
 import ctypes
 import os
 import re
+import signal
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -43,6 +46,60 @@ def in_own_process(function: Callable, *arguments: Any) -> Any:
     """Return `function(*arguments)`, computed by a fresh process: nothing of an earlier measurement is in memory."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
+
+
+def each_from_own_process(
+    seconds: float, function: Callable[..., Iterable], *arguments: Any
+) -> Iterator[Any]:
+    """Yield what `function(*arguments)` yields in a fresh process, as soon as it does.
+
+    Raises:
+        TimeoutError: it lasts longer than `seconds`; it is killed, and the processes that it started.
+        RuntimeError: it raised an exception, which it has printed.
+    """
+    context = get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send_each, args=(sender, function, arguments))
+    end = time.monotonic() + seconds
+    process.start()
+    sender.close()
+    try:
+        while receiver.poll(min(max(0.0, end - time.monotonic()), 1e6)):
+            try:
+                yield receiver.recv()
+            except EOFError:
+                process.join()
+                break
+        else:
+            raise TimeoutError(f"longer than {seconds:.0f} s")
+    finally:
+        if process.is_alive():
+            with contextlib.suppress(ProcessLookupError):  # it is still importing, and no group yet
+                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
+            process.join()
+    if process.exitcode:
+        raise RuntimeError(f"exit code {process.exitcode}")
+
+
+def _send_each(sender: Connection, function: Callable[..., Iterable], arguments: tuple) -> None:
+    os.setsid()  # a group of its own
+    for item in function(*arguments):
+        sender.send(item)
+
+
+def bfloat16_rate(side: int, rounds: int, device: str) -> float:
+    """Return at how many TFLOP/s the device multiplies square matrices of bfloat16.
+
+    Ten products in a row: a single one is over before a GPU has reached its rate.
+    """
+    a, b, c = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in "abc")
+
+    def products() -> None:
+        for _ in range(10):
+            torch.mm(a, b, out=c)
+
+    return 10 * 2 * side**3 / medians({"": products}, rounds, device)[""] / 1e12
 
 
 def peak_memory(function: Callable, *arguments: Any) -> Peak:

@@ -2,24 +2,32 @@
 
     python benchmarks/retriever_training.py --device cuda
 
-The model has T5-base's shape and random weights. A step is that of catid2.training.loop: forward and backward under
-bfloat16 autocast, the gradient's norm clipped, AdamW; reading batches and logging are left out. Operations are
-those of the matrix products and attentions that PyTorch counts; the device's rate is that of a product of two
-square matrices in bfloat16, several in a row: a single one is over before a GPU has reached its rate.
+The model has T5-base's shape and random weights. A step is one of catid2.training.loop, in bfloat16 on a GPU, first
+with the blocks as they are written, then compiled. Operations are those of the matrix products and attentions that
+PyTorch counts; the device's rate is that of a product of two square matrices in bfloat16.
 """
 
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from measured import Measured, Size, from_command_line, medians
+from measured import Measured, Size, bfloat16_rate, from_command_line, medians, timed
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import T5Config, T5ForConditionalGeneration
 
+from catid2.config.retriever import RetrieverConfig
 from catid2.retriever.t5 import DocIDRetriever, add_docid_tokens
 from catid2.retriever.tokenizer import train_tokenizer
+from catid2.runtime.gpu import compile_blocks
+from catid2.training.distributed import Group
+from catid2.training.loop import Training
+from catid2.training.tokens import TokenTable
 
 CODES = 256  # per position, of four
-PRODUCTS = 10  # in a row
 
 
 class Scale(NamedTuple):
@@ -41,38 +49,61 @@ SCALES: dict[Size, Scale] = {
 }
 
 
-def benchmark(size: Size, device: str = "cpu") -> list[Measured]:
-    """Return the rate of a training step next to that of a matrix product."""
+class RandomTexts(Training):
+    """Training on random texts of one length; each step has the same examples."""
+
+    def __init__(self, scale: Scale, device: torch.device):
+        generator = np.random.default_rng(0)
+        ends = np.arange(scale.examples + 1) * scale.tokens
+        self.texts = TokenTable(generator.integers(3, 300, ends[-1]).astype(np.int32), ends)
+        self.codes = torch.from_numpy(generator.integers(0, CODES, (scale.examples, 4)))
+        self.examples = np.arange(scale.examples)[None]
+        steps = SimpleNamespace(steps=1000)  # of an epoch
+        super().__init__(RetrieverConfig(), t5(scale), steps, 0, Group(device=device))
+
+    def batch(self, rows: np.ndarray) -> dict[str, Tensor]:
+        """Return the texts, padded, and their target DocIDs, as RetrieverTraining does."""
+        return self.model.batch(self.texts, rows)._asdict() | {"codes": self.codes[torch.from_numpy(rows)]}
+
+    def validate(self) -> dict[int, float]:
+        """Return nothing: it is the steps that are measured."""
+        return {}
+
+    def write(self, folder: Path) -> None:
+        """Write nothing."""
+
+    def take_step(self) -> None:
+        """Take a step."""
+        self.descend(self.examples)
+
+
+def benchmark(size: Size, device: str = "cpu") -> Iterator[Measured]:
+    """Yield the rate of a training step next to that of a matrix product, and how long its blocks are compiled."""
     scale = SCALES[size]
     torch.manual_seed(0)
-    retriever = t5(scale).to(device).train()
-    optimizer = torch.optim.AdamW(retriever.parameters(), lr=1e-4, fused=True)
-    ids = torch.randint(3, 300, (scale.examples, scale.tokens), device=device)
-    codes = torch.randint(0, CODES, (scale.examples, 4), device=device)
-
-    def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(device.split(":")[0], torch.bfloat16):
-            loss = retriever(ids, torch.ones_like(ids), codes)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(retriever.parameters(), 1.0)
-        optimizer.step()
-
+    training = RandomTexts(scale, torch.device(device))
+    theirs, product = bfloat16_rate(scale.product, 3, device), f"product of {scale.product} × {scale.product}"
     with FlopCounterMode(display=False) as counter:
-        step()
-    a, b, c = (torch.randn(scale.product, scale.product, device=device, dtype=torch.bfloat16) for _ in "abc")
+        training.take_step()
+    operations = counter.get_total_flops() / 1e12
+    gpu = device.startswith("cuda")
+    where = f"T5 {scale.layers}+{scale.layers} × {scale.width}, {scale.examples} × {scale.tokens} tokens"
+    where += f", {operations:.3g} TFLOP"
 
-    def products() -> None:
-        for _ in range(PRODUCTS):
-            torch.mm(a, b, out=c)
+    def rate(row: str, what: str) -> Measured:
+        seconds = medians({"": training.take_step}, scale.rounds, device)[""]
+        return Measured(row, what, where, operations / seconds, "TFLOP/s", product, theirs)
 
-    seconds = medians({"step": step, "product": products}, scale.rounds, device)
-    ours = counter.get_total_flops() / seconds["step"] / 1e12
-    theirs = PRODUCTS * 2 * scale.product**3 / seconds["product"] / 1e12
-    where = f"T5 {scale.layers}+{scale.layers} × {scale.width}, {scale.examples} × {scale.tokens} tokens, bfloat16"
-    row = "training_gpu" if device.startswith("cuda") else ""
-    name = f"product of {scale.product} × {scale.product}"
-    return [Measured(row, "training of the retriever (more is better)", where, ours, "TFLOP/s", name, theirs)]
+    yield rate("", "training of the retriever, not compiled (more is better)")
+    compile_blocks(training.model.t5, training.group.device)
+    first, second = timed(training.take_step, device).seconds, timed(training.take_step, device).seconds
+    yield Measured(
+        "compile_gpu" if gpu else "", "first step, with compiling", where, first, "s", "second", second
+    )
+    yield rate("training_gpu" if gpu else "", "training of the retriever (more is better)")
+    if gpu:
+        gib = torch.cuda.max_memory_allocated() / 2**30
+        yield Measured("", "peak memory of training", where, gib, "GiB")
 
 
 def t5(scale: Scale) -> DocIDRetriever:

@@ -5,7 +5,8 @@
     python benchmarks/run.py --only rqvae_step     # one of them
     python benchmarks/run.py --gpu                 # the rows that need a GPU (benchmarks/gpu.sh)
 
-Writes a line per measured pair, the aims that were not measured among them, and a chart. No figure makes it fail.
+Writes a line per measured pair as soon as it is there, the aims that were not measured among them, and at the end a
+chart. No figure makes it fail.
 """
 
 import argparse
@@ -13,14 +14,14 @@ import csv
 import io
 import sys
 import time
-import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import import_module
+from math import inf
 from pathlib import Path
 
 import torch
 from aims import AIMS
-from measured import Measured, Size, in_own_process, machine, show
+from measured import Measured, Size, each_from_own_process, machine, show
 
 from catid2.runtime.writing import atomic
 
@@ -34,7 +35,15 @@ CPU = (
     "start_up",
     "corpus_full_size",
 )
-GPU = ("ceilings", "rqvae_step", "beam_search", "encoder_batches", "rqvae_epochs", "retriever_training")
+# In order of worth, each with the seconds that it may take; what is left of them goes to the last.
+GPU = {
+    "ceilings": 40,
+    "rqvae_step": 120,
+    "retriever_training": 150,
+    "beam_search": 100,
+    "encoder_batches": 90,
+    "rqvae_epochs": 600,
+}
 COLUMNS = (*Measured._fields, "theirs / ours", "aim", "judged", "reached", "machine")
 
 
@@ -46,44 +55,49 @@ def main() -> None:
     parser.add_argument("--size", default="short", choices=["tiny", "short", "full"])
     parser.add_argument("--gpu", action="store_true", help="the benchmarks with rows that need a GPU")
     parser.add_argument("--device", help="default: cuda with --gpu, else cpu")
+    parser.add_argument(
+        "--seconds", type=float, default=inf, help="with --gpu, for everything; the rest is left out"
+    )
     parser.add_argument("--only", nargs="+", choices=sorted({*CPU, *GPU}), help="some of the benchmarks")
     parser.add_argument("--output", type=Path, default=Path("results/bench.tsv"))
     parser.add_argument("--chart", type=Path, help="SVG file (needs Matplotlib)")
     arguments = parser.parse_args()
     names = arguments.only or (GPU if arguments.gpu else CPU)
     device = arguments.device or ("cuda" if arguments.gpu else "cpu")
-    measured, failed = [], []
+    measured: list[Measured] = []
+    ended: dict[str, str] = {}  # benchmarks that did not get to their end, and why
+    end = time.monotonic() + arguments.seconds
     for name in names:
         print(f"== {name}", flush=True)
-        started = time.perf_counter()
+        started = time.monotonic()
+        seconds = min(end - started, GPU.get(name, inf)) if end < inf else inf
         try:
-            lines = in_own_process(_benchmark, name, arguments.size, device)
-        except Exception:
-            traceback.print_exc()
-            failed.append(name)
-            continue
-        for line in lines:
-            print(show(line))
-        print(f"   {time.perf_counter() - started:.0f} s", flush=True)
-        measured += lines
-        # After every benchmark, so that one which is stopped half-way has kept what it has.
-        write_table(arguments.output, measured, device)
+            for line in each_from_own_process(seconds, _benchmark, name, arguments.size, device):
+                print(show(line), flush=True)
+                measured.append(line)
+                write_table(arguments.output, measured, ended, device)
+        except (TimeoutError, RuntimeError) as error:
+            ended[name] = "time" if isinstance(error, TimeoutError) else "failed"
+            print(f"   {error}", flush=True)
+        print(f"   {time.monotonic() - started:.0f} s", flush=True)
+    write_table(arguments.output, measured, ended, device)
     if arguments.chart:
         from chart import write_chart
 
         write_chart(arguments.chart, measured)
-    print(summary(measured))
+    print(summary(measured, ended))
+    failed = [name for name, why in ended.items() if why == "failed"]
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 
 
-def _benchmark(name: str, size: Size, device: str) -> list[Measured]:
+def _benchmark(name: str, size: Size, device: str) -> Iterable[Measured]:
     return import_module(name).benchmark(size, device)
 
 
-def write_table(path: Path, measured: Iterable[Measured], device: str) -> None:
+def write_table(path: Path, measured: list[Measured], ended: Mapping[str, str], device: str) -> None:
     """Write results/bench.tsv: measured pairs in the order of their aims, then the others; complete or not at all."""
-    measured, here = list(measured), machine(device)
+    here = machine(device)
     rows = [
         [
             *line,
@@ -98,7 +112,7 @@ def write_table(path: Path, measured: Iterable[Measured], device: str) -> None:
         if line is not None
     ]
     rows += [
-        [key, aim.what, "", "", "", "", "", "", aim, "", unmeasured(key), ""]
+        [key, aim.what, "", "", "", "", "", "", aim, "", unmeasured(key, ended), ""]
         for key, aim in AIMS.items()
         if not _of(key, measured)
     ]
@@ -115,7 +129,7 @@ def write_table(path: Path, measured: Iterable[Measured], device: str) -> None:
         aside.write_text(text.getvalue(), encoding="utf-8")
 
 
-def summary(measured: list[Measured]) -> str:
+def summary(measured: list[Measured], ended: Mapping[str, str]) -> str:
     """Return every aim with the figure that was reached, or why there is none."""
     lines = [f"{'aim':<78}{'condition':<24}{'figure':>10}  reached"]
     for key, aim in AIMS.items():
@@ -123,7 +137,7 @@ def summary(measured: list[Measured]) -> str:
             what = f"{aim.what} ({line.size})"
             lines.append(f"{what:<78}{aim!s:<24}{aim.figure(line):>10.3g}  {reached(aim.reached(line))}")
         if not _of(key, measured):
-            lines.append(f"{aim.what:<78}{aim!s:<24}{'':>10}  {unmeasured(key)}")
+            lines.append(f"{aim.what:<78}{aim!s:<24}{'':>10}  {unmeasured(key, ended)}")
     return "\n".join(lines)
 
 
@@ -132,11 +146,12 @@ def reached(yes: bool) -> str:
     return "yes" if yes else "no"
 
 
-def unmeasured(key: str) -> str:
-    """Return why an aim has no figure."""
-    if AIMS[key].gpu and not torch.cuda.is_available():
+def unmeasured(key: str, ended: Mapping[str, str]) -> str:
+    """Return why an aim has no figure; `ended` says of benchmarks why they did not get to their end."""
+    gpu = AIMS[key].gpu
+    if gpu and not torch.cuda.is_available():
         return "not measured (no GPU)"
-    return "not measured (not part of this run)"
+    return f"not measured ({ended.get(gpu, 'not part of this run')})"
 
 
 def _of(key: str, measured: list[Measured]) -> list[Measured]:
