@@ -10,6 +10,7 @@ import torch.distributed as dist
 from retriever_case import KINDS, random_codes, random_retriever
 from torch.nn.parallel import DistributedDataParallel
 
+from catid2.runtime import gpu
 from catid2.runtime.gpu import blocks, compile_blocks, uncompiled
 from catid2.training.loop import InBfloat16
 from catid2.training.tokens import TokenTable
@@ -99,10 +100,10 @@ def counted():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["t5", "mt5"])
-def test_compiled_blocks_compute_what_they_did_with_one_code_for_all_lengths(kind, counted):
+def test_compiled_blocks_compute_what_they_did_with_one_code_for_all_lengths(counted, monkeypatch):
     compiler, graphs = counted
-    eager = random_retriever(kind, SIZES).train()
+    monkeypatch.setattr(gpu, "can_compile", lambda: True)
+    eager = random_retriever("t5", SIZES).train()
     compiled = copy.deepcopy(eager)
     compile_blocks(compiled.t5, torch.device("cpu"), compiler)
     with torch.inference_mode():
@@ -118,6 +119,15 @@ def test_compiled_blocks_compute_what_they_did_with_one_code_for_all_lengths(kin
     with uncompiled(GPU), torch.inference_mode():
         assert torch.equal(compiled.eval()(**batch(9)), eager.eval()(**batch(9)))
     assert len(graphs) == 4
+
+
+def test_without_a_c_compiler_blocks_stay_as_they_are_and_a_warning_says_so(monkeypatch, caplog):
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", "")
+    retriever = random_retriever("t5", SIZES)
+    compile_blocks(retriever.t5, GPU, "no such compiler")
+    assert "no C compiler" in caplog.text
+    retriever(**batch(9))
 
 
 def test_a_batch_on_a_gpu_is_padded_to_a_multiple_of_8():
