@@ -77,7 +77,7 @@ def test_the_gradients_of_bfloat16_pass_through_ddp(tmp_path):
     expected = loss_and_gradients(InBfloat16(retriever), batch(9))
     dist.init_process_group("gloo", store=dist.FileStore(str(tmp_path / "store"), 1), rank=0, world_size=1)
     try:
-        model = DistributedDataParallel(InBfloat16(retriever), broadcast_buffers=False)
+        model = DistributedDataParallel(InBfloat16(retriever))
         found = loss_and_gradients(model, batch(9))
     finally:
         dist.destroy_process_group()
