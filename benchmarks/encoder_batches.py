@@ -26,7 +26,7 @@ from catid2.config.simulate import LocaleSize, SimulateConfig
 from catid2.embedding.documents import Batching
 from catid2.embedding.encoders import TransformerEncoder, token_batches
 from catid2.retriever.tokenizer import train_tokenizer
-from catid2.runtime.gpu import uncompiled
+from catid2.runtime.gpu import compile_blocks, uncompiled
 from catid2.simulate import simulate
 
 ESCI_US = 386_392  # documents, as the paper counts them
@@ -66,14 +66,16 @@ def product_texts(documents: int) -> list[str]:
 def random_encoder(
     folder: Path, texts: list[str], shape: dict[str, int], vocabulary: int, device: str
 ) -> TransformerEncoder:
-    """Return the encoder of `embed` for a T5 with random weights, saved in `folder`."""
+    """Return the encoder of `embed`, as for a large catalogue, for a T5 with random weights, saved in `folder`."""
     torch.manual_seed(0)
     tokenizer = train_tokenizer(texts[:20_000], vocabulary)
     tokenizer.save_pretrained(folder)
     T5ForConditionalGeneration(T5Config(vocab_size=len(tokenizer), **shape)).save_pretrained(folder)
     config = HfEncoder(model=str(folder), max_tokens=256)
     budget = Batching().tokens if device.startswith("cuda") else 8192
-    return TransformerEncoder(config, torch.device(device), budget)
+    encoder = TransformerEncoder(config, torch.device(device), budget)
+    compile_blocks(encoder.model, encoder.device)
+    return encoder
 
 
 @torch.inference_mode()

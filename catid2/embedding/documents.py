@@ -44,6 +44,11 @@ class Outputs(NamedTuple):
     checkpoints: Path
 
 
+COMPILED = (
+    300_000  # documents for which compiling the encoder pays: it takes as long as encoding some 280,000
+)
+
+
 class Batching(NamedTuple):
     """How a transformer's work is divided: tokens per batch (padding included), documents per shard.
 
@@ -118,6 +123,7 @@ def _embed_transformer(
 
     from catid2.embedding.encoders import TransformerEncoder
     from catid2.runtime.checkpoint import Runs, code_digest
+    from catid2.runtime.gpu import compile_blocks
 
     runs = Runs(outputs.checkpoints, f"{_SHARD}|{aside_pattern(_SHARD)}")
     with _group(ranks) as barrier:
@@ -141,6 +147,8 @@ def _embed_transformer(
         if len(missing) < len(own):
             log.info("%d of %d shards are taken from %s", len(own) - len(missing), len(own), runs.folder)
         sizes = [min(batching.shard, len(texts) - start) for start, _ in missing]
+        if sum(sizes) >= COMPILED:
+            compile_blocks(encoder.model, device)
         with Progress(desc="embed", total=sum(sizes), unit=" documents") as progress:
             for start, shard in missing:
                 vectors = encoder.encode(texts[start : start + batching.shard], progress)

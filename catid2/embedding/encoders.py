@@ -20,7 +20,7 @@ from catid2.pretrained.files import folder_to_read, identity
 from catid2.pretrained.loading import load_config, load_model, load_tokenizer
 from catid2.runtime.complete import require_complete
 from catid2.runtime.errors import InputError
-from catid2.runtime.gpu import compile_blocks, send
+from catid2.runtime.gpu import send
 from catid2.runtime.progress import Progress
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class TransformerEncoder:
-    """A pretrained encoder on one device: float32 on a CPU, bfloat16 and in compiled blocks on a GPU.
+    """A pretrained encoder on one device: float32 on a CPU, bfloat16 on a GPU.
 
     Attributes:
         identity: the commit on the hub, or a sha256 of the files of the user's own folder.
@@ -60,7 +60,6 @@ class TransformerEncoder:
         self.model = model.eval().to(device)
         if device.type == "cuda":
             in_bfloat16(self.model)
-            compile_blocks(self.model, device)
         self.modules = None if modules is None else modules.eval().to(device)
         self.identity = identity(folder)
 

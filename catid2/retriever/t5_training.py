@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from catid2.config.retriever import RetrieverConfig
 
 
+COMPILED = 5_000  # steps for which compiling pays: it takes a minute, and gains 10 ms and more of a step
+
+
 class Inputs(NamedTuple):
     """The files that training reads."""
 
@@ -157,7 +160,8 @@ class RetrieverTraining(Training):
         examples, sizes = data.examples, (config.batch_size, config.microbatch)
         lengths = examples.tokens.lengths[examples.text]
         batches = EpochBatches(examples.tasks, lengths, *sizes, seed, group)
-        compile_blocks(retriever.t5, group.device)
+        if config.epochs * batches.steps >= COMPILED:
+            compile_blocks(retriever.t5, group.device)
         super().__init__(config, retriever, batches, seed, group)
 
     def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
