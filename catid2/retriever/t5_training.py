@@ -174,9 +174,8 @@ class RetrieverTraining(Training):
         """Return recall@k over the held-out queries, the same on every rank."""
         held_out = self.data.validation
         pairs, beams = (held_out.query, held_out.doc), self.config.valid_beams
-        with uncompiled(
-            self.group.device
-        ):  # in float32 and without gradients, blocks would be compiled again
+        # In float32 and without gradients, blocks would be compiled again.
+        with uncompiled(self.group.device):
             return validate(self.model, self.data.trie, held_out.tokens, pairs, beams, self.group)
 
     def write(self, folder: Path) -> None:
