@@ -1,0 +1,1 @@
+"""An index over HTTP: a page for people, JSON for programs."""
