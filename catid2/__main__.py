@@ -5,7 +5,7 @@ from importlib import import_module
 
 from catid2.runtime.command import entry_point, new_parser
 
-COMMANDS = ("search", "add", "export_onnx")  # modules of catid2.index.commands
+COMMANDS = ("search", "add", "export_onnx", "serve")  # modules of catid2.index.commands
 
 
 @entry_point
