@@ -33,7 +33,7 @@ class Options(NamedTuple):
 
     k: int
     by: tuple[Way, ...]
-    category: str | None
+    category: str  # "": all
 
 
 def create_app(
@@ -94,12 +94,14 @@ def create_app(
             str, Query(description="the query; what the model cannot read of a long one is cut off")
         ],
         k: Annotated[int, Query(description="hits per list", ge=1, le=MOST_HITS)] = 10,
-        by: Annotated[list[Way], Query(description="how; several are fused by reciprocal rank")] = ["docid"],  # noqa: B006
+        by: Annotated[
+            tuple[Way, ...], Query(description="how to search; several lists are fused by reciprocal rank")
+        ] = ("docid",),
         category: Annotated[str, Query(description='only its products, such as "Home > Furniture"')] = "",
     ) -> Found:
         """Search for products. A blank query finds nothing."""
         started = time.perf_counter()
-        options = Options(k, tuple(dict.fromkeys(by)), category or None)
+        options = Options(k, tuple(dict.fromkeys(by)), category)
         async with asyncio.timeout(seconds):
             hits = await asyncio.wrap_future(batcher.submit(options, q))
         return Found(hits=hits, milliseconds=1000 * (time.perf_counter() - started))
