@@ -8,7 +8,7 @@ import pytest
 
 from catid2.index.serve.batching import Batcher, Full
 
-SECONDS = 60  # the longest wait for what comes at once
+SECONDS = 300  # the longest wait for what comes at once
 
 
 class Model:
