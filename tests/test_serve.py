@@ -195,7 +195,10 @@ def test_a_late_answer_is_given_up_and_the_next_request_is_answered(index):
 def test_requests_that_have_arrived_are_answered_before_the_server_ends(index):
     slow = Slow(index)
     queries = [f"{one} {other}" for one in WORDS[:3] for other in WORDS[:3]]
-    with ThreadPoolExecutor(len(queries)) as pool, serving(create_app(slow, batch=1, seconds=SECONDS)) as site:
+    with (
+        ThreadPoolExecutor(len(queries)) as pool,
+        serving(create_app(slow, batch=1, seconds=SECONDS)) as site,
+    ):
         answers = [pool.submit(site.get, "/search", q=query) for query in queries]
         end = time.monotonic() + SECONDS
         while site.get("/health").json()["waiting"] < len(queries) - 1:  # one is being searched
