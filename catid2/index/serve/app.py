@@ -47,12 +47,12 @@ def create_app(
         capacity: the most that wait; more are refused with 503.
         seconds: the longest that a request takes, its wait included; it then ends with 504.
     """
-    described = index.description
+    settings = index.settings
     page = files("catid2.index.serve").joinpath("page.html").read_text("utf-8")
     served = Served(
-        dataset=described.dataset,
-        method=described.method,
-        seed=described.seed,
+        dataset=settings.dataset,
+        method=settings.method,
+        seed=settings.seed,
         products=len(index),
         categories=dict(Counter(path[0] for path in index.categories if path).most_common()),
     )
@@ -75,7 +75,7 @@ def create_app(
 
     app = FastAPI(
         title="catid2",
-        description=f"Search in {described.dataset} by DocIDs ({described.method}).",
+        description=f"Search in {settings.dataset} by DocIDs ({settings.method}).",
         version=version("catid2"),
         lifespan=lifespan,
         # FastAPI's pages load their scripts from a network
