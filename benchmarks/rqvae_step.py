@@ -23,7 +23,7 @@ from catid2.quantizer.dense import DenseStep
 from catid2.quantizer.losses import cscl, l_dis, l_hcc, quantisation_loss
 from catid2.quantizer.step import Step, autocast
 from catid2.quantizer.training import Training
-from catid2.quantizer.transfer import send
+from catid2.runtime.gpu import send
 from catid2.training.distributed import Group
 
 WHOLE = {"disl_negatives": None, "hccl_negatives": None, "hccl_similarity": "cosine"}

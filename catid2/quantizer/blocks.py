@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from catid2.quantizer.transfer import send
+from catid2.runtime.gpu import send
 from catid2.training.distributed import Group
 
 IGNORED = -100  # as a positive: skip the anchor (F.cross_entropy's ignore_index)

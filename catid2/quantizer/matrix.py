@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from catid2.quantizer.transfer import send
+from catid2.runtime.gpu import send
 
 logger = logging.getLogger(__name__)
 

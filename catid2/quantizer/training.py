@@ -28,9 +28,9 @@ from catid2.quantizer.history import (
 from catid2.quantizer.matrix import Matrix, distinct_rows
 from catid2.quantizer.model import RQVAE, architecture
 from catid2.quantizer.step import Step, autocast
-from catid2.quantizer.transfer import send
 from catid2.runtime.checkpoint import Checkpoints, State, restore_tensors, tensors_of
 from catid2.runtime.errors import InputError
+from catid2.runtime.gpu import send
 from catid2.runtime.progress import Progress
 from catid2.runtime.stopping import Stop, deferred_stop
 from catid2.training.distributed import (
