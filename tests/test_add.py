@@ -113,14 +113,14 @@ def test_old_products_keep_everything_and_new_docids_are_free(index, added):
     assert (added.codes < index.retriever.sizes).all()
     before, after = files(index.folder), files(added.folder)
     assert before.keys() == after.keys()
-    changing = {"products.parquet", "docids.parquet", "vectors.npy", "SHA256SUMS"}
+    changing = {"products.parquet", "docids.parquet", "vectors.npy", "README.md", "SHA256SUMS"}
     unlike = {name for name in before if before[name] != after[name] and not name.startswith("bm25/")}
     assert unlike == changing
 
 
 def test_a_new_product_is_an_old_one_with_the_same_text(index, added, tmp_path):
     """Same vector, and the same codes up to the extra digit; N1 and N2 have the text of each other."""
-    first, second = (added.row(name) for name in ("N1", "N2"))
+    first, second = added.require(["N1", "N2"])
     assert (added.vectors[first] == added.vectors[second]).all()
     assert (added.codes[first, :-1] == added.codes[second, :-1]).all()
     twin = {"product_id": "T", "title": index.titles[7], "category": None}
@@ -131,7 +131,7 @@ def test_a_new_product_is_an_old_one_with_the_same_text(index, added, tmp_path):
 
 
 def test_new_products_are_cleaned_and_found(added):
-    row = added.row("A1")
+    [row] = added.require(["A1"])
     assert added.titles[row] == "blue kettle"
     for way in ("docid", "bm25", "dense"):
         hits = added.search(["blue kettle"], k=63, by=(way,), beams=500)[0]
@@ -198,7 +198,7 @@ def test_removed_products_leave_their_docids_free(index, tmp_path):
 def test_a_product_that_is_removed_and_added_is_replaced(index, tmp_path):
     other = changed(index, tmp_path, [{"product_id": "P003", "title": "green rug"}], ("P003",))
     assert len(other) == len(index)
-    assert other.titles[other.row("P003")] == "green rug"
+    assert other.titles[other.rows["P003"]] == "green rug"
 
 
 @pytest.mark.parametrize("seed", range(2))

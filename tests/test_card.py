@@ -92,3 +92,9 @@ def test_an_index_has_the_card_of_its_description_and_figures_of_its_own_retriev
         os.utime(recall, (0, trained + seconds))
         export_index(case.config, Parts(case.retriever, None), case.corpus, case.folder, recall)
         assert ("| recall@10 | 10.0 " in card.read_text("utf-8")) == has_figures
+
+
+def test_a_changed_index_says_so_instead_of_figures():
+    card = model_card(settings(), "t5", changed=True)
+    assert "`python -m catid2 add` has changed its products since" in card
+    assert "None: none was measured since products were added or removed." in card

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,12 +16,14 @@ from index_case import KINDS, IndexCase, run_command, write_index
 from plan import plan
 
 import catid2
+from catid2.baselines.bm25 import search_bm25
 from catid2.config.index import IndexSettings
+from catid2.evaluation.fusion import WeightedRun, fuse_runs
 from catid2.index.explain import describe_prefix, explain, products_below
 from catid2.index.index import Index
 from catid2.retriever.retrieve import retrieve
 from catid2.runtime.errors import InputError
-from catid2.runtime.tables import QUERIES, RUN, read_json, read_table, write_json
+from catid2.runtime.tables import QUERIES, RUN, read_json, read_table, write_json, write_table
 from workflow import ROOT
 
 QUERY = "red lamp"
@@ -73,8 +76,8 @@ def test_below_a_level_the_lists_are_those_of_a_method_that_ranks_there(index, t
         assert found != index.search(queries, k=20, **options)
     positions = [len(one.positions) for one in explain(index, QUERY, ["P001"], below=2, beams=EVERY)]
     assert positions == [2]
-    with pytest.raises(InputError, match="DocIDs have 3 positions"):
-        index.search(queries, below=3)
+    ranking = catid2.open_index(ranked.folder)
+    assert ranking.search(queries, k=20, below=0) == index.search(queries, k=20)
 
 
 def test_a_hit_describes_its_product(index, cases):
@@ -130,28 +133,81 @@ def test_a_filtered_search_is_the_filtered_ranking_of_all(index, share, by):
     if len(by) == 1:
         assert docs == lists[0]
     else:
-        scores = fused_by_hand(lists, depth=20)
+        scores = fused_by_hand(lists, depth=60)
         assert docs == sorted(scores, key=lambda doc: (-np.float32(scores[doc]), doc))
         assert [hit.score for hit in found] == pytest.approx([scores[doc] for doc in docs])
 
 
-def test_products_and_categories_narrow_a_search(index):
-    categories = {"Home": 1, "Home > Lamps": 2, "Shoes": 1, " shoes>Boots": None}
-    for category, level in categories.items():
-        if level is None:
-            with pytest.raises(InputError, match=r"no category ' shoes>Boots'.*did you mean 'Shoes > Boots'"):
-                index.allowed_products(category=category)
-            continue
-        names = tuple(category.split(" > "))
-        expected = [path[:level] == names for path in index.categories]
-        assert index.allowed_products(category=category).tolist() == expected
+@pytest.mark.parametrize(
+    ("category", "names"),
+    [
+        ("Home", ("Home",)),
+        ("Home > Lamps", ("Home", "Lamps")),
+        (" home>LAMPS ", ("Home", "Lamps")),
+        ("Shoes", ("Shoes",)),
+    ],
+)
+def test_a_category_narrows_a_search_to_its_products(category, names, index):
+    expected = [path[: len(names)] == names for path in index.categories]
+    assert index.allowed_products(category=category).tolist() == expected
+    assert any(expected)
+
+
+def test_products_narrow_a_search(index):
     lamps = np.flatnonzero(index.allowed_products(category="Home > Lamps")).tolist()
     names = [index.product_ids[row] for row in (lamps[0], lamps[-1])]
     both = index.allowed_products([*names, index.product_ids[1]], "Home > Lamps")
     assert np.flatnonzero(both).tolist() == sorted({lamps[0], lamps[-1]} | ({1} & set(lamps)))
     assert index.search([QUERY], allowed=np.zeros(len(index), bool)) == [[]]
-    with pytest.raises(InputError, match="no product 'P999' in this index"):
+    with pytest.raises(InputError, match="product 'P999' is not in the index"):
         index.allowed_products(["P999"])
+    with pytest.raises(InputError, match=r"no category 'Lamps' .*give the names from the top"):
+        index.allowed_products(category="Lamps")
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"queries": "red lamp"}, "queries: one text; give a list"),
+        ({"queries": ["caf\udce9"]}, "not UTF-8"),
+        ({"k": 0}, "k: 0 is not a number of 1 or more"),
+        ({"by": ()}, "by: "),
+        ({"by": ("bm52",)}, "name some of docid, bm25, dense"),
+        ({"allowed": [True] * 60}, "allowed: not a flag per product; give an array of 60 bool"),
+        ({"allowed": np.ones(59, bool)}, "allowed: not a flag per product"),
+        ({"below": -1}, "below: -1"),
+        ({"below": 3}, "below: 3, but DocIDs have 3 positions"),
+    ],
+)
+def test_an_argument_that_cannot_be_used_is_named(options, line, index):
+    with pytest.raises(InputError, match=re.escape(line)):
+        index.search(**{"queries": [QUERY]} | options)
+
+
+def test_a_search_named_twice_counts_once(index):
+    once = index.search([QUERY], by=("docid", "bm25"))
+    assert index.search([QUERY], by=("docid", "bm25", "bm25", "docid")) == once
+
+
+def test_fused_lists_are_those_of_the_rule(cases, tmp_path):
+    case = cases["light"]
+    retrieve(case.config.retrieve, case.retriever, case.corpus, tmp_path / "docid.parquet", 32)
+    write_table(
+        tmp_path / "bm25.parquet", search_bm25(case.config.bm25, case.corpus.products, case.corpus.queries)
+    )
+    runs = [WeightedRun(1.0, tmp_path / f"{name}.parquet") for name in ("docid", "bm25")]
+    table = fuse_runs(case.config.fuse, runs, case.corpus.products, case.corpus.queries)
+    queries = [row for row in read_table(case.corpus.queries, QUERIES).to_pylist() if row["split"] == "test"]
+    found = catid2.open_index(case.folder).search(
+        [row["query"] for row in queries], k=20, by=("docid", "bm25")
+    )
+    rows = [row for row in table.to_pylist() if row["rank"] <= 20]
+    listed = {(row["query_id"], row["rank"]): (row["doc_id"], row["score"]) for row in rows}
+    assert listed == {
+        (row["query_id"], rank): (hit.doc_id, hit.score)
+        for row, hits in zip(queries, found, strict=True)
+        for rank, hit in enumerate(hits, start=1)
+    }
 
 
 # --- explanations -----------------------------------------------------------------------------------
@@ -163,7 +219,7 @@ def test_an_explanation_multiplies_to_the_score_and_says_where_a_product_is_lost
     for hit, whole, cut in zip(
         hits,
         explain(index, QUERY, [hit.product_id for hit in hits], beams=EVERY),
-        explain(index, QUERY, [hit.product_id for hit in hits], beams=3),
+        explain(index, QUERY, [hit.product_id for hit in hits], k=3, beams=3),
         strict=True,
     ):
         assert whole.product_id == hit.product_id
@@ -176,14 +232,27 @@ def test_an_explanation_multiplies_to_the_score_and_says_where_a_product_is_lost
         assert [one.kept for one in cut.positions][:-1] == [True] * (len(cut.positions) - 1)
 
 
+@pytest.mark.parametrize(
+    "options", [{"k": 5, "beams": 1}, {"k": 25}, {"k": 2, "beams": 3, "by": ("docid", "bm25")}]
+)
+def test_what_a_search_found_never_leaves_the_beams_of_its_explanation(options, index):
+    docids = options | {"by": ("docid",)}
+    names = [hit.product_id for hit in index.search([QUERY], **docids)[0]]
+    assert {one.lost_at for one in explain(index, QUERY, names, **options)} == {None}
+
+
 def test_an_explanation_under_a_filter_counts_only_what_is_allowed(index):
     allowed = index.allowed_products(category="Shoes")
     hits = index.search([QUERY], k=60, allowed=allowed, beams=EVERY)[0]
     found = explain(index, QUERY, [hit.product_id for hit in hits], allowed=allowed, beams=EVERY)
     assert [one.positions[-1].rank for one in found] == list(range(1, allowed.sum() + 1))
     assert {one.positions[-1].candidates for one in found} == {allowed.sum()}
+    for one in found:
+        assert one.positions[-1].prefix.products == 1
+        first = one.positions[0].prefix
+        assert first.products == (allowed & (index.codes[:, 0] == first.codes[0])).sum()
     other = index.product_ids[int(np.flatnonzero(~allowed)[0])]
-    with pytest.raises(InputError, match=f"{other}.*the filter leaves it out"):
+    with pytest.raises(InputError, match=f"{other}.*the filter .* leaves it out"):
         explain(index, QUERY, [other], allowed=allowed)
     with pytest.raises(InputError, match="query: blank"):
         explain(index, " ", [other])
@@ -232,8 +301,9 @@ def test_an_index_opens_under_another_user_path_and_working_directory(kind, inde
     # not in pytest's folder, which is closed to other users
     with tempfile.TemporaryDirectory() as place:
         shutil.copytree(indexes[kind].folder, f"{place}/a b/índice")
-        for path in [Path(place), *Path(place).rglob("*")]:
-            path.chmod(0o555 if path.is_dir() else 0o444)
+        Path(place).chmod(0o755)
+        for path in Path(place).rglob("*"):
+            path.chmod(path.stat().st_mode & ~0o222)
         done = subprocess.run(
             [sys.executable, "-c", ELSEWHERE, str(indexes[kind].folder), "a b/índice", QUERY],
             cwd=place, env=environment, capture_output=True, text=True, timeout=300, check=False,
@@ -284,6 +354,25 @@ def test_a_damaged_index_is_refused_with_the_name_of_the_file(cases, tmp_path):
             assert "\n" not in str(error)
 
 
+def test_a_list_of_checksums_that_lacks_a_file_is_refused(cases, tmp_path):
+    other = shutil.copytree(cases["light"].folder, tmp_path / "index")
+    lines = (other / "SHA256SUMS").read_text().splitlines(keepends=True)
+    for kept in ([], lines[1:], lines[:-1]):
+        (other / "SHA256SUMS").write_text("".join(kept))
+        with pytest.raises(InputError, match="SHA256SUMS: does not list"):
+            Index(other)
+    (other / "SHA256SUMS").write_text("".join(lines))
+    (other / ".DS_Store").touch()
+    Index(other)
+
+
+def test_an_index_opened_by_a_relative_path_survives_a_change_of_folder(cases, monkeypatch):
+    monkeypatch.chdir(cases["light"].folder.parent)
+    opened = catid2.open_index("index")
+    monkeypatch.chdir("/")
+    assert opened.search([QUERY], by=("docid", "bm25", "dense"))[0]
+
+
 def test_another_format_and_other_folders_are_refused(cases, tmp_path):
     other = shutil.copytree(cases["light"].folder, tmp_path / "index")
     write_json(other / "index.json", read_json(other / "index.json") | {"format": 9})
@@ -317,8 +406,8 @@ def test_the_rule_gives_a_methods_own_files_and_settings(tmp_path):
 
 @pytest.mark.parametrize("source", ["arguments", "file", "standard input"])
 def test_the_command_finds_what_the_function_finds(source, index, monkeypatch, capsys, tmp_path):
-    queries = [QUERY, "blue shoe", "靴"]
-    (tmp_path / "queries.txt").write_text("\n".join(queries), "utf-8")
+    queries = [QUERY, "blue shoe", "靴"] if source == "arguments" else [QUERY, "", "blue\u2028shoe", "靴"]
+    (tmp_path / "queries.txt").write_text("\n".join(queries) + "\n", "utf-8")
     given = {
         "arguments": (queries, ""),
         "file": (["--file", tmp_path / "queries.txt"], ""),
@@ -329,10 +418,10 @@ def test_the_command_finds_what_the_function_finds(source, index, monkeypatch, c
         monkeypatch, capsys, "search", index.folder, *options, "-k", 4, "--json", typed=typed
     )
     assert code == 0
-    rows = [json.loads(line) for line in printed.splitlines()]
+    rows = [json.loads(line) for line in printed.removesuffix("\n").split("\n")]
     assert [row["query"] for row in rows] == queries
     for row, hits in zip(rows, index.search(queries, k=4), strict=True):
-        assert [hit["rank"] for hit in row["hits"]] == [1, 2, 3, 4]
+        assert [hit["rank"] for hit in row["hits"]] == list(range(1, len(hits) + 1))
         assert [hit["product_id"] for hit in row["hits"]] == [hit.product_id for hit in hits]
         assert [hit["docid"] for hit in row["hits"]] == [list(hit.docid) for hit in hits]
         assert [hit["score"] for hit in row["hits"]] == pytest.approx([hit.score for hit in hits], abs=1e-4)
@@ -352,20 +441,48 @@ def test_the_command_filters_fuses_and_explains(index, monkeypatch, capsys, tmp_
         monkeypatch, capsys, "search", index.folder, QUERY, "-k", 1, "--expect", wanted[0], "--json"
     )
     explanation = json.loads(printed)["explanations"][wanted[0]]
-    row = index.row(wanted[0])
+    [row] = index.require(wanted[:1])
     assert [one["prefix"]["codes"][-1] for one in explanation] == index.codes[row].tolist()[
         : len(explanation)
     ]
 
 
 @pytest.mark.parametrize(
+    ("typed", "ends"),
+    [(b"\xef\xbb\xbfred lamp\n", (0, "")), (b"caf\xe9\n", (1, "error: standard input: not UTF-8"))],
+)
+def test_piped_queries_are_utf8_and_a_reader_may_stop(typed, ends, indexes):
+    command = f"{sys.executable} -m catid2 search {indexes['light'].folder} --json"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "LC_ALL": "C", "PYTHONUTF8": "0"}
+    done = subprocess.run(command, shell=True, input=typed, capture_output=True, env=environment, check=False)
+    assert done.returncode == ends[0]
+    assert done.stderr.decode().startswith(ends[1])
+    if not ends[0]:
+        assert json.loads(done.stdout)["query"] == "red lamp"
+        command = f"bash -o pipefail -c '{command} red blue lamp | head -c 1'"
+        done = subprocess.run(command, shell=True, capture_output=True, env=environment, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_words_may_follow_options(index, monkeypatch, capsys):
+    code, printed, _ = run_command(
+        monkeypatch, capsys, "search", index.folder, "red", "--json", "lamp", "-k", 1, "rug"
+    )
+    assert code == 0
+    assert [json.loads(line)["query"] for line in printed.splitlines()] == ["red", "lamp", "rug"]
+    code, _, error = run_command(monkeypatch, capsys, "search", index.folder, "red", "--jsno")
+    assert code == 2
+    assert "unrecognized arguments: --jsno" in error
+
+
+@pytest.mark.parametrize(
     ("arguments", "line"),
     [
         (["--allow", "missing.txt"], "missing.txt: no such file"),
-        (["--allow", "unknown.txt"], "no product 'P999' in this index"),
+        (["--allow", "unknown.txt"], "unknown.txt: product 'P999' is not in the index"),
         (["--allow", "latin.txt"], "latin.txt: not UTF-8"),
         (["--category", "Gardens"], "no category 'Gardens' in this index"),
-        (["--expect", "P999"], "no product 'P999' in this index"),
+        (["--expect", "P999"], "product 'P999' is not in the index"),
         (["-k", "0"], "-k: 0 is not a number of 1 or more"),
         (["--beams", "0"], "--beams: 0 is not a number of 1 or more"),
         ([" "], "query: blank"),

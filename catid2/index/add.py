@@ -30,6 +30,7 @@ from catid2.index.folder import (
     RETRIEVER,
     RQVAE,
     VECTORS,
+    require_new_folder,
     write_settings,
 )
 from catid2.index.new_products import CategoryTree, read_new_products
@@ -70,12 +71,9 @@ def change_products(
         InputError: `output` exists or lies in the index; a removed product is not in the index, or no product would be
             left; the products cannot be used (`read_new_products`), or the DocIDs not be extended (`extend`).
     """
-    if output.exists():
-        raise InputError(output, "exists already", "name a new folder")
-    if output.resolve().is_relative_to(index.folder.resolve()):
-        raise InputError(output, "lies in the index itself", "name a folder outside")
+    require_new_folder(output, index.folder)
     kept = np.ones(len(index), bool)
-    kept[[index.row(name) for name in removed]] = False
+    kept[index.require(removed)] = False
     docids = Docids.read(index.folder / DOCIDS)
     table = read_table(index.folder / PRODUCTS, products_columns(index.category_ids.shape[1]))
     table = table.filter(pa.array(kept))
@@ -107,7 +105,7 @@ def change_products(
         write_table(folder / DOCIDS, docids_table(table["product_id"], assignment))
         np.save(folder / VECTORS, vectors)
         save_bm25(folder, index.settings)
-        (folder / CARD).write_text(model_card(index.settings, index.retriever.kind), "utf-8")
+        (folder / CARD).write_text(model_card(index.settings, index.retriever.kind, changed=True), "utf-8")
         write_settings(folder, index.settings)
     return added
 

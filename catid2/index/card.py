@@ -53,16 +53,27 @@ _RETRIEVERS = {
 }
 
 
-def model_card(settings: IndexSettings, retriever: str, figures: Sequence[Mapping[str, Any]] = ()) -> str:
+def model_card(
+    settings: IndexSettings,
+    retriever: str,
+    figures: Sequence[Mapping[str, Any]] = (),
+    changed: bool = False,
+) -> str:
     """Return the card of an index.
 
     Args:
         settings: of the index.
         retriever: its kind, t5 or light.
         figures: rows of recall.tsv for this method and seed, one per protocol and set of labels.
+        changed: products were added or removed since, so figures do not hold.
     """
     dataset, method, seed = settings.dataset, settings.method, settings.seed
     data = _DATA[settings.source]
+    none = "None: recall.tsv was not made yet, or has no row of this method and seed."
+    then = ""
+    if changed:
+        none = "None: none was measured since products were added or removed."
+        then = "; `python -m catid2 add` has changed its products since"
     made_with = ", ".join(f"{name} {version}" for name, version in versions().items())
     digest = fingerprint(settings.model_dump(mode="json"))
     return f"""\
@@ -86,7 +97,7 @@ catid2 implements CAT-ID² ([arXiv 2511.01461](https://arxiv.org/abs/2511.01461)
 
     snakemake --cores all -- results/{dataset}/{method}/seed{seed}/index
 
-with the configuration of the run (`--configfile`).
+with the configuration of the run (`--configfile`){then}.
 
 | | |
 |---|---|
@@ -96,7 +107,7 @@ with the configuration of the run (`--configfile`).
 
 ## Figures
 
-{_table(figures) if figures else "None: recall.tsv was not made yet, or has no row of this method and seed."}
+{_table(figures) if figures else none}
 
 ## Use
 

@@ -11,6 +11,7 @@ import numpy as np
 from catid2.embedding.queries import BATCH_TOKENS, load_encoder
 from catid2.index.folder import ENCODER
 from catid2.pretrained.files import files_in, folder_to_read
+from catid2.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +61,7 @@ def save_encoder(folder: Path, view: View, embeddings: Path, products: Path) -> 
     A pretrained encoder is copied, so that the index needs neither a network nor the folder that it was read from.
 
     Raises:
-        InputError: as `load_encoder`.
+        InputError: as `load_encoder`; or a pretrained encoder has weights as pickles alone.
     """
     encoder = load_encoder(view.of_documents(), embeddings, products)
     target = folder / ENCODER
@@ -69,5 +70,10 @@ def save_encoder(folder: Path, view: View, embeddings: Path, products: Path) -> 
         return
     source = folder_to_read(view.encoder.pretrained_model)
     for name in files_in(source):
+        if name.endswith(".bin"):
+            remedy = (
+                f"convert them: AutoModel.from_pretrained({str(source)!r}).save_pretrained(…), and name that"
+            )
+            raise InputError(source / name, "weights as a pickle, which an index does not hold", remedy)
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name, target / name)

@@ -13,7 +13,7 @@ from catid2.search.trace import trace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from catid2.index.index import Index
+    from catid2.index.index import Index, Way
 
 
 class Prefix(NamedTuple):
@@ -38,7 +38,7 @@ class Position(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """The way of one product through the search; it ends where no beam holds its prefix."""
+    """The path of one product through the beam search; it ends where no beam holds its prefix."""
 
     product_id: str
     positions: list[Position]
@@ -55,7 +55,9 @@ def explain(
     query: str,
     product_ids: Sequence[str],
     *,
+    k: int = 10,
     allowed: np.ndarray | None = None,
+    by: Sequence[Way] = ("docid",),
     beams: int | None = None,
     below: int | None = None,
 ) -> list[Explanation]:
@@ -65,18 +67,18 @@ def explain(
         index: which holds the products.
         query: a text.
         product_ids: products, found or expected.
-        allowed, beams, below: as in `Index.search`.
+        k, allowed, by, beams, below: of the search that is explained (`Index.search`); only what DocIDs find is.
 
     Raises:
-        InputError: the query is blank, the index does not hold a product, or the product is not allowed.
+        InputError: as `Index.search`; the query is blank, a product is not in the index, or it is not allowed.
     """
     if not query.strip():
         raise InputError("query", "blank", "give a text")
-    rows = [index.row(name) for name in product_ids]
+    index.check([query], k, allowed, by, below)
+    rows = index.require(product_ids)
     for name, row in zip(product_ids, rows, strict=True):
         if allowed is not None and not allowed[row]:
-            raise InputError(f"product {name!r}", "the filter leaves it out", "widen the filter")
-    settings = index.settings.retrieve
+            raise InputError(f"product {name!r}", "the filter (allowed, category) leaves it out", "widen it")
     codes = index.codes[rows]
     encoded = index.retriever.batch(index.encoded([query]), np.zeros(1, int)).to(index.device)
     with torch.inference_mode():
@@ -85,8 +87,8 @@ def explain(
             index.subtree(allowed),
             encoded,
             [codes],
-            beams or settings.beams,
-            below or settings.rank_below_level,
+            index.beams(k, beams, below, by),
+            index.level(below),
         )
         found: list[list[Position]] = [[] for _ in rows]
         before = [0.0] * len(rows)
@@ -95,18 +97,22 @@ def explain(
             probability = float(np.exp(one.score - before[one.document]))
             before[one.document] = one.score
             found[one.document].append(
-                Position(describe_prefix(index, own), probability, one.rank, one.candidates, one.kept)
+                Position(
+                    describe_prefix(index, own, allowed), probability, one.rank, one.candidates, one.kept
+                )
             )
     return [Explanation(name, positions) for name, positions in zip(product_ids, found, strict=True)]
 
 
-def describe_prefix(index: Index, codes: Sequence[int]) -> Prefix:
-    """Return which products have DocIDs that start with `codes`.
+def describe_prefix(index: Index, codes: Sequence[int], allowed: np.ndarray | None = None) -> Prefix:
+    """Return which products, of those that are `allowed` (N,), have DocIDs that start with `codes`.
 
     Raises:
         InputError: no DocID does.
     """
     below = products_below(index, codes)
+    if allowed is not None:
+        below = below[allowed[below]]
     level = min(len(codes), index.category_ids.shape[1])
     if not level:
         return Prefix(tuple(codes), len(below), (), 0.0)

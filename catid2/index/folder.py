@@ -23,12 +23,18 @@ def versions() -> dict[str, str]:
 
 
 def write_settings(folder: Path, settings: IndexSettings) -> None:
-    """Write index.json and the checksums of all files in `folder`, which are in their places."""
+    """Write index.json and the checksums of all files in `folder`, which are in their places.
+
+    All get the mode of a new file: safetensors closes its files to other users, and copies keep the mode of a source.
+    """
     content = {"format": FORMAT, "versions": versions(), "settings": settings.model_dump(mode="json")}
     write_json(folder / DESCRIPTION, content)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     lines = [f"{file_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
     (folder / SUMS).write_text("".join(lines), "utf-8")
+    mode = (folder / SUMS).stat().st_mode & 0o777
+    for path in folder.rglob("*"):
+        path.chmod(mode | (mode & 0o444) >> 2 if path.is_dir() else mode)
 
 
 def read_settings(folder: Path) -> IndexSettings:
@@ -51,10 +57,19 @@ def read_settings(folder: Path) -> IndexSettings:
     return validate(IndexSettings, content.get("settings"), f"{folder / DESCRIPTION}: settings")
 
 
+def require_new_folder(output: Path, index: Path) -> None:
+    """Raise InputError if the folder `output` exists, or would lie in the folder of an index."""
+    if output.exists():
+        raise InputError(output, "exists already", "name a new folder")
+    if output.resolve().is_relative_to(index.resolve()):
+        raise InputError(output, "lies in the index itself", "name a folder outside")
+
+
 def _check_sums(folder: Path) -> None:
     sums = folder / SUMS
     if not sums.is_file():
         raise InputError(folder, f"{SUMS} is missing", _REMEDY)
+    listed = set()
     for number, line in enumerate(sums.read_text("utf-8", errors="replace").splitlines(), start=1):
         digest, _, name = line.partition("  ")
         if len(digest) != 64 or not name:
@@ -64,3 +79,7 @@ def _check_sums(folder: Path) -> None:
             raise InputError(folder, f"{name} is missing", f"copy it again, or {_REMEDY}")
         if file_sha256(path) != digest:
             raise InputError(path, f"not the file that {SUMS} lists", f"copy it again, or {_REMEDY}")
+        listed.add(name)
+    files = (path for path in folder.rglob("[!.]*") if path.is_file() and path.name != SUMS)
+    if unlisted := sorted({path.relative_to(folder).as_posix() for path in files} - listed):
+        raise InputError(sums, f"does not list {unlisted[0]}", f"take the file out, or {_REMEDY}")

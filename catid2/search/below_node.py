@@ -54,12 +54,10 @@ class DenseRanking(NamedTuple):
         return doc_ids, scores
 
 
-def require_depth(depth: int, length: int) -> None:
-    """Raise InputError unless `depth` is less than `length`, the number of positions of the DocIDs."""
+def require_depth(depth: int, length: int, where: str = "rank_below_level") -> None:
+    """Raise InputError, naming `where`, unless `depth` is less than `length`, the positions of the DocIDs."""
     if depth >= length:
-        raise InputError(
-            "rank_below_level", f"{depth}, but DocIDs have {length} positions", "set a lower level"
-        )
+        raise InputError(where, f"{depth}, but DocIDs have {length} positions", "set a lower level")
 
 
 def dense_ranking(

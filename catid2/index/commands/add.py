@@ -36,9 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     index = Index(arguments.index)
     removed = lines_of(arguments.remove) if arguments.remove else []
-    for name in removed:
-        if name not in index.rows:
-            raise InputError(arguments.remove, f"product {name!r} is not in {arguments.index}", "take it out")
+    index.require(removed, arguments.remove)
     separator = arguments.category_separator
     added = change_products(index, arguments.output, arguments.products, removed, separator)
     total = len(index) - len(set(removed)) + added

@@ -6,7 +6,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from catid2.runtime.errors import InputError
+from catid2.index.folder import require_new_folder
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -19,8 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the folder."""
-    if arguments.output.exists():
-        raise InputError(arguments.output, "exists already", "name a new folder")
+    require_new_folder(arguments.output, arguments.index)
 
     # Imported late: a mistake in the options should not wait for torch.
     from catid2.index.index import Index

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -40,7 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--beams", type=int, help="DocID prefixes kept at each position")
     parser.add_argument(
         "--below", type=int, metavar="LEVEL",
-        help="decode only LEVEL positions, and rank the products below by their vectors; finds new products",
+        help="decode only LEVEL positions, and rank the products below by their vectors; 0 decodes all",
     )  # fmt: skip
     parser.add_argument("--explain", action="store_true", help="show how each DocID was found, code by code")
     parser.add_argument(
@@ -54,9 +55,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Search for each query and print what was found."""
     require_at_least("-k", arguments.k, 1)
-    for option in ("beams", "below"):
-        if getattr(arguments, option) is not None:
-            require_at_least(f"--{option}", getattr(arguments, option), 1)
+    if arguments.beams is not None:
+        require_at_least("--beams", arguments.beams, 1)
     if "" in map(str.strip, arguments.queries):
         raise InputError("query", "blank", "give a text")
 
@@ -65,13 +65,14 @@ def run(arguments: argparse.Namespace) -> None:
 
     index = Index(arguments.index, arguments.device)
     ids = lines_of(arguments.allow) if arguments.allow else None
+    index.require(ids or (), arguments.allow)
     narrowed = ids is not None or arguments.category is not None
     allowed = index.allowed_products(ids, arguments.category) if narrowed else None
-    by = ("docid", *arguments.others)
-    how = {"allowed": allowed, "beams": arguments.beams, "below": arguments.below}
+    how = {"k": arguments.k, "allowed": allowed, "by": ("docid", *arguments.others)}
+    how |= {"beams": arguments.beams, "below": arguments.below}
     show = _print_json if arguments.json else _print_text
     for queries in _batches(arguments):
-        for query, hits in zip(queries, index.search(queries, arguments.k, by=by, **how), strict=True):
+        for query, hits in zip(queries, index.search(queries, **how), strict=True):
             show(query, hits, _explanations(index, query, hits, arguments, how))
             sys.stdout.flush()
 
@@ -82,20 +83,37 @@ def lines_of(path: Path) -> list[str]:
     Raises:
         InputError: the file is missing or not UTF-8.
     """
+    return [line.strip() for line in _text_of(path).split("\n") if line.strip()]
+
+
+def _text_of(path: Path) -> str:
     try:
-        text = require_file(path).read_text("utf-8-sig")
+        return require_file(path).read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(path, f"not UTF-8 ({error.reason})", "save it as UTF-8") from None
-    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _batches(arguments: argparse.Namespace) -> Iterator[Sequence[str]]:
     """Yield queries as they come: of the options and the file at once, of standard input line by line."""
-    given = [*arguments.queries, *(lines_of(arguments.file) if arguments.file else [])]
+    given = [*arguments.queries, *(_queries_of(arguments.file) if arguments.file else [])]
     yield from (given[start : start + BATCH] for start in range(0, len(given), BATCH))
     if not given and not arguments.file:
-        for line in _typed() if sys.stdin.isatty() else sys.stdin:
-            yield [line.strip()]
+        yield from ([line.strip()] for line in (_typed() if sys.stdin.isatty() else _piped()))
+
+
+def _queries_of(path: Path) -> list[str]:
+    """Return the lines of a file, blank ones too, so that answers are in step with lines; errors as `lines_of`."""
+    return _text_of(path).removesuffix("\n").split("\n")
+
+
+def _piped() -> Iterator[str]:
+    """Yield the lines of standard input, which is UTF-8 as files are."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8-sig")
+    try:
+        yield from sys.stdin
+    except UnicodeDecodeError as error:
+        raise InputError("standard input", f"not UTF-8 ({error.reason})", "write it as UTF-8") from None
 
 
 def _typed() -> Iterator[str]:
