@@ -162,9 +162,9 @@ class LightConfig(Validated):
     bf16: ClassVar[bool] = False  # it trains in float32
     pretrained: UserPath | None = Field(
         None,
-        description="folder of a light retriever that train_retriever made, of the same sizes, for DocIDs of the same "
-        "length and vectors of the same encoder (TF-IDF + SVD is another one for every corpus): training starts from "
-        "it; null: random weights",
+        description="folder of a light retriever that train_retriever made, with the same d_model, layers and heads, "
+        "for DocIDs of the same length and vectors of the same encoder (TF-IDF + SVD is another one for every corpus): "
+        "training starts from it; null: random weights",
     )
     d_model: int = Field(128, ge=8, description="width of the hidden states")
     num_layers: int = Field(2, ge=1, description="decoder layers")
