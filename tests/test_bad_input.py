@@ -213,7 +213,9 @@ def test_unbroken_inputs_are_taken(tiny_run, tmp_path):
         done = run_script(script, folder)
         assert (done.code, done.errors) == (0, []), script
     exported = {f"{METHOD}/run.trec", *(f"{DATASET}/{name}.trec" for name in ("relevant", "gains"))}
-    assert state(folder).keys() == names | exported
+    index = {name for name in state(folder) if name.startswith(f"{METHOD}/index")}
+    assert f"{METHOD}/index/SHA256SUMS" in index
+    assert state(folder).keys() == names | exported | index
 
 
 def test_paths_with_colons_are_paths(tiny_run, tmp_path):

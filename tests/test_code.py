@@ -63,11 +63,11 @@ def test_counts_a_data_file_that_an_imported_module_next_to_it_names(tmp_path, n
 
 
 def test_every_data_file_of_the_package_counts_and_is_installed():
-    """Each is named by a module that a script imports, and belongs to the package-data of pyproject.toml."""
+    """Each is named by a module that a script imports, but one, and is package-data in pyproject.toml."""
     paths = (path for path in (ROOT / "catid2").rglob("*.*") if path.suffix not in (".py", ".pyc"))
     files = {path.relative_to(ROOT).as_posix() for path in paths}
     counted = {path for script in ROOT.glob("scripts/*.py") for path in imported_modules(script, ROOT)}
-    assert files - counted == set()
+    assert files - counted == {"catid2/index/serve/page.html"}  # no script serves
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     installed = {
         path.relative_to(ROOT).as_posix()

@@ -89,8 +89,9 @@ def aside_pattern(name: str) -> str:
 
 
 def _shown(path: Path) -> Path:
-    """Return the path to show in a message: for a hidden file of ours, its output."""
-    return path.with_name(re.sub(rf"^({re.escape(_OWNER)}|{aside_pattern('')})", "", path.name))
+    """Return the path to show in a message: for a hidden file or folder of ours, or what is in one, its output."""
+    hidden = re.compile(rf"({re.escape(_OWNER)}|{aside_pattern('')})")
+    return Path(*(part[hidden.match(part).end() :] if hidden.match(part) else part for part in path.parts))
 
 
 def _prepare(target: Path) -> None:
