@@ -4,6 +4,7 @@ import copy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,8 +142,8 @@ def fingerprint_of(inputs: Inputs, config: LightConfig, seed: int, folder: Path)
 def other_data(patch: pytest.MonkeyPatch, **changes: Callable) -> None:
     """Let training run on data of which some parts are changed."""
 
-    def changed(config: LightConfig, inputs: Inputs) -> Data:
-        data = read_data(config, inputs)
+    def changed(*given: Any) -> Data:
+        data = read_data(*given)
         return data._replace(**{name: change(getattr(data, name)) for name, change in changes.items()})
 
     patch.setattr(light_training, "read_data", changed)
