@@ -3,8 +3,8 @@
 # make demo        the complete path on simulated data, offline, on two CPU cores: 8 minutes
 # make sample      the same path on real rows of ESCI, a download of 6.3 MB: 9 minutes
 # make studies     the studies at the size of the demo, and those of the sample, with the light retriever: two hours
-# make test        unit and workflow tests: 4 minutes on two cores
-# make test-all    also kills, full disks, resuming, pretrained layouts, a real Slurm: 21 minutes
+# make test        unit and workflow tests: 6 minutes on two cores
+# make test-all    also kills, full disks, resuming, pretrained layouts, a real Slurm: 28 minutes
 # make bench       the benchmarks, each with a ratio against an alternative: 20 minutes; bench-full: every size, hours
 # make mutants     small faults put into the code, and how many fail a test: hours; MODULES=quantizer.losses SAMPLE=40
 # make lint        ruff, snakefmt, snakemake --lint; make format applies what they ask for
