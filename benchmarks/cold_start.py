@@ -26,11 +26,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from recipes import write_docids
-from snakemake.utils import update_config
+from recipes import read_pipeline, write_docids
 
 from catid2.baselines.bm25 import search_bm25
-from catid2.config.file import read_settings
 from catid2.corpus.products import canonical_order
 from catid2.corpus.queries import read_judgements, read_queries
 from catid2.corpus.text import document_texts
@@ -236,10 +234,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="parquet")
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
-    values: dict = {}
-    for path in options.configfile:
-        update_config(values, read_settings(path))
-    pipeline = Pipeline(values, "+".join(options.configfile))
+    pipeline = read_pipeline(options.configfile)
     study = Study(pipeline, options.dataset, options.method, options.results / options.dataset)
     table = pl.read_parquet(options.output) if options.output.exists() else None
     for seed in range(options.seeds):

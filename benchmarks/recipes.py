@@ -15,7 +15,9 @@ measured again.
 import argparse
 import logging
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -122,6 +124,14 @@ def write_docids(
     return output
 
 
+def read_pipeline(paths: Sequence[str]) -> Pipeline:
+    """Return the configuration of files that are laid over each other, as Snakemake does it."""
+    values: dict[str, Any] = {}
+    for path in paths:
+        update_config(values, read_settings(path))
+    return Pipeline(values, "+".join(paths))
+
+
 def compare(table: pl.DataFrame, methods: list[str]) -> None:
     """Print each method's means in percent, and its difference from the first one with p."""
     reference = table.filter(method=methods[0]).sort("query_id")
@@ -151,12 +161,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="parquet, a row per method and query")
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
-    values: dict = {}
-    for path in options.configfile:
-        update_config(values, read_settings(path))
-    recipes = Recipes(
-        Pipeline(values, "+".join(options.configfile)), options.dataset, options.results / options.dataset
-    )
+    pipeline = read_pipeline(options.configfile)
+    recipes = Recipes(pipeline, options.dataset, options.results / options.dataset)
     table = pl.read_parquet(options.output) if options.output.exists() else None
     for fold in range(FOLDS):
         for method in options.methods:

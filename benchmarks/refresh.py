@@ -33,9 +33,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
-from snakemake.utils import update_config
+from recipes import read_pipeline
 
-from catid2.config.file import read_settings
 from catid2.config.retriever import LightConfig
 from catid2.config.rqvae import RqvaeConfig
 from catid2.corpus.products import canonical_order, read_categories, read_products
@@ -251,10 +250,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="TSV")
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
-    values: dict[str, Any] = {}
-    for path in options.configfile:
-        update_config(values, read_settings(path))
-    pipeline, results = Pipeline(values, "+".join(options.configfile)), options.results / options.dataset
+    pipeline, results = read_pipeline(options.configfile), options.results / options.dataset
     rows = pl.read_csv(options.output, separator="\t").to_dicts() if options.output.exists() else []
     for seed in sorted(set(options.seeds) - {row["seed"] for row in rows}):
         with tempfile.TemporaryDirectory() as folder:

@@ -15,6 +15,7 @@ import torch
 from catid2.config.base import require_at_least
 from catid2.corpus.cleaning import name_key
 from catid2.corpus.products import read_products
+from catid2.corpus.text import PATH_SEPARATOR
 from catid2.docids.table import Docids
 from catid2.index.encoder import IndexEncoder
 from catid2.index.folder import BM25, DOCIDS, PRODUCTS, RETRIEVER, VECTORS, read_settings
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from catid2.baselines.bm25 import Bm25Index
 
 BATCH_SIZE = 32  # queries decoded together, as `retrieve` does it
-PATH_SEPARATOR = " > "
 Way = Literal["docid", "bm25", "dense"]
 
 
