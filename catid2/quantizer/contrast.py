@@ -38,18 +38,6 @@ def contrast_features(anchors: Tensor, keys: Tensor, similarity: Similarity, tem
     return Features(torch.cat([2 * anchors, -one], 1) / temperature, torch.cat([keys, squares], 1))
 
 
-def similarities(anchors: Tensor, keys: Tensor, similarity: Similarity, temperature: float) -> Tensor:
-    """Return scores s_ij / temperature, (…, B, B'), of (…, B, d) anchors and (…, B', d) keys.
-
-    s is as in `contrast_features`. Faster for d above B': cosines are normalised after the product, so that neither
-    the forward nor the backward pass copies the anchors or keys.
-    """
-    if similarity == "cosine":
-        lengths = [x.norm(dim=-1).clamp_min(1e-12) for x in (anchors, keys)]  # as in F.normalize
-        return (anchors @ keys.mT) / (lengths[0].unsqueeze(-1) * (temperature * lengths[1]).unsqueeze(-2))
-    return (2 / temperature * anchors) @ keys.mT - keys.square().sum(-1).unsqueeze(-2) / temperature
-
-
 class Tile(NamedTuple):
     """A run of anchors and the runs of columns they need, as positions in sorted order."""
 

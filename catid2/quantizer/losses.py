@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from catid2.quantizer.blocks import IGNORED, contrasts
+from catid2.quantizer.blocks import contrasts
 from catid2.quantizer.codebooks import Quantized, squared_distances
 from catid2.quantizer.contrast import (
     ContrastPlan,
@@ -22,8 +22,8 @@ from catid2.quantizer.contrast import (
     contrast,
     contrast_features,
     in_order,
-    similarities,
 )
+from catid2.quantizer.dispersion import dispersion
 from catid2.training.distributed import Group, gather_with_gradient, sum_over_ranks
 
 Reduction = Literal["mean", "sum"]
@@ -195,11 +195,17 @@ def cscl(
         total: B.
     """
     size = distances[0].shape[1]
-    stacked, scale = torch.stack(list(distances)), 1.0  # (L, n, K): a GPU is fastest with few large launches
+    scales = distances[0].new_ones(len(distances))
     if scaling == "batch_mean":
         sums = torch.stack([distance.detach().sum() for distance in distances])
-        scale = (sum_over_ranks(sums, group) / (total * size)).clamp_min(1e-12)[:, None, None]
-    log_masses = (stacked / (-temperature * scale)).log_softmax(2).logsumexp(1)
+        scales = (sum_over_ranks(sums, group) / (total * size)).clamp_min(1e-12)
+    # Layer by layer: an (L, n, K) tensor would be new memory from the system in every step.
+    log_masses = torch.stack(
+        [
+            (distance * factor).log_softmax(1).logsumexp(0)
+            for distance, factor in zip(distances, -1 / (temperature * scales), strict=True)
+        ]
+    )
     masses = gather_with_gradient(log_masses[None], group.world_size, group)  # (ranks, L, K)
     log_mean = masses.logsumexp(0) - math.log(total)
     # KL(p ‖ u) + KL(u ‖ p) = Σ_k (p_k - u_k) (log p_k - log u_k)
@@ -237,7 +243,7 @@ def disl(
         originals: (B, D), d of all documents of the batch; they get no gradient.
         negatives: None contrasts with the B - 1 others; a number contrasts within blocks of the batch
             (`block_bounds`), which saves most of a B × B × D product.
-        similarity: see `similarities`.
+        similarity: as in `l_hcc`.
         temperature: τ > 0.
         reduction: over the documents.
         group: this process and its peers.
@@ -245,12 +251,6 @@ def disl(
     """
     total = len(originals)
     loss = reconstruction.new_zeros(())
-    for anchors, keys, positives, padding in contrasts(
-        reconstruction, originals.detach(), negatives, group, batched
-    ):
-        scores = similarities(anchors, keys, similarity, temperature)
-        if padding is not None:
-            scores = scores.masked_fill(padding, -torch.inf)
-        each = F.cross_entropy(scores.flatten(0, -2), positives, reduction="sum", ignore_index=IGNORED)
-        loss = loss + each
+    for block in contrasts(reconstruction, originals.detach(), negatives, group, batched):
+        loss = loss + dispersion(block, similarity, temperature)
     return loss / total if reduction == "mean" else loss
