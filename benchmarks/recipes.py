@@ -1,4 +1,4 @@
-r"""Cross-validate methods on the train queries of a dataset, with the light retriever; no test query is read.
+r"""Cross-validate methods on the train queries of a dataset; no test query is read.
 
     snakemake --cores all --configfile config/sample.yaml -- results/sample_us/embeddings/text{,_queries}.npy
     python benchmarks/recipes.py sample_us --configfile config/sample.yaml config/candidates.yaml \
@@ -6,10 +6,10 @@ r"""Cross-validate methods on the train queries of a dataset, with the light ret
 
 The text of a query decides its fold, as it decides what a retriever holds out. Fold f is left out of training with seed
 f and searched afterwards, so every query is searched once. The retriever is that of the variant `light`, which the
-configuration must have, with its last weights. The output has a row per method and query: recall over all its relevant
-documents, and over those that a query of the other folds has (`seen`, null if there is none). Printed are the means,
-the differences from the first method, and p of the paired randomization test. What is in the output already is not
-measured again.
+configuration must have, or with `--t5` that of the configuration itself; its last weights are used. The output has a
+row per method and query: recall over all its relevant documents, and over those that a query of the other folds has
+(`seen`, null if there is none). Printed are the means, the differences from the first method, and p of the paired
+randomization test. What is in the output already is not measured again.
 """
 
 import argparse
@@ -17,40 +17,54 @@ import logging
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 from snakemake.utils import update_config
 
 from catid2.config.file import read_settings
-from catid2.config.retriever import LightConfig
+from catid2.config.retriever import LightConfig, RetrieverConfig
 from catid2.corpus.products import canonical_order, read_categories, read_products
 from catid2.docids.assign import assign_coded, require_unique
 from catid2.docids.schemes.coding import Documents
 from catid2.docids.schemes.registry import SCHEMES
-from catid2.docids.table import docids_table
+from catid2.docids.table import Docids, docids_table
 from catid2.evaluation.significance import randomization_test
 from catid2.plan.settings import Pipeline
 from catid2.quantizer.training import train
-from catid2.retriever import light_training
+from catid2.retriever import light_training, t5_training
 from catid2.retriever.light import load_light
+from catid2.retriever.t5 import load_retriever
 from catid2.runtime.checkpoint import Checkpoints
 from catid2.runtime.tables import read_embeddings, write_table
 from catid2.search.decode import Search, search
+from catid2.search.rankings import Rankings
+from catid2.search.trie import Trie
 from catid2.training.distributed import Group
-from catid2.training.examples import TrainQueries, hashed_share, read_train_queries
+from catid2.training.examples import TrainQueries, hashed_share, make_validation, read_train_queries
 
 FOLDS = 5
 CUTOFFS = (10, 50, 100)
+SEARCH = Search(beams=100, top_k=100, batch_size=32)
 FIGURES = [f"{protocol}@{k}" for protocol in ("seen", "all") for k in CUTOFFS]
+
+
+class Part(NamedTuple):
+    """What one retriever is trained on, and where."""
+
+    docids: Path
+    embeddings: Path
+    queries: TrainQueries  # those of the fold are held out
+    seed: int
+    folder: Path  # for files that may go afterwards
 
 
 class Recipes:
     """The methods of a configuration on one dataset, whose corpus and vectors lie in `results`."""
 
-    def __init__(self, pipeline: Pipeline, dataset: str, results: Path):
-        self.pipeline, self.dataset, self.results = pipeline, dataset, results
+    def __init__(self, pipeline: Pipeline, dataset: str, results: Path, t5: bool = False):
+        self.pipeline, self.dataset, self.results, self.t5 = pipeline, dataset, results, t5
         corpus = results / "corpus"
         self.products = corpus / "products.parquet"
         self.queries, self.judgements = corpus / "queries.parquet", corpus / "judgements.parquet"
@@ -59,21 +73,35 @@ class Recipes:
         """Return the rows of the queries of `fold`; `folder` is for files that may go afterwards."""
         embeddings = self.results / "embeddings" / f"{self.pipeline.method_view(method)}.npy"
         docids = write_docids(self.pipeline, self.dataset, method, fold, self.products, embeddings, folder)
-        settings = self.pipeline.stage("retriever", self.dataset, method).model_dump()
-        settings |= self.pipeline.config.variants["light"]["retriever"] | {
-            "select_by": "last",
-            "pretrained": None,
-        }
-        config = LightConfig.model_validate(
-            {key: value for key, value in settings.items() if key in LightConfig.model_fields}
-        )
         queries = self._of_fold(fold)
-        inputs = light_training.Inputs(self.products, self.queries, self.judgements, docids, embeddings)
-        state, output = folder / "checkpoints", folder / "retriever"
-        light_training.train_light(config, inputs, state, output, fold, 1e9, queries)
-        data, model = light_training.read_data(config, inputs, queries), load_light(output)
-        found = search(model, data.trie, data.held_out, Search(100, 100, 32), Group()).doc_ids
+        config = self.pipeline.stage("retriever", self.dataset, method)
+        config = config.model_copy(update={"select_by": "last"})
+        part = Part(docids, embeddings, queries, fold, folder)
+        found = (self._t5(config, part) if self.t5 else self._light(config, part)).doc_ids
         return self._rows(queries, found).with_columns(method=pl.lit(method), fold=pl.lit(fold))
+
+    def _t5(self, config: RetrieverConfig, part: Part) -> Rankings:
+        inputs = t5_training.Inputs(self.products, self.queries, self.judgements, part.docids)
+        state, output = part.folder / "checkpoints", part.folder / "retriever"
+        t5_training.train_retriever(config, inputs, state, output, part.seed, 1e9, queries=part.queries)
+        retriever, tokenizer = load_retriever(output)
+        held_out = make_validation(config, tokenizer, part.queries).tokens
+        docids = Docids.read(part.docids)
+        trie = Trie.from_codes(docids.codes, docids.sizes, docids.doc_ids)
+        return search(retriever, trie, held_out, SEARCH)
+
+    def _light(self, config: RetrieverConfig, part: Part) -> Rankings:
+        settings = config.model_dump() | self.pipeline.config.variants["light"]["retriever"]
+        settings |= {"select_by": config.select_by, "pretrained": None}
+        own = {key: value for key, value in settings.items() if key in LightConfig.model_fields}
+        light = LightConfig.model_validate(own)
+        inputs = light_training.Inputs(
+            self.products, self.queries, self.judgements, part.docids, part.embeddings
+        )
+        state, output = part.folder / "checkpoints", part.folder / "retriever"
+        light_training.train_light(light, inputs, state, output, part.seed, 1e9, part.queries)
+        data = light_training.read_data(light, inputs, part.queries)
+        return search(load_light(output), data.trie, data.held_out, SEARCH)
 
     def _of_fold(self, fold: int) -> TrainQueries:
         queries = read_train_queries(self.queries, self.judgements, ("E", "S"), 0)
@@ -157,12 +185,15 @@ def main() -> None:
     parser.add_argument(
         "--methods", nargs="+", required=True, help="the first is what the others are compared with"
     )
+    parser.add_argument(
+        "--t5", action="store_true", help="train the configuration's T5 instead of its light retriever"
+    )
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--output", type=Path, required=True, help="parquet, a row per method and query")
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
     pipeline = read_pipeline(options.configfile)
-    recipes = Recipes(pipeline, options.dataset, options.results / options.dataset)
+    recipes = Recipes(pipeline, options.dataset, options.results / options.dataset, options.t5)
     table = pl.read_parquet(options.output) if options.output.exists() else None
     for fold in range(FOLDS):
         for method in options.methods:

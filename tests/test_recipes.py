@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 from light_case import SMALL, embed_case
-from retriever_case import write_case
+from retriever_case import TINY, write_case
 
 from catid2.plan.settings import Pipeline
-from catid2.retriever import light_training
+from catid2.retriever import light_training, t5_training
 from catid2.runtime.tables import JUDGEMENTS, read_table
 from workflow import ROOT
 
@@ -22,6 +22,7 @@ CONFIG = {
     "datasets": {"tiny_us": {"source": "tiny", "locale": "us"}},
     "views": {"view": {"encoder": {"kind": "tfidf_svd", "dims": 6}}},
     "view": "view",
+    "retriever": TINY.model_dump(mode="json") | {"epochs": 1},
     "variants": {"light": {"retriever": SMALL.model_dump(mode="json") | {"epochs": 1}}},
     "methods": {"random": {"docids": {"scheme": {"kind": "random", "layers": 3, "codebook_size": 8}}}},
     "studies": {"recall": {"methods": ["random"], "seeds": [0]}},
@@ -36,7 +37,9 @@ def recipes(tmp_path_factory) -> Recipes:
     return Recipes(Pipeline(CONFIG, "test"), "tiny_us", results)
 
 
-def test_every_query_is_held_out_once_and_its_recall_is_that_of_its_list(recipes, tmp_path, monkeypatch):
+@pytest.mark.parametrize("t5", [False, True])
+def test_every_query_is_held_out_once_and_its_recall_is_that_of_its_list(t5, recipes, tmp_path, monkeypatch):
+    recipes.t5 = t5
     taught, listed = [], {}
 
     def search(model, trie, queries, *rest):
@@ -50,9 +53,15 @@ def test_every_query_is_held_out_once_and_its_recall_is_that_of_its_list(recipes
             taught.append(queries)
         return data
 
+    def make_examples(config, tokenizer, queries, *rest):
+        taught.append(queries)
+        return plain_make(config, tokenizer, queries, *rest)
+
     import recipes as module
 
     plain_search, plain_read = module.search, light_training.read_data
+    plain_make = t5_training.make_examples
+    monkeypatch.setattr(t5_training, "make_examples", make_examples)
     monkeypatch.setattr(module, "search", search)
     monkeypatch.setattr(light_training, "read_data", read_data)
     parts = []

@@ -70,6 +70,7 @@ def train_retriever(
     seed: int,
     checkpoint_seconds: float = 600.0,
     group: Group = Group(),  # noqa: B008 - immutable
+    queries: TrainQueries | None = None,
 ) -> None:
     """Train a retriever and write its folder: model, tokenizer, history.tsv.
 
@@ -81,6 +82,7 @@ def train_retriever(
         seed: of weights, order and dropout.
         checkpoint_seconds: least time between two checkpoints within an epoch, in seconds.
         group: this process and its peers; all other arguments are the same on every rank.
+        queries: replaces those that the settings hold out, as cross-validation needs it.
 
     Raises:
         InputError: an input cannot be used, or does not fit the others or the config; `checkpoints` holds other files
@@ -91,9 +93,9 @@ def train_retriever(
     docids = Docids.read(inputs.docids)
     docids.require_documents(inputs.products)
     trie = Trie.from_codes(docids.codes, docids.sizes, docids.doc_ids)
-    queries = read_train_queries(
-        inputs.queries, inputs.judgements, config.query_task.labels, config.valid_share
-    )
+    if queries is None:
+        labels = config.query_task.labels
+        queries = read_train_queries(inputs.queries, inputs.judgements, labels, config.valid_share)
     documents = _document_texts(config, inputs.products)
     queries.require_documents(len(docids.codes), inputs.judgements, "has no DocID")
     texts = itertools.chain(queries.texts_where(held_out=False), documents)
