@@ -5,7 +5,7 @@
 # make studies     the studies at the size of the demo, and those of the sample, with the light retriever: two hours
 # make test        unit and workflow tests: 6 minutes on two cores
 # make test-all    also kills, full disks, resuming, pretrained layouts, a real Slurm: 28 minutes
-# make bench       the benchmarks, each with a ratio against an alternative: 20 minutes; bench-full: every size, hours
+# make bench       the benchmarks, each with a ratio against an alternative: 28 minutes; bench-full: every size, hours
 # make mutants     small faults put into the code, and how many fail a test: hours; MODULES=quantizer.losses SAMPLE=40
 # make lint        ruff, snakefmt, snakemake --lint; make format applies what they ask for
 # make document    config/README.md and the JSON schema from the models in catid2/config

@@ -1,6 +1,6 @@
 """Run the benchmarks one after another, each in a process of its own, and hold what they yield against the aims.
 
-    python benchmarks/run.py                       # make bench: about 20 minutes on two cores
+    python benchmarks/run.py                       # make bench: about 28 minutes on two cores
     python benchmarks/run.py --size full           # make bench-full: every size, hours
     python benchmarks/run.py --only rqvae_step     # one of them
     python benchmarks/run.py --gpu                 # the rows that need a GPU (benchmarks/gpu.sh)

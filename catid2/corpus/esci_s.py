@@ -40,7 +40,8 @@ _FIELDS = ("type", "asin", "locale", "category")  # that are read of a record
 _LONGEST_RECORD = 2**26  # characters; the longest records are reviews of a few million
 _LONGEST_WINDOW = 2**31  # bytes, of `zstd --ultra --long=31`
 _BYTES_PER_PIECE = 2**20
-_CHARACTERS_PER_BATCH = 2**22
+_CHARACTERS_PER_BATCH = 2**25
+_RECORDS_PER_TASK = 2**12  # of a batch, for one of DuckDB's threads
 _OBJECTS = re.compile(r"\s*(\[\s*\{|\{\s*\n)")  # how an array of records, or a pretty-printed one, starts
 _BETWEEN = re.compile(r"[\s,\[\]]*")
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -118,20 +119,26 @@ def extract_categories(source: str | Path, target: str | Path, resources: Resour
 
 def _text(path: Path) -> Iterator[str]:
     """Yield the text of a zstd file, without a byte order mark, in pieces; a byte that is not UTF-8 as an escape."""
-    decoder = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
+    decoder = codecs.getincrementaldecoder("utf-8-sig")(_ESCAPED)
     with path.open("rb") as file:
         decompressor = zstandard.ZstdDecompressor(max_window_size=_LONGEST_WINDOW)
         reader = decompressor.stream_reader(file, read_across_frames=True)
         try:
             while piece := reader.read(_BYTES_PER_PIECE):
-                yield _SURROGATES.sub(_escape, decoder.decode(piece))
+                yield decoder.decode(piece)
         except zstandard.ZstdError as error:
             raise InputError(path, f"cannot be decompressed ({error})", "download it again") from None
-    yield _SURROGATES.sub(_escape, decoder.decode(b"", final=True))
+    yield decoder.decode(b"", final=True)
 
 
-def _escape(surrogate: re.Match[str]) -> str:
-    return f"\\u{ord(surrogate[0]):04x}"
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    """Handle bytes that are no UTF-8 as `surrogateescape` does, but write the lone surrogates as JSON escapes."""
+    assert isinstance(error, UnicodeDecodeError)
+    return "".join(f"\\udc{byte:02x}" for byte in error.object[error.start : error.end]), error.end
+
+
+_ESCAPED = "catid2.json_escape"
+codecs.register_error(_ESCAPED, _escape)
 
 
 def _records(pieces: Iterator[str], path: Path) -> Iterator[str]:
@@ -182,9 +189,16 @@ def _parse(connection: duckdb.DuckDBPyConnection, records: list[str]) -> list[st
         return []
     places = ", ".join(f"'$.{field}'" for field in _FIELDS)
     chosen = ", ".join(f"nullif(fields[{place}], 'null')" for place in range(1, len(_FIELDS) + 1))
-    connection.register("batch", pa.table({"text": pa.array(records, pa.string())}))
+    parts = [
+        records[first : first + _RECORDS_PER_TASK] for first in range(0, len(records), _RECORDS_PER_TASK)
+    ]
+    connection.register("batch", pa.table({"text": pa.chunked_array(parts, pa.string())}))
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE parsed AS SELECT text, TRY(json_extract(text, [{places}])) AS fields FROM batch"
+        f"""
+        CREATE OR REPLACE TEMP TABLE parsed AS
+        SELECT fields, CASE WHEN fields IS NULL THEN text END AS text
+        FROM (SELECT text, TRY(json_extract(text, [{places}])) AS fields FROM batch)
+        """
     )
     connection.unregister("batch")
     connection.execute(f"INSERT INTO raw SELECT {chosen} FROM parsed WHERE fields IS NOT NULL")
