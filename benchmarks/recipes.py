@@ -7,9 +7,9 @@ r"""Cross-validate methods on the train queries of a dataset; no test query is r
 The text of a query decides its fold, as it decides what a retriever holds out. Fold f is left out of training with seed
 f and searched afterwards, so every query is searched once. The retriever is that of the variant `light`, which the
 configuration must have, or with `--t5` that of the configuration itself; its last weights are used. The output has a
-row per method and query: recall over all its relevant documents, and over those that a query of the other folds has
-(`seen`, null if there is none). Printed are the means, the differences from the first method, and p of the paired
-randomization test. What is in the output already is not measured again.
+row per retriever, method and query: recall over all its relevant documents, and over those that a query of the other
+folds has (`seen`, null if there is none). Printed are the means, the differences from the first method, and p of the
+paired randomization test. What is in the output already is not measured again.
 """
 
 import argparse
@@ -64,7 +64,8 @@ class Recipes:
     """The methods of a configuration on one dataset, whose corpus and vectors lie in `results`."""
 
     def __init__(self, pipeline: Pipeline, dataset: str, results: Path, t5: bool = False):
-        self.pipeline, self.dataset, self.results, self.t5 = pipeline, dataset, results, t5
+        self.pipeline, self.dataset, self.results = pipeline, dataset, results
+        self.kind = "t5" if t5 else "light"
         corpus = results / "corpus"
         self.products = corpus / "products.parquet"
         self.queries, self.judgements = corpus / "queries.parquet", corpus / "judgements.parquet"
@@ -77,8 +78,11 @@ class Recipes:
         config = self.pipeline.stage("retriever", self.dataset, method)
         config = config.model_copy(update={"select_by": "last"})
         part = Part(docids, embeddings, queries, fold, folder)
-        found = (self._t5(config, part) if self.t5 else self._light(config, part)).doc_ids
-        return self._rows(queries, found).with_columns(method=pl.lit(method), fold=pl.lit(fold))
+        found = (self._t5(config, part) if self.kind == "t5" else self._light(config, part)).doc_ids
+        labels = {"method": method, "fold": fold, "retriever": self.kind}
+        return self._rows(queries, found).with_columns(
+            **{key: pl.lit(value) for key, value in labels.items()}
+        )
 
     def _t5(self, config: RetrieverConfig, part: Part) -> Rankings:
         inputs = t5_training.Inputs(self.products, self.queries, self.judgements, part.docids)
@@ -197,13 +201,13 @@ def main() -> None:
     table = pl.read_parquet(options.output) if options.output.exists() else None
     for fold in range(FOLDS):
         for method in options.methods:
-            if table is not None and len(table.filter(method=method, fold=fold)):
+            if table is not None and len(table.filter(method=method, fold=fold, retriever=recipes.kind)):
                 continue
             with tempfile.TemporaryDirectory() as folder:
                 rows = recipes.measure(method, fold, Path(folder))
             table = rows if table is None else pl.concat([table, rows])
             table.write_parquet(options.output)
-    compare(table, options.methods)
+    compare(table.filter(retriever=recipes.kind), options.methods)
 
 
 if __name__ == "__main__":

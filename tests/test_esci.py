@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from catid2.corpus import esci_s
 from catid2.corpus.database import Resources, connect
 from catid2.corpus.esci import EXAMPLES, PRODUCTS, check_columns, load_examples, load_products
 from catid2.corpus.esci_s import CATEGORY_PATHS, check_whole_zstd, extract_categories
@@ -91,6 +92,17 @@ def test_every_kind_of_line(tmp_path):
         zip(*(pq.read_table(target).column(name).to_pylist() for name in ("asin", "locale")), strict=True)
     )
     assert (locales["A1"], locales["A2"]) == ("us", None)
+
+
+def test_pieces_that_end_within_characters_and_batches_of_several_parts_change_nothing(tmp_path, monkeypatch):
+    source, outputs = tmp_path / "esci.json.zst", [tmp_path / "usual.parquet", tmp_path / "pieces.parquet"]
+    lines = [line for line, *_ in LINES if len(line) < 1000]
+    source.write_bytes(compress(b"\n".join([*lines, b"caf\xc3"])))
+    extract_categories(source, outputs[0], SMALL)
+    monkeypatch.setattr(esci_s, "_BYTES_PER_PIECE", 5)
+    monkeypatch.setattr(esci_s, "_RECORDS_PER_TASK", 5)
+    extract_categories(source, outputs[1], SMALL)
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
 
 
 @pytest.mark.slow

@@ -10,6 +10,8 @@ from retriever_case import TINY, write_case
 
 from catid2.plan.settings import Pipeline
 from catid2.retriever import light_training, t5_training
+from catid2.retriever.light import LightRetriever
+from catid2.retriever.t5 import DocIDRetriever
 from catid2.runtime.tables import JUDGEMENTS, read_table
 from workflow import ROOT
 
@@ -39,10 +41,11 @@ def recipes(tmp_path_factory) -> Recipes:
 
 @pytest.mark.parametrize("t5", [False, True])
 def test_every_query_is_held_out_once_and_its_recall_is_that_of_its_list(t5, recipes, tmp_path, monkeypatch):
-    recipes.t5 = t5
+    recipes.kind = "t5" if t5 else "light"
     taught, listed = [], {}
 
     def search(model, trie, queries, *rest):
+        assert isinstance(model, DocIDRetriever if t5 else LightRetriever)
         found = plain_search(model, trie, queries, *rest)
         listed[len(taught) - 1] = found.doc_ids
         return found

@@ -132,7 +132,7 @@ def _text(path: Path) -> Iterator[str]:
 
 
 def _escape(error: UnicodeError) -> tuple[str, int]:
-    """Handle bytes that are no UTF-8 as `surrogateescape` does, but write the lone surrogates as JSON escapes."""
+    """Handle bytes that are not UTF-8 as `surrogateescape` does, but write the lone surrogates as JSON escapes."""
     assert isinstance(error, UnicodeDecodeError)
     return "".join(f"\\udc{byte:02x}" for byte in error.object[error.start : error.end]), error.end
 

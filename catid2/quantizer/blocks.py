@@ -11,7 +11,7 @@ from torch import Tensor
 from catid2.runtime.gpu import send
 from catid2.training.distributed import Group
 
-IGNORED = -100  # as a positive: skip the anchor (F.cross_entropy's ignore_index)
+IGNORED = -100  # as a positive: skip the anchor
 
 
 def block_bounds(total: int, negatives: int | None) -> list[int]:

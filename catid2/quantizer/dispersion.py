@@ -17,7 +17,7 @@ def dispersion(block: Contrasted, similarity: Similarity, temperature: float) ->
 
     Args:
         block: anchors, which get the gradient, and keys.
-        similarity: s is the cosine; "l2" is 2 a_i·k_j - ‖k_j‖² = ‖a_i‖² - ‖a_i - k_j‖², whose constant ‖a_i‖² cancels.
+        similarity: s is as in catid2.quantizer.contrast.contrast_features.
         temperature: τ > 0 divides s.
     """
     return _Dispersion.apply(*block, similarity, temperature)

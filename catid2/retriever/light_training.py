@@ -68,8 +68,7 @@ def train_light(
     """Train a light retriever and write its folder: model.safetensors, config.json, history.tsv.
 
     Of several ranks the first trains alone; the others return at once. Arguments and errors are those of
-    catid2.retriever.t5_training.train_retriever; `queries` replaces those that the settings hold out, as
-    cross-validation needs it.
+    catid2.retriever.t5_training.train_retriever.
     """
     if read_ranks().rank:
         return

@@ -82,7 +82,8 @@ def train_retriever(
         seed: of weights, order and dropout.
         checkpoint_seconds: least time between two checkpoints within an epoch, in seconds.
         group: this process and its peers; all other arguments are the same on every rank.
-        queries: replaces those that the settings hold out, as cross-validation needs it.
+        queries: the queries to teach and to hold out; None leaves the choice to the settings. Cross-validation
+            passes its own.
 
     Raises:
         InputError: an input cannot be used, or does not fit the others or the config; `checkpoints` holds other files
