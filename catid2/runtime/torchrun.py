@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +29,8 @@ from catid2.runtime.slurm import step_environment, watch_for_end
 
 # Time for ranks to save a checkpoint after a TERM or Ctrl-C; torch before 2.12 gives them 30 s.
 SAVING_SECONDS = 120
+# Slurm needs less to end the other nodes' tasks after one has failed.
+ENDING_SECONDS = 5
 # Exit codes of a rank that was ended by a TERM, or by a Ctrl-C while it started.
 _STOPPED = (128 + signal.SIGTERM, -signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGINT)
 _ABORTS = (-signal.SIGABRT, -signal.SIGPIPE)  # NCCL's watchdog aborts a rank whose peer is gone
@@ -187,6 +190,7 @@ def _run(options: argparse.Namespace) -> None:
         if isinstance(end, SignalException):
             sys.exit(128 + end.sigval)
         if isinstance(end, RendezvousError):
+            time.sleep(ENDING_SECONDS)  # a node that has failed says why, and Slurm ends this one
             what = f"the nodes do not find or have lost each other ({end.__cause__ or end})"
             raise InputError(
                 options.rdzv_endpoint, what, "see the logs of all nodes, and run again"
