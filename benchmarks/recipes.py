@@ -79,9 +79,8 @@ class Recipes:
         config = config.model_copy(update={"select_by": "last"})
         part = Part(docids, embeddings, queries, fold, folder)
         found = (self._t5(config, part) if self.kind == "t5" else self._light(config, part)).doc_ids
-        labels = {"method": method, "fold": fold, "retriever": self.kind}
         return self._rows(queries, found).with_columns(
-            **{key: pl.lit(value) for key, value in labels.items()}
+            method=pl.lit(method), fold=pl.lit(fold), retriever=pl.lit(self.kind)
         )
 
     def _t5(self, config: RetrieverConfig, part: Part) -> Rankings:

@@ -90,8 +90,8 @@ def aside_pattern(name: str) -> str:
 
 def _shown(path: Path) -> Path:
     """Return the path to show in a message: for a hidden file or folder of ours, or what is in one, its output."""
-    hidden = re.compile(rf"({re.escape(_OWNER)}|{aside_pattern('')})")
-    return Path(*(part[hidden.match(part).end() :] if hidden.match(part) else part for part in path.parts))
+    hidden = re.compile(rf"^({re.escape(_OWNER)}|{aside_pattern('')})")
+    return Path(*(hidden.sub("", part) for part in path.parts))
 
 
 def _prepare(target: Path) -> None:
